@@ -1,0 +1,234 @@
+"""The profile: every setting of a run, validated before hours of work depend on it.
+
+A profile is a YAML file (built-in ones lie in `profiles/`); whatever it leaves out has the default
+below. Overrides are dotted keys on top. Imports `challenge`, `errors` only.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from meiju_utils.challenge import SETTINGS, Language, Modality, Setting, TrackNumber
+from meiju_utils.errors import ConfigError, nearest
+
+PROFILES = Path(__file__).parent / "profiles"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Faces(_Section):
+    """How faces are found, tracked and cropped (constants of the tracker: TalkNet's)."""
+
+    detector: str = "dlib-hog"
+    detect_every: int = Field(default=10, ge=1, description="detect in one video frame of so many")
+    crop_size: int = Field(default=112, ge=16, description="side of the stored crop, pixels")
+
+
+class Preprocessing(_Section):
+    """From a clip to 16 kHz audio, sampled frames, the speaker's face, clean text."""
+
+    sample_rate: int = Field(default=16000, ge=8000, description="Hz, mono")
+    frame_stride: int = Field(default=30, ge=1, description="keep one frame of so many")
+    faces: Faces = Faces()
+    speaker: str = Field(default="correlation", description="active speaker scorer")
+
+
+def _encoder_shorthand(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class EncoderConfig(_Section):
+    """One encoder. In YAML a plain string stands for its name with the defaults.
+
+    `name` is `prosody`, `hog`, `char-ngram`, `timm:<model or folder>`, `hf:<hub id or folder>` or
+    `npy:<folder>`; `{run_dir}` in it stands for the run folder. `layers` picks hidden states
+    (-1 = last), combined by `combine`; an empty list is the encoder's own output.
+    """
+
+    name: str
+    level: Literal["utterance", "frame"] = "utterance"
+    layers: list[int] = []
+    combine: Literal["sum", "mean"] = "sum"
+    special_tokens: bool = False
+    revision: str = "main"
+
+
+Encoder = Annotated[EncoderConfig, BeforeValidator(_encoder_shorthand)]
+
+
+class Embeddings(_Section):
+    """The encoder that feeds the network, one a modality, and others to compare it with."""
+
+    audio: Encoder | None = EncoderConfig(name="prosody")
+    visual: Encoder | None = EncoderConfig(name="hog")
+    text: Encoder | None = EncoderConfig(name="char-ngram")
+    compare: dict[Modality, list[Encoder]] = {}
+    tiny_checkpoints: bool = Field(
+        default=False, description="write tiny random checkpoints into the run folder first"
+    )
+    batch_size: int = Field(default=16, ge=1)
+    shard_size: int = Field(default=256, ge=1, description="clips a shard of the feature store")
+    device: str = "auto"
+
+    def chosen(self) -> dict[Modality, EncoderConfig]:
+        """Modality → its encoder, for the modalities in use."""
+        pairs: dict[Modality, EncoderConfig | None] = {
+            "audio": self.audio,
+            "visual": self.visual,
+            "text": self.text,
+        }
+        return {modality: encoder for modality, encoder in pairs.items() if encoder}
+
+
+class Training(_Section):
+    """How the joint network is trained (paper section III, official baseline's options)."""
+
+    seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
+    epochs: int = Field(default=60, ge=1, description="at most so many a stage")
+    patience: int = Field(default=15, ge=1, description="epochs without a better joint score")
+    batch_size: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=2e-4, gt=0)
+    stage_two_factor: float = Field(default=0.1, gt=0, description="learning rate of stage two")
+    noise: float = Field(default=0.1, ge=0, description="times each feature's standard deviation")
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    class_weights: bool = False
+    ema: float = Field(default=0.0, ge=0, lt=1, description="decay of the weights' average; 0: off")
+    auxiliary_weight: float = Field(default=1.0, ge=0)
+    device: str = "auto"
+
+
+class PseudoLabels(_Section):
+    """Which predictions on the unlabelled pool become training labels (paper section III.C)."""
+
+    threshold: float = Field(default=0.99, gt=0, lt=1)
+    tasks: Literal["both", "per-task"] = "both"
+    fallback_quantile: float = Field(
+        default=0.8, gt=0, lt=1, description="where too few clips pass the threshold"
+    )
+    least: int = Field(default=32, ge=1, description="fewer than this is too few")
+    per_class: int = Field(default=60, ge=1, description="at most so many clips a class")
+
+
+class Parallel(_Section):
+    """Where clips and trainings are mapped; `workers` processes of one thread each."""
+
+    backend: Literal["serial", "loky"] = "loky"
+    workers: int = Field(default=2, ge=1)
+
+
+class Profile(_Section):
+    """A whole run."""
+
+    name: str
+    track: TrackNumber = 1
+    language: Language = "mandarin"
+    data_dir: str = ""
+    seed: int = 0
+    preprocessing: Preprocessing = Preprocessing()
+    embeddings: Embeddings = Embeddings()
+    training: Training = Training()
+    pseudo_labels: PseudoLabels = PseudoLabels()
+    parallel: Parallel = Parallel()
+
+    @property
+    def setting(self) -> Setting:
+        return SETTINGS[self.track, self.language]
+
+
+def built_in_profiles() -> list[str]:
+    """Names of the profiles that come with the package."""
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def load_profile(profile: str, overrides: dict[str, Any] | None = None) -> Profile:
+    """The profile of a built-in name or a YAML file, with dotted-key overrides on top.
+
+    Raises ConfigError naming the bad key, the value found, and the nearest valid name.
+    """
+    path = Path(profile).expanduser()
+    if path.suffix not in (".yaml", ".yml"):
+        path = PROFILES / f"{profile}.yaml"
+        if profile not in built_in_profiles():
+            raise ConfigError(
+                f"No profile {profile!r}: {nearest(profile, built_in_profiles())} "
+                "A profile of your own is given as the path of a .yaml file."
+            )
+    elif not path.is_file():
+        raise ConfigError(f"No profile file {path}. Give an existing .yaml file or a name.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold keys and values, not {type(values).__name__}.")
+    values.setdefault("name", path.stem)
+    for key, value in (overrides or {}).items():
+        _set_dotted(values, key, value)
+    return validate_profile(values, source=str(path.name))
+
+
+def validate_profile(values: dict[str, Any], source: str = "profile") -> Profile:
+    """Check plain values against the profile's schema; ConfigError lists every fault."""
+    try:
+        return Profile.model_validate(values)
+    except ValidationError as error:
+        faults = "\n".join(f"  - {_describe(fault)}" for fault in error.errors())
+        raise ConfigError(f"{source} does not fit:\n{faults}") from None
+
+
+def parse_overrides(assignments: list[str]) -> dict[str, Any]:
+    """`["training.epochs=5"]` → `{"training.epochs": 5}`; values are read as YAML."""
+    overrides = {}
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError(f"--set {assignment!r}: expected KEY=VALUE, as training.epochs=5.")
+        try:
+            overrides[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {assignment!r}: the value is not valid YAML.") from error
+    return overrides
+
+
+def _set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    level: Any = values
+    for depth, parent in enumerate(parents):
+        level = level.setdefault(parent, {})
+        if isinstance(level, str):
+            raise ConfigError(
+                f"Override {key!r}: {'.'.join(parents[: depth + 1])} is the plain name {level!r} "
+                "in this profile; override it whole, as a dictionary."
+            )
+        if not isinstance(level, dict):
+            raise ConfigError(f"Override {key!r}: {parent!r} holds no keys.")
+    level[last] = value
+
+
+def _describe(fault: Any) -> str:
+    where = [str(part) for part in fault["loc"]]
+    dotted = ".".join(where)
+    if fault["type"] == "extra_forbidden":
+        fields = _fields_at(where[:-1])
+        return f"unknown key {dotted!r}: {nearest(where[-1], fields)}" if fields else dotted
+    return f"{dotted} = {fault['input']!r}: {fault['msg'].lower()}"
+
+
+def _fields_at(path: list[str]) -> list[str]:
+    """Names valid below a dotted path of the profile."""
+    model: type[BaseModel] = Profile
+    for part in path:
+        field = model.model_fields.get(part)
+        if field is None:
+            continue
+        for candidate in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            candidate = getattr(candidate, "__origin__", candidate)
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                model = candidate
+                break
+    return list(model.model_fields)

@@ -1,0 +1,48 @@
+"""The errors a user can meet. Each message names what was wrong, what was expected, what to do.
+
+Imports nothing of the package.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MeijuError(Exception):
+    """Base of every error the package raises on purpose."""
+
+
+class ConfigError(MeijuError):
+    """An unknown or ill-typed key of a profile, an override or a notebook parameter."""
+
+
+class CorpusError(MeijuError):
+    """The challenge folder is missing, contradictory or unsound."""
+
+
+class MediaError(MeijuError):
+    """One clip cannot be decoded or holds nothing usable; it goes to the problems table."""
+
+
+class MissingStageError(MeijuError):
+    """A notebook needs what an earlier one writes, and it is not there."""
+
+
+class FeatureError(MeijuError):
+    """Embeddings are missing, of the wrong shape, not finite, or from other settings."""
+
+
+class TrainingError(MeijuError):
+    """A training cannot start or diverged."""
+
+
+class SubmissionError(MeijuError):
+    """A submission would be rejected or scored wrongly by the challenge."""
+
+
+def nearest(value: str, valid: Iterable[str]) -> str:
+    """A hint for a message: the nearest valid name, and all of them where they are few."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    listed = ", ".join(names[:40]) + (", …" if len(names) > 40 else "")
+    return f"{hint}Valid: {listed}."

@@ -1,0 +1,133 @@
+"""The run: the one object a notebook opens. Where artefacts live, and what settings made them.
+
+Stages meet only at files in the run folder. Imports `config`, `errors`, `files` only.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from meiju_utils.challenge import Setting
+from meiju_utils.config import Profile, load_profile
+from meiju_utils.errors import ConfigError, CorpusError, MissingStageError
+from meiju_utils.files import atomic_path, write_text
+
+# Table in the run folder → the notebook that writes it.
+TABLES = {
+    "clips": "01_preprocessing",
+    "media": "01_preprocessing",
+    "transcripts": "01_preprocessing",
+    "problems": "01_preprocessing",
+    "encoders": "02_embedding_extraction",
+    "table_one": "05_head_variant_training",
+}
+
+
+def project_root(start: Path | None = None) -> Path:
+    """The nearest folder at or above `start` (default: here) that holds the suite, else `start`.
+
+    Relative paths in parameters are meant from there, so that a notebook opened in JupyterLab
+    (working folder `notebooks/`) and papermill (working folder the project) agree.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "notebooks").is_dir() and (folder / "meiju_utils").is_dir():
+            return folder
+    return here
+
+
+def resolve(path: str | Path) -> Path:
+    """`path` with `~` expanded; relative ones are meant from the project's root."""
+    expanded = Path(path).expanduser()
+    return expanded if expanded.is_absolute() else project_root() / expanded
+
+
+@dataclass(frozen=True)
+class Run:
+    """A profile, the data it reads and the folder it writes."""
+
+    config: Profile
+    data_dir: Path
+    folder: Path
+
+    @property
+    def setting(self) -> Setting:
+        return self.config.setting
+
+    def path(self, *parts: str) -> Path:
+        """A path inside the run folder."""
+        return self.folder.joinpath(*parts)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table an earlier stage wrote; MissingStageError says which notebook to run."""
+        path = self.path(f"{name}.parquet")
+        if not path.is_file():
+            raise self.missing(f"the table {path.name}", TABLES[name])
+        return pd.read_parquet(path)
+
+    def save_table(self, name: str, table: pd.DataFrame) -> Path:
+        """Write a table of the run folder, atomically."""
+        if name not in TABLES:
+            raise KeyError(f"{name} is not a table of the run folder: {sorted(TABLES)}")
+        path = self.path(f"{name}.parquet")
+        with atomic_path(path) as temporary:
+            table.to_parquet(temporary, index=False)
+        return path
+
+    def missing(self, what: str, notebook: str) -> MissingStageError:
+        """The error for something an earlier notebook has not written yet."""
+        return MissingStageError(
+            f"{self.folder.name} has no {what}. Run notebooks/{notebook}.ipynb on this run folder "
+            f"first, or: meiju run --profile {self.config.name} --only {notebook[:2]}"
+        )
+
+
+def open_run(
+    profile: str = "demo",
+    data_dir: str = "",
+    run_dir: str = "",
+    overrides: dict[str, Any] | None = None,
+) -> Run:
+    """Validate a notebook's four parameters and open (or make) the run folder.
+
+    `data_dir` "" is the profile's, `run_dir` "" is `runs/<profile>`. Raises ConfigError for a bad
+    setting, CorpusError where there is no such data folder. The effective settings are written to
+    `config.yaml` in the run folder.
+    """
+    for name, value, kind in (
+        ("profile", profile, str),
+        ("data_dir", data_dir, str),
+        ("run_dir", run_dir, str),
+        ("overrides", overrides or {}, dict),
+    ):
+        if not isinstance(value, kind):
+            raise ConfigError(
+                f"Parameter {name} = {value!r} is a {type(value).__name__}; "
+                f"expected a {kind.__name__}."
+            )
+    if profile.endswith((".yaml", ".yml")):
+        profile = str(resolve(profile))
+    config = load_profile(profile, overrides)
+    folder = resolve(run_dir or f"runs/{config.name}")
+    if not (data_dir or config.data_dir):
+        raise ConfigError(
+            f"Profile {config.name} has no data folder of its own: give data_dir, the folder that "
+            f"holds Track{config.track}."
+        )
+    data = resolve(data_dir or config.data_dir)
+    if not data.is_dir():
+        hint = (
+            "make it with: meiju demo-corpus " + config.data_dir
+            if config.name == "demo"
+            else (f"give the folder that holds Track{config.track} as data_dir")
+        )
+        raise CorpusError(f"No data folder {data}; {hint}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(
+        folder / "config.yaml",
+        yaml.safe_dump(config.model_dump(mode="json"), allow_unicode=True, sort_keys=False),
+    )
+    return Run(config, data, folder)
