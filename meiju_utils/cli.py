@@ -1,0 +1,93 @@
+"""`meiju`: a thin layer; every command is one call into the package.
+
+Heavy imports stay inside the commands, so that `meiju --help` answers at once.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meiju_utils.errors import MeijuError
+
+app = typer.Typer(
+    name="meiju",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="From clips of dialogue to a MEIJU@2025 submission.",
+)
+
+DataDir = Annotated[str, typer.Option(help="Challenge folder; default: the profile's.")]
+ProfileName = Annotated[str, typer.Option(help="Built-in profile or path of a YAML file.")]
+
+
+@app.command("demo-corpus")
+def demo_corpus(
+    folder: Annotated[Path, typer.Argument(help="Where the challenge folder is made.")],
+    size: Annotated[str, typer.Option(help="tiny, demo or medium.")] = "demo",
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes of one thread each.", min=1)] = 2,
+) -> None:
+    """Make a synthetic corpus of real MP4 clips in the official layout of Track 1 Mandarin."""
+    from meiju_utils.config import Parallel
+    from meiju_utils.corpus.demo import build_demo_corpus
+
+    started = time.perf_counter()
+    corpus = build_demo_corpus(folder, size, seed, Parallel(workers=workers))
+    counts = ", ".join(f"{count} {split}" for split, count in corpus.counts.items())
+    typer.echo(f"{corpus.folder}: {counts} clips ({time.perf_counter() - started:.0f} s)")
+    typer.echo(f"True labels of all clips, outside the challenge folder: {corpus.truth}")
+
+
+@app.command()
+def run(
+    profile: ProfileName = "demo",
+    data_dir: DataDir = "",
+    run_dir: Annotated[str, typer.Option(help="Run folder; default: runs/<profile>.")] = "",
+    only: Annotated[str, typer.Option(help="Notebooks by number, as 03,04.")] = "",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting, as training.epochs=5; repeat it.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Run also what is up to date.")] = False,
+) -> None:
+    """Execute the notebooks headless, in order; what is up to date is skipped."""
+    from meiju_utils.config import parse_overrides
+    from meiju_utils.execution import run_notebooks
+    from meiju_utils.reporting.summary import final_summary
+
+    started = time.perf_counter()
+    if profile.endswith((".yaml", ".yml")):
+        profile = _absolute(profile)
+    opened, executed = run_notebooks(
+        profile,
+        _absolute(data_dir),
+        _absolute(run_dir),
+        parse_overrides(overrides or []),
+        [name for name in only.split(",") if name.strip()],
+        force,
+    )
+    for notebook in executed:
+        if notebook.status == "up to date":
+            typer.echo(f"{notebook.name:<28}: up to date")
+    typer.echo(f"\n{final_summary(opened)}\n\nDone in {time.perf_counter() - started:.0f} s.")
+
+
+def _absolute(path: str) -> str:
+    """On the command line a relative path is meant from where the user stands."""
+    return str(Path(path).expanduser().absolute()) if path else ""
+
+
+def main() -> None:
+    """Run the command line; the package's own errors become one readable message, exit code 1."""
+    try:
+        app()
+    except MeijuError as error:
+        typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

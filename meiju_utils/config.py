@@ -197,16 +197,14 @@ def parse_overrides(assignments: list[str]) -> dict[str, Any]:
 
 def _set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
-    level: Any = values
-    for depth, parent in enumerate(parents):
-        level = level.setdefault(parent, {})
-        if isinstance(level, str):
-            raise ConfigError(
-                f"Override {key!r}: {'.'.join(parents[: depth + 1])} is the plain name {level!r} "
-                "in this profile; override it whole, as a dictionary."
-            )
-        if not isinstance(level, dict):
+    level = values
+    for parent in parents:
+        child = level.setdefault(parent, {})
+        if isinstance(child, str):  # an encoder given as its plain name
+            child = level[parent] = {"name": child}
+        if not isinstance(child, dict):
             raise ConfigError(f"Override {key!r}: {parent!r} holds no keys.")
+        level = child
     level[last] = value
 
 

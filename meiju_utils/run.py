@@ -3,6 +3,8 @@
 Stages meet only at files in the run folder. Imports `config`, `errors`, `files` only.
 """
 
+import ast
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ import yaml
 
 from meiju_utils.challenge import Setting
 from meiju_utils.config import Profile, load_profile
-from meiju_utils.errors import ConfigError, CorpusError, MissingStageError
+from meiju_utils.errors import ConfigError, CorpusError, MissingStageError, nearest
 from meiju_utils.files import atomic_path, write_text
+
+PARAMETERS = ("profile", "data_dir", "run_dir", "overrides")  # of every notebook
 
 # Table in the run folder → the notebook that writes it.
 TABLES = {
@@ -97,6 +101,7 @@ def open_run(
     setting, CorpusError where there is no such data folder. The effective settings are written to
     `config.yaml` in the run folder.
     """
+    _refuse_unknown_parameters()
     for name, value, kind in (
         ("profile", profile, str),
         ("data_dir", data_dir, str),
@@ -131,3 +136,34 @@ def open_run(
         yaml.safe_dump(config.model_dump(mode="json"), allow_unicode=True, sort_keys=False),
     )
     return Run(config, data, folder)
+
+
+def _refuse_unknown_parameters() -> None:
+    """Inside a notebook, refuse parameters papermill injected under unknown names.
+
+    papermill only warns about them, so that a misspelt one would silently run the defaults. Its
+    injected cell opens with the comment `# Parameters`.
+    """
+    if "IPython" not in sys.modules:
+        return
+    from IPython import get_ipython
+
+    shell = get_ipython()  # type: ignore[no-untyped-call]
+    for source in shell.user_ns.get("In", []) if shell else []:
+        if source.startswith("# Parameters\n"):
+            for name in injected_names(source):
+                if name not in PARAMETERS:
+                    raise ConfigError(
+                        f"Unknown notebook parameter {name!r}: {nearest(name, PARAMETERS)}"
+                    )
+
+
+def injected_names(source: str) -> list[str]:
+    """Names assigned at the top level of a cell's source."""
+    return [
+        target.id
+        for statement in ast.parse(source).body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    ]

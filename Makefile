@@ -1,0 +1,57 @@
+# Two commands matter: `make demo` and `make test`. Both set up their own environment first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lab lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(READY) ## make .venv from requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@echo "Setting up $(VENV): about 6 GB; a few minutes the first time, under one from a warm package cache."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name it with: make PYTHON=/path/to/python3 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo "Could not make $(VENV): is the venv module installed (Debian: python3-venv)?"; exit 1; }
+	@echo "Installing the locked packages ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		"uv==$$(sed -n 's/^uv==\([^ ;]*\).*/\1/p' requirements.lock)"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+	@echo "Ready: $$($(BIN)/python --version), $$($(BIN)/uv pip list --python $(BIN)/python 2>/dev/null | tail -n +3 | wc -l) packages."
+
+demo: $(READY) ## synthetic corpus, all six notebooks, a checked submission
+	@$(BIN)/meiju demo-corpus data/demo --size demo --seed 0
+	@$(BIN)/meiju run --profile demo
+
+test: $(READY) ## the tests, offline
+	@$(BIN)/python -m pytest
+
+check: $(READY) ## lint, format, types, layers, clean notebooks
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/nbstripout --verify notebooks/*.ipynb
+	@echo "All checks passed."
+
+format: $(READY) ## mend what the linter and formatter can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/nbstripout notebooks/*.ipynb
+
+lab: $(READY) ## open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab --notebook-dir=. notebooks/01_preprocessing.ipynb
+
+lock: $(READY) ## resolve requirements.lock again from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
+
+clean: ## remove the environment, the demo corpus and the demo's run; other runs stay
+	@rm -rf $(VENV) data/demo data/demo-truth runs/demo

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import pytest
+
+from meiju_utils.config import built_in_profiles, load_profile, parse_overrides
+from meiju_utils.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", built_in_profiles())
+def test_every_built_in_profile_is_valid_and_carries_its_name(name: str) -> None:
+    assert load_profile(name).name == name
+
+
+def test_overrides_reach_nested_keys_and_leave_the_rest() -> None:
+    profile = load_profile("demo", {"training.epochs": 5, "embeddings.audio.name": "hf:x"})
+    assert profile.training.epochs == 5
+    assert profile.embeddings.chosen()["audio"].name == "hf:x"
+    assert profile.training.batch_size == load_profile("demo").training.batch_size
+
+
+def test_an_encoder_may_be_written_as_its_plain_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("embeddings: {audio: 'hf:some/model', visual: {name: hog, level: frame}}")
+    chosen = load_profile(str(path)).embeddings.chosen()
+    assert chosen["audio"].name == "hf:some/model"
+    assert chosen["visual"].level == "frame"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"training.epoch": 5}, "did you mean 'epochs'"),
+        ({"trainin.epochs": 5}, "did you mean 'training'"),
+        ({"training.epochs": "many"}, "training.epochs = 'many'"),
+        ({"training.epochs": 0}, "greater than or equal to 1"),
+        ({"track": 3}, "track = 3"),
+        ({"embeddings.compare": {"sound": []}}, "sound"),
+        ({"preprocessing.faces.detectr": "x"}, "did you mean 'detector'"),
+    ],
+)
+def test_a_bad_override_is_refused_with_the_nearest_valid_name(
+    overrides: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_profile("demo", overrides)
+    assert message in str(caught.value)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_profile("demo", {"training.epoch": 5, "seeed": 1})
+    assert "epoch" in str(caught.value)
+    assert "seeed" in str(caught.value)
+
+
+def test_unknown_profile_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'demo'"):
+        load_profile("dem")
+
+
+def test_missing_profile_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.yaml"):
+        load_profile(str(tmp_path / "gone.yaml"))
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1", "just words"])
+def test_a_profile_file_that_holds_no_keys_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"bad\.yaml"):
+        load_profile(str(path))
+
+
+def test_assignments_are_read_as_yaml() -> None:
+    assert parse_overrides(["training.seeds=[1, 2]", "a=true", "b=x=y"]) == {
+        "training.seeds": [1, 2],
+        "a": True,
+        "b": "x=y",
+    }
+
+
+@pytest.mark.parametrize("text", ["training.epochs", "=5", "a=[1"])
+def test_a_malformed_assignment_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="--set"):
+        parse_overrides([text])
