@@ -116,6 +116,8 @@ def _execute(source: Path, result: Executed, parameters: dict[str, Any]) -> None
             progress_bar={"desc": f"{source.stem:<28}"},
             # One text per stream: progress bars then show their last state, not every one.
             coalesce_streams=True,
+            # ipykernel warns on every start that its local sockets are not encrypted.
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
     except PapermillExecutionError as error:
         _to_html(result)
