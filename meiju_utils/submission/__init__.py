@@ -1,0 +1,1 @@
+"""From probabilities to what is handed in: ensemble, check, files, ledger."""

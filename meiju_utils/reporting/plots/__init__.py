@@ -1,0 +1,41 @@
+"""Plots by topic. Each function takes data and returns a figure; none shows or saves it.
+
+Text in figures is Latin only, since no font with Chinese glyphs is certain to be there; Chinese is
+shown in the HTML tables of `reporting.tables`.
+"""
+
+from meiju_utils.reporting.palette import EMOTION_COLORS, INTENT_COLORS, LABEL_COLORS
+from meiju_utils.reporting.plots.base import Plot, png
+from meiju_utils.reporting.plots.corpus import (
+    duration_histogram,
+    label_histograms,
+    label_pair_heatmap,
+)
+from meiju_utils.reporting.plots.embeddings import probe_scores, projection
+from meiju_utils.reporting.plots.media import face_crops, frame_strip, waveform_and_mel
+from meiju_utils.reporting.plots.pseudo_labels import coverage_precision, pseudo_label_balance
+from meiju_utils.reporting.plots.scores import agreement_heatmap, score_bars, table_one
+from meiju_utils.reporting.plots.training import confusion_matrices, training_curves
+
+__all__ = [
+    "EMOTION_COLORS",
+    "INTENT_COLORS",
+    "LABEL_COLORS",
+    "Plot",
+    "agreement_heatmap",
+    "confusion_matrices",
+    "coverage_precision",
+    "duration_histogram",
+    "face_crops",
+    "frame_strip",
+    "label_histograms",
+    "label_pair_heatmap",
+    "png",
+    "probe_scores",
+    "projection",
+    "pseudo_label_balance",
+    "score_bars",
+    "table_one",
+    "training_curves",
+    "waveform_and_mel",
+]

@@ -1,0 +1,140 @@
+"""What all plots share: the look, and a figure that shows itself in a notebook.
+
+Imports `reporting.palette` only.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from meiju_utils.reporting.palette import INK
+
+_DPI = 110
+_STYLE: Any = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#888888",
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9.5,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.family": "DejaVu Sans",
+    "grid.color": "#E8E8E8",
+    "xtick.color": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.color": INK,
+    "ytick.labelsize": 8.5,
+}
+
+
+class Plot(Figure):
+    """A figure made without pyplot, hence without global state; a notebook shows it as PNG."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG, without dates or versions in it: equal figures give equal bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def subplots(
+    rows: int = 1, columns: int = 1, width: float = 9, height: float = 3.6, **options: Any
+) -> tuple[Plot, NDArray[Any]]:
+    """A figure of `width` × `height` inches and its axes [rows, columns] in the house style."""
+    with rc_context(_STYLE):
+        figure = Plot(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+        axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, np.asarray(axes)
+
+
+def panel_title(ax: Axes, text: str) -> None:
+    """A panel's title, in the house style."""
+    ax.set_title(text, loc="left", fontsize=10.5, fontweight="bold", color=INK)
+
+
+def message(text: str) -> Plot:
+    """A figure that says why there is nothing to see."""
+    figure, axes = subplots(height=1.2)
+    axes[0, 0].set_axis_off()
+    axes[0, 0].text(0.5, 0.5, text, ha="center", va="center", color=INK, fontsize=10)
+    return figure
+
+
+def images_only(axes: NDArray[Any]) -> None:
+    """Neither ticks nor frames."""
+    for ax in axes.flat:
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.grid(visible=False)
+        for spine in ax.spines.values():
+            spine.set_visible(False)
+
+
+def label_colorbar(bar: Colorbar, label: str) -> None:
+    """A colour bar's label and small ticks."""
+    bar.set_label(label, fontsize=9, color=INK)
+    bar.ax.tick_params(labelsize=8, color=INK, length=2)
+    bar.outline.set_visible(False)
+
+
+def heatmap(
+    ax: Axes,
+    values: pd.DataFrame,
+    annotations: NDArray[Any] | pd.DataFrame,
+    colorbar: str,
+    **options: Any,
+) -> None:
+    """An annotated matrix with its index on the left and its columns below.
+
+    `colorbar` is its label; "" leaves it out.
+    """
+    sns.heatmap(
+        values,
+        ax=ax,
+        annot=np.asarray(annotations),
+        fmt="",
+        linewidths=0.8,
+        linecolor="white",
+        annot_kws={"fontsize": 8},
+        cbar=bool(colorbar),
+        cbar_kws={"shrink": 0.85, "pad": 0.02},
+        **options,
+    )
+    bar = ax.collections[0].colorbar
+    if bar is not None:
+        label_colorbar(bar, colorbar)
+    ax.grid(visible=False)
+    ax.tick_params(length=0)
+    ax.set_xticklabels(ax.get_xticklabels(), rotation=35, ha="right", rotation_mode="anchor")
+    ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
+
+
+def error_lengths(table: pd.DataFrame, score: str) -> NDArray[np.float64]:
+    """Distances [2, N] from a score down and up to its interval's ends; 0 where it has none."""
+    value = table[score].to_numpy(dtype=np.float64)
+    if f"{score}_low" not in table:
+        return np.zeros((2, len(value)))
+    low, high = (table[f"{score}_{end}"].to_numpy(dtype=np.float64) for end in ("low", "high"))
+    lengths = np.clip(np.stack([value - low, high - value]), 0, None)
+    return np.asarray(np.nan_to_num(lengths), dtype=np.float64)
+
+
+def names_down(ax: Axes, names: Sequence[str]) -> None:
+    """Names on the y axis, the first one on top."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.grid(visible=False, axis="y")
+    ax.tick_params(axis="y", length=0)

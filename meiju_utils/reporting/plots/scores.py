@@ -1,0 +1,145 @@
+"""Scores side by side with their intervals: systems and yardsticks, Table I, ensemble members.
+
+A score table has a column `name` and, of emotion, intent and joint, each score with
+`<score>_low` and `<score>_high` (see `reporting.tables.score_table`). Imports `challenge`,
+`reporting.palette`, `reporting.plots.base` only.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from meiju_utils.challenge import PAPER_TABLE_I, TASKS, Scores
+from meiju_utils.reporting.palette import INK, REFERENCE_COLOR, SCORE_COLORS, SCORE_TITLES
+from meiju_utils.reporting.plots.base import (
+    Plot,
+    error_lengths,
+    heatmap,
+    message,
+    names_down,
+    panel_title,
+    subplots,
+)
+
+
+def score_bars(table: pd.DataFrame, title: str = "") -> Plot:
+    """A bar a system and score, with intervals, in the table's order.
+
+    Rows whose column `yardstick` is True (where it has one) are grey, to be compared with.
+    """
+    scores = [score for score in SCORE_TITLES if score in table]
+    if table.empty or not scores:
+        return message("No scores yet.")
+    names = table["name"].tolist()
+    is_yardstick = (
+        table["yardstick"].to_numpy(dtype=bool)
+        if "yardstick" in table
+        else np.zeros(len(names), dtype=bool)
+    )
+    figure, axes = subplots(
+        1, len(scores), width=10.5, height=1.2 + 0.42 * len(names), sharey=True, sharex=True
+    )
+    highest = float(np.nanmax([table[s].to_numpy() + error_lengths(table, s)[1] for s in scores]))
+    for ax, score in zip(axes[0], scores, strict=True):
+        values = table[score].to_numpy(dtype=np.float64)
+        errors = error_lengths(table, score)
+        colors = np.where(is_yardstick, REFERENCE_COLOR, SCORE_COLORS[score])
+        ax.barh(range(len(names)), values, 0.62, color=colors, alpha=0.85)
+        ax.errorbar(
+            values,
+            range(len(names)),
+            xerr=errors,
+            fmt="none",
+            ecolor=INK,
+            elinewidth=1.2,
+            capsize=3,
+        )
+        for place, (value, error) in enumerate(zip(values, errors[1], strict=True)):
+            if np.isfinite(value):
+                ax.text(
+                    value + error + 0.015 * highest, place, f"{value:.3f}", va="center", fontsize=8
+                )
+        names_down(ax, names)
+        ax.set_xlim(0, highest * 1.2 or 1)
+        panel_title(ax, SCORE_TITLES[score])
+    axes[0, len(scores) // 2].set_xlabel("Score, with 95 % interval")
+    if title:
+        figure.suptitle(title, fontsize=10.5, color=INK)
+    return figure
+
+
+def table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE_I) -> Plot:
+    """Table I of the paper as a plot: ours with intervals, the paper's as hollow diamonds.
+
+    `ours` is a score table whose names are recipes. The paper's figures are on the test split of
+    Track 1 Mandarin: compare the steps from row to row rather than the levels.
+    """
+    if ours.empty:
+        return message("No recipe was trained yet.")
+    names = [name for name in paper if name in set(ours["name"])]
+    names += [name for name in ours["name"] if name not in paper]
+    table = ours.set_index("name").loc[names].reset_index()
+    figure, axes = subplots(
+        1, 3, width=10.5, height=1.5 + 0.42 * len(names), sharey=True, sharex=True
+    )
+    for ax, score in zip(axes[0], SCORE_TITLES, strict=True):
+        places = np.arange(len(names))
+        ax.errorbar(
+            table[score],
+            places,
+            xerr=error_lengths(table, score),
+            fmt="o",
+            color=SCORE_COLORS[score],
+            elinewidth=1.6,
+            capsize=3,
+        )
+        published = [getattr(paper[name], score) if name in paper else np.nan for name in names]
+        ax.plot(
+            published,
+            places + 0.25,
+            "D",
+            markerfacecolor="white",
+            color=REFERENCE_COLOR,
+            markersize=6,
+        )
+        names_down(ax, names)
+        panel_title(ax, SCORE_TITLES[score])
+    axes[0, 1].set_xlabel("Score")
+    handles = [
+        Line2D([], [], marker="o", color=INK, label="ours, with 95 % interval"),
+        Line2D(
+            [],
+            [],
+            marker="D",
+            color=REFERENCE_COLOR,
+            markerfacecolor="white",
+            linestyle="none",
+            label="the paper's (Track 1 Mandarin, test)",
+        ),
+    ]
+    figure.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False, fontsize=8.5)
+    return figure
+
+
+def agreement_heatmap(table: pd.DataFrame) -> Plot:
+    """How often members of an ensemble give the same label, by task.
+
+    `table` is `submission.ensemble.agreement`'s: task, first, second, agreement.
+    """
+    if table.empty:
+        return message("One member agrees with itself: nothing to compare.")
+    names = list(dict.fromkeys([*table["first"], *table["second"]]))
+    size = 0.75 * len(names)
+    figure, axes = subplots(1, 2, width=4.6 + 2 * size, height=2.0 + 0.75 * size)
+    for ax, task, bar in zip(axes[0], TASKS, ("", "Clips given the same label (%)"), strict=True):
+        pairs = table[table["task"] == task]
+        one_way = pairs.pivot_table(index="first", columns="second", values="agreement")
+        square = one_way.reindex(index=names, columns=names)
+        percent = 100 * square.fillna(square.T).rename_axis(index=None, columns=None)
+        cells = percent.map(lambda value: "" if np.isnan(value) else f"{value:.0f}")
+        heatmap(ax, percent, cells, bar, cmap="Greens", vmin=0, vmax=100)
+        ax.set_xlabel("Member of the ensemble")
+        panel_title(ax, task.capitalize())
+    return figure

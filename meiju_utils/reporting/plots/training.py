@@ -1,0 +1,124 @@
+"""How training went and where it errs: curves over epochs, confusion matrices.
+
+Imports `challenge`, `metrics`, `reporting.palette`, `reporting.plots.base` only.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from meiju_utils.challenge import CLASSES, TASKS
+from meiju_utils.reporting.palette import INK, SCORE_COLORS, SCORE_TITLES
+from meiju_utils.reporting.plots.base import Plot, heatmap, message, panel_title, subplots
+
+_LOSS_COLORS = ("#444444", "#D98E04", "#4E9A5B", "#7A4E9A")
+
+
+def training_curves(history: pd.DataFrame) -> Plot:
+    """Losses and validation scores over epochs: thin lines are seeds, thick ones their mean
+    (while all of them train).
+
+    `history`: one row an epoch, with epoch, maybe seed and stage (stages follow each other on the
+    axis), any columns whose names end in "loss", and of emotion, intent and joint each score, bare
+    or with `valid_` before it.
+    """
+    if history.empty:
+        return message("No epochs were trained yet.")
+    table, starts = _one_axis(history)
+    losses = [str(column) for column in table.columns if str(column).endswith("loss")]
+    columns = {f"valid_{score}": score for score in SCORE_TITLES} | {s: s for s in SCORE_TITLES}
+    figure, axes = subplots(1, 2, width=10.5, height=3.6)
+    left, right = axes[0]
+    for loss, color in zip(losses, _LOSS_COLORS, strict=False):
+        _lines(left, table, loss, color, loss.replace("_", " "))
+    for column, score in columns.items():
+        if column in table:
+            _lines(right, table, column, SCORE_COLORS[score], SCORE_TITLES[score])
+    seeds = len(table["seed"].unique())
+    of_seeds = f", {seeds} seeds and their mean" if seeds > 1 else ""
+    for ax, what, unit in (
+        (left, "Loss", "Cross-entropy (nats)"),
+        (right, "Validation scores", "Score"),
+    ):
+        for stage, start in starts.items():
+            ax.axvline(start, color="#BBBBBB", linewidth=0.9, linestyle="--")
+            place = ax.get_xaxis_transform()
+            ax.text(start, 1.0, f" {stage}", transform=place, fontsize=8, va="top", color=INK)
+        panel_title(ax, what + of_seeds)
+        ax.set_xlabel("Epoch")
+        ax.set_ylabel(unit)
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(frameon=False, fontsize=8.5)
+    return figure
+
+
+def _one_axis(history: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
+    """The history with `place` counting on through the stages, and where later stages start."""
+    table = history.assign(place=history["epoch"].astype(float))
+    for column, default in (("seed", 0), ("stage", "")):
+        if column not in table:
+            table[column] = default
+    starts: dict[str, float] = {}
+    end = 0.0
+    for stage in table["stage"].unique():
+        rows = table["stage"] == stage
+        if end:
+            # Seeds stop early at different epochs; the next stage starts after the last of them.
+            table.loc[rows, "place"] += end + 1 - table.loc[rows, "epoch"].min()
+            starts[str(stage)] = end + 0.5
+        end = float(table.loc[rows, "place"].max())
+    return table, starts
+
+
+def _lines(ax: Any, table: pd.DataFrame, column: str, color: str, label: str) -> None:
+    """One quantity: a thin line a seed and a thick one for their mean, broken between stages."""
+    for _, stage in table.dropna(subset=[column]).groupby("stage", sort=False):
+        for _, rows in stage.groupby("seed"):
+            ax.plot(rows["place"], rows[column], color=color, linewidth=0.7, alpha=0.35)
+        by_place = stage.groupby("place")[column].agg(["mean", "size"])
+        # Where a seed has stopped early, the mean of the others would jump for no reason of theirs.
+        mean = by_place.loc[by_place["size"] == by_place["size"].max(), "mean"]
+        ax.plot(mean.index, mean, color=color, linewidth=1.8, label=label)
+        label = "_"  # one entry in the legend
+
+
+def confusion_matrices(truth: pd.DataFrame, predicted: pd.DataFrame) -> Plot:
+    """Both tasks side by side: rows true, columns predicted, in percent of the true class (count).
+
+    `truth` and `predicted` hold the columns emotion and intent (label strings) for the same clips
+    in the same order.
+    """
+    if len(truth) != len(predicted):
+        raise ValueError(f"{len(truth)} true and {len(predicted)} predicted clips: give the same.")
+    if truth.empty:
+        return message("No clips with known labels: no confusions to show.")
+    figure, axes = subplots(1, 2, width=12.5, height=5)
+    for ax, task, bar in zip(axes[0], TASKS, ("", "Share of the true class (%)"), strict=True):
+        classes = list(CLASSES[task])
+        counts = (
+            pd.crosstab(truth[task].to_numpy(), predicted[task].to_numpy())
+            .reindex(index=classes, columns=classes, fill_value=0)
+            .rename_axis(index=None, columns=None)
+        )
+        totals = counts.sum(axis=1)
+        percent = 100 * counts.div(totals.where(totals > 0), axis=0)
+        cells = [
+            [f"{p:.0f}\n({n})" if n else "" for p, n in zip(row, numbers, strict=True)]
+            for row, numbers in zip(percent.to_numpy(), counts.to_numpy(), strict=True)
+        ]
+        percent.index = pd.Index([f"{label} ({totals[label]})" for label in classes])
+        heatmap(
+            ax,
+            percent,
+            np.array(cells),
+            bar,
+            cmap="Blues",
+            vmin=0,
+            vmax=100,
+        )
+        right = int(np.trace(counts.to_numpy()))
+        panel_title(ax, f"{task.capitalize()}: {right} of {len(truth)} right")
+        ax.set_xlabel("Predicted")
+        ax.set_ylabel("True (clips)")
+    return figure

@@ -1,0 +1,122 @@
+"""The report: one self-contained page on what a run found, how sure that is, and what made it.
+
+It is given what other stages computed and arranges it; a part left out is named as missing. Imports
+`files`, `reporting`, `run`.
+"""
+
+import os
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import jinja2
+import yaml
+from markupsafe import Markup
+
+from meiju_utils.files import write_text
+from meiju_utils.reporting.palette import SCORE_COLORS, SCORE_TITLES
+from meiju_utils.reporting.results import SUBMISSION, Results
+from meiju_utils.reporting.sections import YARDSTICKS, ReportParts, sections_of
+from meiju_utils.reporting.summary import REPORT_NAME
+from meiju_utils.reporting.tables import CHINESE_FONTS
+from meiju_utils.run import Run
+
+__all__ = ["ReportParts", "write_report"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_VERSIONS = (
+    "meiju-utils",
+    "torch",
+    "transformers",
+    "timm",
+    "librosa",
+    "av",
+    "opencv-python-headless",
+    "dlib-bin",
+    "scikit-learn",
+    "numpy",
+    "pandas",
+)
+
+
+def write_report(run: Run, parts: ReportParts) -> Path:
+    """Write `report.html` into the run folder; it needs no other file to be read."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    page = environment.get_template("report.html.j2").render(
+        run=run,
+        setting=f"Track {run.setting.track} {run.setting.language.capitalize()}",
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        headline=_headline(parts.results),
+        sections=sections_of(run, parts),
+        provenance=_provenance(parts),
+        keys=dict(parts.keys),
+        config=yaml.safe_dump(
+            run.config.model_dump(mode="json"), allow_unicode=True, sort_keys=False
+        ),
+        chinese_fonts=Markup(CHINESE_FONTS),
+    )
+    path = run.path(REPORT_NAME)
+    write_text(path, page)
+    return path
+
+
+@dataclass(frozen=True)
+class _Card:
+    title: str
+    value: str
+    interval: str
+    color: str
+
+
+@dataclass(frozen=True)
+class _Headline:
+    sentence: str
+    cards: list[_Card]
+
+
+def _headline(results: Results | None) -> _Headline | None:
+    """The submission's scores in large, on test where known, else on validation."""
+    if results is None:
+        return None
+    scores, where = (
+        (results.test, f"on the {results.test_clips} test clips, whose true labels are known here")
+        if results.test
+        else (results.validation, f"on the {results.valid_clips} validation clips")
+    )
+    if SUBMISSION not in scores:
+        return None
+    ours = scores[SUBMISSION]
+    cards = []
+    for score, title in SCORE_TITLES.items():
+        value = getattr(ours, score)
+        interval = f"95 % interval {value.low:.3f} to {value.high:.3f}"
+        cards.append(_Card(title, f"{value.value:.3f}", interval, SCORE_COLORS[score]))
+    beside = " and ".join(
+        f"{scores[name].joint.value:.3f} of a {name.replace('majority', 'majority answer')}"
+        for name in YARDSTICKS
+        if name in scores
+    )
+    sentence = f"The submission's scores {where}."
+    sentence += f" Beside its joint score: {beside}." if beside else ""
+    return _Headline(sentence, cards[::-1])  # the joint score, by which the challenge ranks, first
+
+
+def _provenance(parts: ReportParts) -> dict[str, str]:
+    found = {
+        "Python": platform.python_version(),
+        "Machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+    }
+    if parts.seconds is not None:
+        found["Time"] = f"{parts.seconds / 60:.1f} minutes"
+    for package in _VERSIONS:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue  # an optional part
+    return found

@@ -1,0 +1,227 @@
+"""The chapters of the report: each is made from what its stage computed, or names the notebook.
+
+Imports `challenge`, `reporting`, `run`, `submission.faults`.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from meiju_utils.challenge import LEADERBOARD_TRACK1_MANDARIN
+from meiju_utils.reporting import plots, tables
+from meiju_utils.reporting.results import LOGISTIC_REGRESSION, MAJORITY, Results
+from meiju_utils.run import Run
+from meiju_utils.submission.faults import SubmissionCheck
+
+_SAMPLE_CLIPS = 8
+YARDSTICKS = (LOGISTIC_REGRESSION, MAJORITY)
+
+
+@dataclass(frozen=True)
+class ReportParts:
+    """What a report is made of; None (or empty) where it was not computed.
+
+    `clips` and `problems` are the run's tables. `encoders` is a probe table (see
+    `plots.probe_scores`), `yardsticks` and `table_one` are score tables on the validation split,
+    `ensemble` any table that names the members, `agreement` that of `submission.ensemble`.
+    `truth` and `answers` (columns emotion and intent, same clips, same order) give the confusions
+    on the test split where its labels are known. `history` and `audit` are the data of
+    `plots.training_curves` and `plots.coverage_precision`. `figures` are further ones by caption,
+    `keys` the artefacts' keys by name, `seconds` the time the run took.
+    """
+
+    clips: pd.DataFrame | None = None
+    problems: pd.DataFrame | None = None
+    encoders: pd.DataFrame | None = None
+    history: pd.DataFrame | None = None
+    yardsticks: pd.DataFrame | None = None
+    audit: pd.DataFrame | None = None
+    table_one: pd.DataFrame | None = None
+    ensemble: pd.DataFrame | None = None
+    agreement: pd.DataFrame | None = None
+    truth: pd.DataFrame | None = None
+    answers: pd.DataFrame | None = None
+    check: SubmissionCheck | None = None
+    results: Results | None = None
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+    seconds: float | None = None
+
+
+@dataclass
+class Section:
+    """A chapter of the page: blocks of HTML, or the notebook to run for them."""
+
+    title: str
+    intro: str
+    missing: str = ""
+    blocks: list[Markup] = field(default_factory=list)
+
+    def table(self, styler: Styler) -> None:
+        # pandas escapes the cells: their formatter does (see reporting.tables).
+        self.blocks.append(Markup('<div class="table">{}</div>').format(Markup(styler.to_html())))
+
+    def figure(self, figure: Figure, caption: str) -> None:
+        data = base64.b64encode(plots.png(figure)).decode("ascii")
+        self.blocks.append(
+            Markup('<figure><img alt="{0}" src="data:image/png;base64,{1}"></figure>').format(
+                caption, data
+            )
+        )
+
+    def text(self, text: str) -> None:
+        self.blocks.append(Markup("<p>{}</p>").format(text))
+
+
+def sections_of(run: Run, parts: ReportParts) -> list[Section]:
+    """All chapters, in the order of the notebooks."""
+    chapters = [
+        _corpus(parts),
+        _encoders(parts),
+        _training(parts),
+        _pseudo_labels(parts),
+        _table_one(parts, run),
+        _submission(parts),
+        _test(parts),
+    ]
+    if parts.figures:
+        more = Section("Further figures", "")
+        for caption, figure in parts.figures.items():
+            more.text(caption)
+            more.figure(figure, caption)
+        chapters.append(more)
+    return chapters
+
+
+def _corpus(parts: ReportParts) -> Section:
+    section = Section(
+        "The corpus",
+        "One emotion and one intent a clip. How the two go together differs between the labelled "
+        "clips and the unlabelled pool, which matters for pseudo labels.",
+        "01_preprocessing",
+    )
+    if parts.clips is not None:
+        section.table(tables.show_table(tables.count_table(parts.clips)))
+        labelled = parts.clips[parts.clips["emotion"] != ""]
+        if len(labelled):
+            sample = labelled.sample(min(_SAMPLE_CLIPS, len(labelled)), random_state=0)
+            section.table(tables.show_clips(sample.sort_index(), caption="Some labelled clips"))
+        section.figure(plots.label_pair_heatmap(parts.clips), "Label pairs")
+        section.figure(plots.label_histograms(parts.clips), "Labels by split")
+        section.figure(plots.duration_histogram(parts.clips), "Durations by split")
+    if parts.problems is not None:
+        found = len(parts.problems)
+        section.text(
+            f"Problems found in {parts.problems['clip_id'].nunique()} clips."
+            if found
+            else "No clip has a problem."
+        )
+        if found:
+            counts = parts.problems.groupby(["stage", "problem"], as_index=False).agg(
+                clips=("clip_id", "nunique"), example=("reason", "first")
+            )
+            section.table(tables.show_table(counts))
+    return section
+
+
+def _encoders(parts: ReportParts) -> Section:
+    section = Section(
+        "What the embeddings know",
+        "Cross-validated linear probes on utterance means, one encoder at a time.",
+        "02_embedding_extraction",
+    )
+    if parts.encoders is not None:
+        section.figure(plots.probe_scores(parts.encoders), "Probe scores by encoder")
+        section.table(tables.show_scores(parts.encoders))
+    return section
+
+
+def _training(parts: ReportParts) -> Section:
+    section = Section(
+        "The joint network and its yardsticks",
+        "On the validation split, which trains nothing. The network must beat a linear model on "
+        "the same embeddings to justify itself.",
+        "03_baseline",
+    )
+    if parts.history is not None:
+        section.figure(plots.training_curves(parts.history), "Training curves")
+    if parts.yardsticks is not None:
+        section.figure(plots.score_bars(parts.yardsticks), "Network and yardsticks")
+        section.table(tables.show_scores(parts.yardsticks))
+    return section
+
+
+def _pseudo_labels(parts: ReportParts) -> Section:
+    section = Section(
+        "Pseudo labels",
+        "How right confident predictions are on clips whose labels were held out, and how many "
+        "are that confident.",
+        "04_pseudo_labelling",
+    )
+    if parts.audit is not None:
+        section.figure(plots.coverage_precision(parts.audit), "Precision and coverage by threshold")
+    return section
+
+
+def _table_one(parts: ReportParts, run: Run) -> Section:
+    section = Section(
+        "Table I of the paper, ours beside theirs",
+        "Ours on this corpus's validation split, theirs on the test split of Track 1 Mandarin: the "
+        "steps from row to row compare, the levels do not.",
+        "05_head_variant_training",
+    )
+    if parts.table_one is not None:
+        section.figure(plots.table_one(parts.table_one), "Table I")
+        section.table(tables.show_table_one(parts.table_one))
+        official = run.setting.official_baseline
+        section.text(
+            f"The organisers' baseline in this setting: emotion {official.emotion:.4f}, intent "
+            f"{official.intent:.4f}, joint {official.joint:.4f}."
+        )
+        if run.setting.name == "track1-mandarin":
+            board = ", ".join(f"{score:.4f}" for score in LEADERBOARD_TRACK1_MANDARIN)
+            section.text(f"The leaderboard's joint scores: {board}.")
+    return section
+
+
+def _submission(parts: ReportParts) -> Section:
+    section = Section(
+        "The ensemble and the submission",
+        "What the submission is made of, how alike its members are, and whether the challenge "
+        "would take it.",
+        "06_submission_ensembling",
+    )
+    if parts.ensemble is not None:
+        section.table(tables.show_scores(parts.ensemble))
+    if parts.agreement is not None and len(parts.agreement):
+        section.figure(plots.agreement_heatmap(parts.agreement), "Agreement between members")
+    if parts.check is not None:
+        section.table(tables.show_check(parts.check))
+    return section
+
+
+def _test(parts: ReportParts) -> Section:
+    section = Section(
+        "The test split",
+        "Known here only where the corpus is synthetic; otherwise the leaderboard tells.",
+        "06_submission_ensembling",
+    )
+    results = parts.results
+    if results is None:
+        return section
+    if not results.test:
+        section.text("The true labels of the test clips are not known.")
+        return section
+    table = tables.score_table(results.test)
+    table["yardstick"] = table["name"].isin(YARDSTICKS)
+    title = f"True labels of {results.test_clips} test clips"
+    section.figure(plots.score_bars(table, title), title)
+    section.table(tables.show_scores(table))
+    if parts.truth is not None and parts.answers is not None:
+        section.figure(plots.confusion_matrices(parts.truth, parts.answers), "Confusions")
+    return section

@@ -1,0 +1,87 @@
+"""What `meiju run` prints at the end: where everything lies, and what it is worth.
+
+Imports `challenge`, `metrics`, `reporting.results`, `run`.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from meiju_utils.challenge import SUBMISSION_NAME
+from meiju_utils.errors import MissingStageError
+from meiju_utils.metrics import ScoreIntervals
+from meiju_utils.reporting.results import (
+    LOGISTIC_REGRESSION,
+    MAJORITY,
+    SUBMISSION,
+    Results,
+    read_results,
+)
+from meiju_utils.run import Run, project_root
+
+REPORT_NAME = "report.html"
+_SIXTH = "06_submission_ensembling"
+_FIRST = (SUBMISSION, LOGISTIC_REGRESSION, MAJORITY)
+_TITLES = {MAJORITY: "majority answer"}
+
+
+def final_summary(run: Run) -> str:
+    """Where the submission, the executed notebooks and the report are, and the scores.
+
+    What is not there yet is said to be missing, with the notebook that makes it.
+    """
+    copies = project_root() / "submissions"
+    name = run.folder.name
+    submission = [run.path(SUBMISSION_NAME), copies / f"{name}.csv", copies / f"{name}.zip"]
+    notebooks = sorted(run.path("notebooks").glob("*.html"))
+    lines = [
+        _place("Submission", submission, f"none yet: notebook {_SIXTH} writes it"),
+        _place("Notebooks", notebooks, "none executed yet"),
+        _place("Report", [run.path(REPORT_NAME)], f"none yet: notebook {_SIXTH} writes it"),
+        "",
+    ]
+    try:
+        lines += _scores(read_results(run))
+    except MissingStageError:
+        lines.append(f"No scores yet: notebook {_SIXTH} writes them.")
+    return "\n".join(lines)
+
+
+def _place(title: str, paths: Iterable[Path], otherwise: str) -> str:
+    found = [_short(path) for path in paths if path.is_file()] or [otherwise]
+    return "\n".join(
+        f"{title if i == 0 else '':<11} {path}".rstrip() for i, path in enumerate(found)
+    )
+
+
+def _short(path: Path) -> str:
+    """Relative to where the user stands, where that is shorter to read."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def _scores(results: Results) -> list[str]:
+    if results.test:
+        title = f"Scores on the {results.test_clips} test clips, whose true labels are known here"
+        lines = _table(title, results.test)
+    else:
+        lines = ["The true labels of the test clips are not known: the leaderboard will tell."]
+    if results.validation:
+        lines += [
+            "",
+            *_table(f"Scores on the {results.valid_clips} validation clips", results.validation),
+        ]
+    return lines
+
+
+def _table(title: str, scores: dict[str, ScoreIntervals]) -> list[str]:
+    names = [name for name in _FIRST if name in scores]
+    names += [name for name in scores if name not in _FIRST]
+    width = max(len(_TITLES.get(name, name)) for name in names)
+    header = f"  {'':<{width}}  {'emotion F1':<20}  {'intent F1':<20}  joint score"
+    rows = [
+        f"  {_TITLES.get(name, name):<{width}}  "
+        f"{scores[name].emotion!s:<20}  {scores[name].intent!s:<20}  {scores[name].joint}"
+        for name in names
+    ]
+    return [f"{title} [95 % interval]:", header, *rows]

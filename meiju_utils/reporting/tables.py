@@ -1,0 +1,186 @@
+"""Tables for notebooks and the report: scores with intervals, clips with their Chinese text.
+
+The functions named `..._table` return plain data, those named `show_...` a Styler that a notebook
+displays and the report embeds. Imports `challenge`, `files`, `metrics`, `reporting.palette`,
+`submission.faults`.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from meiju_utils.challenge import PAPER_TABLE_I, SPLITS, TASKS, Scores
+from meiju_utils.files import fingerprint
+from meiju_utils.metrics import Interval, ScoreIntervals
+from meiju_utils.reporting.palette import LABEL_COLORS, SCORE_TITLES
+from meiju_utils.submission.faults import SubmissionCheck
+
+# Whichever the reader's system has; without one of them Chinese still shows in its default font.
+CHINESE_FONTS = "'Noto Sans CJK SC','PingFang SC','Microsoft YaHei',sans-serif"
+
+_ON_ONE_LINE: Any = {"white-space": "nowrap"}
+
+
+def score_table(scores: Mapping[str, ScoreIntervals]) -> pd.DataFrame:
+    """Scores by name as columns: name, and emotion, intent, joint, each with `_low` and `_high`."""
+    rows = []
+    for name, intervals in scores.items():
+        row: dict[str, str | float] = {"name": name}
+        for score in SCORE_TITLES:
+            interval = getattr(intervals, score)
+            row |= {score: interval.value}
+            row |= {f"{score}_low": interval.low, f"{score}_high": interval.high}
+        rows.append(row)
+    columns = [
+        "name",
+        *(f"{score}{end}" for score in SCORE_TITLES for end in ("", "_low", "_high")),
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def count_table(clips: pd.DataFrame) -> pd.DataFrame:
+    """Clips by split: how many there are, with labels, with text, with video, and how long."""
+    rows = []
+    for split in [split for split in SPLITS if (clips["split"] == split).any()]:
+        part = clips[clips["split"] == split]
+        rows.append(
+            {
+                "split": split,
+                "clips": len(part),
+                "labelled": int(((part["emotion"] != "") & (part["intent"] != "")).sum()),
+                "with text": int((part["text"].str.strip() != "").sum()),
+                "with video": int((part["video"] != "").sum()),
+                "minutes": float(part["duration_s"].sum(min_count=1)) / 60,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def show_scores(table: pd.DataFrame, caption: str = "") -> Styler:
+    """A score table for reading, `0.560 [0.512, 0.608]`; each score's best is bold.
+
+    Columns that are no score stand first, as they are; a column `yardstick` greys its rows out.
+    """
+    scores = [score for score in SCORE_TITLES if score in table]
+    bounds = [f"{score}_{end}" for score in scores for end in ("low", "high")]
+    others = [c for c in table.columns if c not in (*scores, *bounds, "yardstick")]
+    shown = table[others].rename(columns=_heading)
+    for score in scores:
+        shown[SCORE_TITLES[score]] = [
+            _with_interval(row[score], row.get(f"{score}_low"), row.get(f"{score}_high"))
+            for row in table.to_dict("records")
+        ]
+    marks = pd.DataFrame("", index=shown.index, columns=shown.columns)
+    if "yardstick" in table:
+        marks[table["yardstick"].to_numpy(dtype=bool)] = "color:#777777"
+    for score in scores:
+        best = table[score].to_numpy() == table[score].max()
+        marks.loc[best, SCORE_TITLES[score]] += ";font-weight:bold"
+    titles: Any = [SCORE_TITLES[score] for score in scores]
+    styler = _styler(shown, caption).set_properties(subset=titles, **_ON_ONE_LINE)
+    return styler.apply(lambda _: marks.reset_index(drop=True), axis=None)
+
+
+def show_table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE_I) -> Styler:
+    """Table I of the paper: each of our scores with its interval, beside it the paper's.
+
+    `ours` is a score table whose names are recipes. The paper's figures are on the test split of
+    Track 1 Mandarin.
+    """
+    shown = pd.DataFrame({"Recipe": ours["name"].to_numpy()})
+    for score, title in SCORE_TITLES.items():
+        shown[title] = [
+            _with_interval(row[score], row.get(f"{score}_low"), row.get(f"{score}_high"))
+            for row in ours.to_dict("records")
+        ]
+        published = [getattr(paper[n], score) if n in paper else float("nan") for n in ours["name"]]
+        shown[f"{title}, paper"] = ["–" if pd.isna(p) else f"{p:.4f}" for p in published]
+    pale: Any = [f"{title}, paper" for title in SCORE_TITLES.values()]
+    styler = _styler(shown, "").set_properties(**_ON_ONE_LINE)
+    return styler.set_properties(subset=pale, color="#777777")
+
+
+def show_clips(clips: pd.DataFrame, columns: Sequence[str] = (), caption: str = "") -> Styler:
+    """Rows of the clips table for reading: Chinese in a font that has it, labels in their colours.
+
+    `columns` beyond clip_id, split, text, emotion, intent and duration_s are shown after these.
+    """
+    chosen = ["clip_id", "split", "text", "emotion", "intent", "duration_s"]
+    chosen = [c for c in dict.fromkeys([*chosen, *columns]) if c in clips]
+    shown = clips[chosen].rename(columns=_heading).reset_index(drop=True)
+    styler = _styler(shown, caption)
+    for task in TASKS:
+        if task in chosen:
+            colors = LABEL_COLORS[task]
+            styler = styler.map(
+                lambda label, colors=colors: (
+                    f"border-left:9px solid {colors[label]};padding-left:7px"
+                    if label in colors
+                    else ""
+                ),
+                subset=[_heading(task)],
+            )
+    if "text" in chosen:
+        font = {"font-family": CHINESE_FONTS, "font-size": "1.1em", "min-width": "12em"}
+        styler = styler.set_properties(subset=[_heading("text")], **font)
+    return styler
+
+
+def show_check(check: SubmissionCheck) -> Styler:
+    """The faults and warnings of a submission, or the one line that says it is valid."""
+    found = check.table()
+    if found.empty:
+        found = pd.DataFrame(
+            [("valid", check.rows, check.expected_rows)],
+            columns=["verdict", "rows", "test clips"],
+        )
+    else:
+        found["line"] = found["line"].astype("str").replace("<NA>", "")
+    return _styler(found.rename(columns=_heading), check.name)
+
+
+def show_table(table: pd.DataFrame, caption: str = "") -> Styler:
+    """Any small table in the same look."""
+    return _styler(table.rename(columns=_heading), caption)
+
+
+def _with_interval(value: float, low: float | None, high: float | None) -> str:
+    if pd.isna(value):
+        return "–"
+    if low is None or high is None or pd.isna(low) or pd.isna(high):
+        return f"{value:.3f}"
+    return str(Interval(value, low, high))
+
+
+def _heading(column: Any) -> str:
+    """`duration_s` → `Duration (s)`, `clip_id` → `Clip id`."""
+    name = str(column)
+    if name.endswith("_s"):
+        name = f"{name[:-2]} (s)"
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "–" if pd.isna(value) else f"{value:.2f}"
+    return escape(str(value))
+
+
+def _styler(table: pd.DataFrame, caption: str) -> Styler:
+    # The id stands in the HTML: from the content, so that equal tables give equal pages.
+    key = fingerprint(table.to_csv(), caption)
+    styler = Styler(table.reset_index(drop=True), uuid=key, cell_ids=False).hide(axis="index")
+    numbers = [c for c in table.columns if pd.api.types.is_numeric_dtype(table[c])]
+    others: Any = [c for c in table.columns if c not in numbers]
+    styler = styler.format(_cell).set_table_styles(
+        [
+            {"selector": "caption", "props": "text-align:left;font-weight:bold;padding:4px 0"},
+            {"selector": "th", "props": "text-align:left"},
+        ]
+    )
+    styler = styler.set_properties(subset=others, **{"text-align": "left"})
+    return styler.set_caption(escape(caption)) if caption else styler

@@ -1,0 +1,99 @@
+"""Writing a submission: the CSV the challenge scores and the ZIP that is uploaded.
+
+Nothing is written that the checker would not pass. Imports `challenge`, `errors`, `files`, `run`,
+`submission.checker`.
+"""
+
+import csv
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from meiju_utils.challenge import SUBMISSION_COLUMNS, SUBMISSION_NAME
+from meiju_utils.errors import SubmissionError
+from meiju_utils.files import atomic_path, write_text
+from meiju_utils.run import Run, project_root
+from meiju_utils.submission.checker import check_bytes, check_submission
+from meiju_utils.submission.faults import SubmissionCheck
+
+
+def write_submission(
+    path: Path, clip_ids: Sequence[str], emotions: Sequence[str], intents: Sequence[str]
+) -> SubmissionCheck:
+    """Write one row a test clip, in the order given.
+
+    `clip_ids` is the whole test list, without file extensions; `emotions` and `intents` are label
+    strings. Raises SubmissionError listing all faults, and leaves an older file as it was.
+    """
+    text = _as_csv(clip_ids, emotions, intents)
+    check = check_bytes(path.name, text.encode(), clip_ids)
+    check.raise_if_invalid()
+    write_text(path, text)
+    return check
+
+
+def _as_csv(clip_ids: Sequence[str], emotions: Sequence[str], intents: Sequence[str]) -> str:
+    if not len(clip_ids) == len(emotions) == len(intents):
+        raise SubmissionError(
+            f"{len(clip_ids)} clips, {len(emotions)} emotions and {len(intents)} intents: "
+            "give one emotion and one intent for every test clip."
+        )
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(SUBMISSION_COLUMNS)
+    writer.writerows(zip(clip_ids, emotions, intents, strict=True))
+    return buffer.getvalue()
+
+
+def zip_submission(csv_path: Path, zip_path: Path) -> Path:
+    """Pack a CSV as `submission.csv` at the root of an archive; equal CSVs give equal bytes.
+
+    Stored without compression and with a fixed date: compressed bytes differ between versions of
+    zlib, and the largest submission has 0.4 MB.
+    """
+    member = zipfile.ZipInfo(SUBMISSION_NAME, date_time=(1980, 1, 1, 0, 0, 0))
+    member.create_system = 3  # Unix, whatever the machine
+    member.external_attr = 0o644 << 16
+    data = csv_path.read_bytes()
+    with atomic_path(zip_path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        archive.writestr(member, data)
+    return zip_path
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a run's submission lies: in the run folder, and as a CSV and ZIP to hand in."""
+
+    in_run: Path
+    csv: Path
+    zip: Path
+    check: SubmissionCheck
+
+
+def publish_submission(run: Run, answers: pd.DataFrame) -> Published:
+    """Write `<run folder>/submission.csv`, and `submissions/<name of the run folder>.csv` + `.zip`.
+
+    `answers` has clip_id, emotion, intent, for the run's test clips in any order; other clips in it
+    are a fault. Raises SubmissionError listing all faults, before anything is written.
+    """
+    clips = run.table("clips")
+    test_clip_ids = clips.loc[clips["split"] == "test", "clip_id"].tolist()
+    if not test_clip_ids:
+        raise SubmissionError(f"{run.data_dir} lists no test clips: there is nothing to submit.")
+    place = {clip_id: index for index, clip_id in enumerate(test_clip_ids)}
+    unknown = len(place)  # goes to the end, where the check reports it
+    ordered = answers.sort_values("clip_id", key=lambda ids: ids.map(place).fillna(unknown))
+    text = _as_csv(*(ordered[name].tolist() for name in ("clip_id", "emotion", "intent")))
+    check_bytes(SUBMISSION_NAME, text.encode(), test_clip_ids).raise_if_invalid()
+    in_run = run.path(SUBMISSION_NAME)
+    copy = project_root() / "submissions" / f"{run.folder.name}.csv"
+    for path in (in_run, copy):
+        write_text(path, text)
+    archive = zip_submission(copy, copy.with_suffix(".zip"))
+    check = check_submission(archive, test_clip_ids)  # what is handed in, as it lies on disk
+    check.raise_if_invalid()
+    return Published(in_run, copy, archive, check)

@@ -1,0 +1,157 @@
+"""The report is one page that needs nothing else, and says what it lacks."""
+
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from meiju_utils.challenge import EMOTIONS, INTENTS
+from meiju_utils.config import Profile
+from meiju_utils.metrics import Interval, ScoreIntervals
+from meiju_utils.reporting import plots
+from meiju_utils.reporting.report import ReportParts, write_report
+from meiju_utils.reporting.results import LOGISTIC_REGRESSION, MAJORITY, SUBMISSION, Results
+from meiju_utils.reporting.tables import score_table
+from meiju_utils.run import Run
+from meiju_utils.submission.checker import check_bytes
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Balance(HTMLParser):
+    """Finds tags that are not closed in order, and collects what the page would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        self.loads += [value or "" for name, value in attributes if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def intervals(joint: float) -> ScoreIntervals:
+    return ScoreIntervals(
+        Interval(0.5, 0.45, 0.55),
+        Interval(0.6, 0.5, 0.7),
+        Interval(joint, joint - 0.1, joint + 0.1),
+    )
+
+
+def results(test: bool = True) -> Results:
+    known = {
+        SUBMISSION: intervals(0.584),
+        LOGISTIC_REGRESSION: intervals(0.523),
+        MAJORITY: intervals(0.11),
+    }
+    validation = {SUBMISSION: intervals(0.612)}
+    return Results(
+        "demo", "track1-mandarin", "weighted", 80, 160, validation, known if test else {}
+    )
+
+
+def full() -> ReportParts:
+    clips = pd.DataFrame(
+        {
+            "clip_id": [f"clip{i}" for i in range(10)],
+            "split": ["train"] * 8 + ["test"] * 2,
+            "video": "a.mp4",
+            "text": "你好<b>",
+            "emotion": [*EMOTIONS, "sad", "", ""],
+            "intent": [*INTENTS, "", ""],
+            "duration_s": 1.5,
+        }
+    )
+    problem = {"clip_id": ["clip0"], "stage": ["media"], "problem": ["MediaError"]}
+    data = b"filename,emo_pred,int_pred\nclip8,sad,wishing\n"
+    return ReportParts(
+        clips=clips,
+        problems=pd.DataFrame({**problem, "reason": ["no <video> stream"]}),
+        yardsticks=score_table({"network": intervals(0.5)}),
+        table_one=score_table({"baseline": intervals(0.51), "ensemble": intervals(0.53)}),
+        ensemble=pd.DataFrame({"member": ["baseline"], "weight": [1.0]}),
+        truth=clips[:8],
+        answers=clips[:8],
+        check=check_bytes("demo.csv", data, ["clip8", "clip9"]),
+        results=results(),
+        figures={"My <own> figure": plots.score_bars(score_table({"a": intervals(0.5)}))},
+        keys={"prosody": "abc123"},
+        seconds=412,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("report")
+    return Run(Profile(name="demo"), folder / "data", folder / "runs" / "mine")
+
+
+@pytest.fixture(scope="module")
+def full_page(run: Run) -> str:
+    return page(run, full())
+
+
+def page(run: Run, parts: ReportParts) -> str:
+    path = write_report(run, parts)
+    assert path == run.folder / "report.html"
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_page_is_well_formed_and_loads_nothing_from_elsewhere(full_page: str) -> None:
+    check_page(full_page)
+
+
+def check_page(text: str) -> None:
+    parser = Balance()
+    parser.feed(text)
+    assert parser.open == []
+    assert all(load.startswith(("data:image/png;base64,", "#")) for load in parser.loads)
+    assert "http" not in re.sub(r"base64,[^\"]+", "", text)
+
+
+def test_the_page_shows_the_parts_it_was_given(full_page: str) -> None:
+    text = full_page
+    for words in (
+        "0.584",
+        "0.523 of a logistic regression and 0.110 of a majority answer",
+        "95 % interval 0.484 to 0.684",
+        "你好&lt;b&gt;",
+        "no &lt;video&gt; stream",
+        "0.5532",
+        "clip9 has no row",
+        "abc123",
+        "6.9 minutes",
+        "training:",
+        "My &lt;own&gt; figure",
+        "160 test clips",
+    ):
+        assert words in text, words
+    assert "<b>" not in text
+    assert text.count("data:image/png") == 8
+
+
+def test_parts_that_were_not_computed_name_their_notebook(run: Run) -> None:
+    text = page(run, ReportParts())
+    check_page(text)
+    for number in range(1, 7):
+        assert re.search(rf"notebooks/0{number}_\w+\.ipynb", text)
+    assert "data:image" not in text
+    assert "No submission scored yet" in text
+
+
+def test_without_true_test_labels_the_headline_is_the_validation_score(run: Run) -> None:
+    text = page(run, ReportParts(results=results(test=False)))
+    assert "0.612" in text
+    assert "on the 80 validation clips" in text
+    assert "true labels of the test clips are not known" in text
+
+
+def test_a_run_without_problems_says_so(run: Run) -> None:
+    empty = pd.DataFrame(columns=["clip_id", "stage", "problem", "reason"], dtype="str")
+    assert "No clip has a problem" in page(run, ReportParts(problems=empty))
