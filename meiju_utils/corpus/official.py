@@ -1,0 +1,132 @@
+"""Which clips are there? Reads the challenge folder as released into one clips table.
+
+Blemishes become rows of the problems table; contradictions stop the run, all reported together.
+Imports its neighbours in `corpus`, `challenge`, `errors` only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from meiju_utils.challenge import SPLITS, Setting, Split
+from meiju_utils.corpus.layout import find_layout
+from meiju_utils.corpus.schema import CLIP_COLUMNS, validate_clips
+from meiju_utils.corpus.splits import Clip, Findings, first_few, read_split
+from meiju_utils.errors import CorpusError
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The clips of one setting.
+
+    `clips` holds one row a clip, sorted by split and id (see schema.validate_clips); `video` is
+    relative to `root`. `problems` holds what was found amiss and survived (clip_id, stage,
+    problem, reason); clip_id is "" where a whole split is meant.
+    """
+
+    root: Path
+    clips: pd.DataFrame
+    problems: pd.DataFrame
+
+    @property
+    def features_only(self) -> bool:
+        """No clip has a video: audio and visual features can only come from files."""
+        return bool((self.clips["video"] == "").all())
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A corpus as far as it could be read, and the contradictions that forbid using it."""
+
+    corpus: Corpus
+    faults: list[str]
+
+
+def read_corpus(data_dir: Path, setting: Setting) -> Corpus:
+    """Read a setting's official release below `data_dir` (see layout.find_layout).
+
+    Raises CorpusError for a folder that is not there and for contradictions: unknown labels,
+    doubled ids, transcripts of unlisted clips, labels that differ between list and table,
+    malformed lines, undecodable text, links or ids that leave the folder, no training clips.
+    """
+    survey = survey_corpus(data_dir, setting)
+    if survey.faults:
+        raise CorpusError(
+            f"The {setting.name} corpus in {data_dir} cannot be used, {len(survey.faults)} "
+            "fault(s):\n" + "\n".join(f"  - {fault}" for fault in survey.faults)
+        )
+    validate_clips(survey.corpus.clips)
+    return survey.corpus
+
+
+def survey_corpus(data_dir: Path, setting: Setting) -> Survey:
+    """Read whatever can be read, and collect the contradictions instead of raising them.
+
+    Raises CorpusError only where there is no folder of this setting.
+    """
+    layout = find_layout(data_dir, setting)
+    findings = Findings(faults=list(layout.faults))
+    if layout.features_only:
+        findings.problem("", "features only", "no clip has a video file")
+    for clip_id, path in layout.doubled:
+        findings.problem(clip_id, "doubled video", f"{path} is not used; another one came first")
+    splits: Sequence[Split] = SPLITS
+    if not setting.has_unlabeled:
+        splits = [split for split in SPLITS if split != "unlabeled"]
+        if layout.videos["unlabeled"] or layout.tables["unlabeled"]:
+            findings.problem(
+                "", "unused pool", f"track {setting.track} has no unlabelled pool; it is not read"
+            )
+    clips = [
+        clip
+        for split in splits
+        for clip in sorted(
+            read_split(layout, setting, split, findings), key=lambda clip: clip.clip_id
+        )
+    ]
+    _compare_splits(clips, findings)
+    problems = pd.DataFrame(
+        findings.problems, columns=["clip_id", "stage", "problem", "reason"], dtype="str"
+    )
+    return Survey(Corpus(data_dir, _clips_table(clips, setting), problems), findings.faults)
+
+
+def _clips_table(clips: Sequence[Clip], setting: Setting) -> pd.DataFrame:
+    table = pd.DataFrame(
+        [
+            (
+                clip.clip_id,
+                setting.track,
+                setting.language,
+                clip.split,
+                clip.video,
+                clip.text,
+                clip.emotion,
+                clip.intent,
+                float("nan"),
+            )
+            for clip in clips
+        ],
+        columns=list(CLIP_COLUMNS),
+    )
+    return table.astype(
+        dict.fromkeys(CLIP_COLUMNS, "str") | {"track": "int64", "duration_s": "float64"}
+    )
+
+
+def _compare_splits(clips: Sequence[Clip], findings: Findings) -> None:
+    """A clip in two splits would be both learned from and tested on."""
+    splits_of: dict[str, list[Split]] = {}
+    for clip in clips:
+        splits_of.setdefault(clip.clip_id, []).append(clip.split)
+    shared: dict[str, list[str]] = {}
+    for clip_id, splits in splits_of.items():
+        if len(splits) > 1:
+            shared.setdefault(" and ".join(splits), []).append(clip_id)
+    for where, clip_ids in shared.items():
+        findings.faults.append(
+            f"{len(clip_ids)} clips are in {where} at once ({first_few(clip_ids)}); expected each "
+            "clip in one split."
+        )

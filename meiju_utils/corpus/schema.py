@@ -1,0 +1,96 @@
+"""Is a clips table one that every later stage can rely on? Its columns and their rules.
+
+Imports `challenge`, `errors` only.
+"""
+
+import re
+
+import pandas as pd
+
+from meiju_utils.challenge import EMOTIONS, INTENTS, SPLITS
+from meiju_utils.errors import CorpusError
+
+CLIP_COLUMNS = (
+    "clip_id",
+    "track",
+    "language",
+    "split",
+    "video",
+    "text",
+    "emotion",
+    "intent",
+    "duration_s",
+)
+LONGEST_S = 3600.0  # a clip is one utterance; an hour means a broken time base
+
+
+def validate_clips(clips: pd.DataFrame) -> pd.DataFrame:
+    """The table itself if it is sound; CorpusError lists what breaks which rule.
+
+    One row a clip; ids unique; one track and language; labels from the vocabularies, "" where
+    unknown, never unknown in train and valid; `video` inside the data folder; `duration_s` in
+    seconds, NaN until the clip was decoded.
+    """
+    import pandera.pandas as pa  # takes over a second: only where a table is checked
+
+    def one_of(values: tuple[str | int, ...], what: str) -> pa.Check:
+        return pa.Check.isin(values, error=f"expected {what}")
+
+    one = pa.Check(
+        lambda column: len(column.drop_duplicates()) <= 1, error="expected one value in all rows"
+    )
+    columns = {
+        "clip_id": pa.Column(
+            str,
+            pa.Check.str_matches(r"^[^/\\\x00-\x1f\x7f]+$", error="expected a plain file name"),
+            unique=True,
+        ),
+        "track": pa.Column(int, [one_of((1, 2), "1 or 2"), one]),
+        "language": pa.Column(str, [one_of(("mandarin", "english"), "mandarin or english"), one]),
+        "split": pa.Column(str, one_of(SPLITS, ", ".join(SPLITS))),
+        "video": pa.Column(
+            str, pa.Check(_is_within, element_wise=True, error="expected a path in the data folder")
+        ),
+        "text": pa.Column(str),
+        "emotion": pa.Column(str, one_of(("", *EMOTIONS), "an official emotion")),
+        "intent": pa.Column(str, one_of(("", *INTENTS), "an official intent")),
+        "duration_s": pa.Column(
+            float,
+            pa.Check.in_range(0, LONGEST_S, error=f"expected 0 to {LONGEST_S:.0f} seconds"),
+            nullable=True,
+        ),
+    }
+    labels = pa.Check(_is_labelled, error="expected both labels in train and valid")
+    schema = pa.DataFrameSchema(columns, checks=labels, strict=True, ordered=True)
+    try:
+        schema.validate(clips, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        raise CorpusError(_describe(error.failure_cases, clips)) from None
+    return clips
+
+
+def _is_within(video: str) -> bool:
+    return not re.search(r"(^/|\\|^[A-Za-z]:|(^|/)\.\.(/|$))", video)
+
+
+def _is_labelled(table: pd.DataFrame) -> pd.Series:
+    needed = table["split"].isin(["train", "valid"])
+    return ~needed | ((table["emotion"] != "") & (table["intent"] != ""))
+
+
+def _describe(cases: pd.DataFrame, clips: pd.DataFrame) -> str:
+    """One line a broken rule, with how many rows break it and the first of them."""
+    lines = []
+    for (column, check), rows in cases.groupby(["column", "check"], sort=False, dropna=False):
+        rule = {"field_uniqueness": "expected each value once"}.get(str(check), str(check))
+        if rule.startswith("expected both") and column != "split":
+            continue  # a rule over whole rows is reported once a column
+        index = rows["index"].dropna().drop_duplicates()
+        values = ", ".join(repr(value) for value in rows["failure_case"].drop_duplicates()[:3])
+        where = ""
+        if len(index):
+            names = clips["clip_id"].loc[index[:3]] if "clip_id" in clips else index[:3]
+            where = f" in {len(index)} rows, first {', '.join(map(str, names))}"
+        named = f"{column}: " if isinstance(column, str) else ""
+        lines.append(f"  - {named}{rule}; found {values}{where}")
+    return "The clips table breaks its rules:\n" + "\n".join(lines)

@@ -1,0 +1,198 @@
+"""The doctor: what it counts, what it calls unsound, what it prints."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meiju_utils.challenge import SETTINGS
+from meiju_utils.config import Parallel
+from meiju_utils.corpus.doctor import Diagnosis, examine, render
+from meiju_utils.errors import CorpusError
+
+MANDARIN = SETTINGS[1, "mandarin"]
+SERIAL = Parallel(backend="serial")
+
+
+def diagnose(release: Any, setting: Any = MANDARIN, deep: bool = True) -> Diagnosis:
+    return examine(release.data_dir, setting, deep, SERIAL)
+
+
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda setting: setting.name)
+def test_a_good_corpus_of_each_setting_is_sound(
+    tmp_path: Path, write_release: Any, film: Any, setting: Any
+) -> None:
+    diagnosis = diagnose(write_release(tmp_path, setting, film=film), setting)
+    assert diagnosis.sound, diagnosis.faults
+    counts = diagnosis.counts.set_index("split")
+    assert counts["found"].tolist() == [9, 8, 4, 5][: len(counts)]
+    assert counts["promised"].tolist()[:3] == list(setting.sizes)
+    assert counts["readable"].equals(counts["found"])
+    assert counts.loc["test", "subtitles"] == 4
+    assert counts["labelled"].tolist()[:3] == [9, 8, 0]
+    assert diagnosis.duplicates.empty
+    assert f"train has 9 clips, the official release {setting.sizes[0]}." in diagnosis.warnings
+
+
+def test_labels_and_pairs_are_counted(tmp_path: Path, write_release: Any) -> None:
+    diagnosis = diagnose(write_release(tmp_path, MANDARIN, film=None))
+    labels = diagnosis.labels.set_index(["task", "label"])["train"]
+    assert labels["emotion"].sum() == labels["intent"].sum() == 9
+    assert labels["emotion", "surprise"] == 2
+    assert labels["intent", "agreeing"] == 2
+    pairs = diagnosis.pairs.set_index("emotion")
+    assert pairs.loc["surprise", "agreeing"] == 1
+    assert pairs.to_numpy().sum() == 9
+
+
+def test_a_features_only_corpus_is_sound_and_says_so(tmp_path: Path, write_release: Any) -> None:
+    diagnosis = diagnose(write_release(tmp_path, MANDARIN, film=None))
+    assert diagnosis.sound
+    assert "features only" in render(diagnosis)
+
+
+def test_a_tenth_of_unreadable_clips_is_survived_more_is_not(
+    tmp_path: Path, write_release: Any, film: Any
+) -> None:
+    bad = {"Track1_Training_00001"}
+    release = write_release(tmp_path, MANDARIN, film=lambda c: b"" if c in bad else film(c))
+    diagnosis = diagnose(release, deep=False)
+    assert diagnosis.problems.query("problem == 'unreadable'")["clip_id"].tolist() == list(bad)
+    assert diagnosis.faults == [
+        "1 of 9 train clips have no readable video (more than 10%); fetch them again or complete "
+        "the download."
+    ]
+    for name in ("Training_files.txt", "Training_transcription.csv"):
+        path = release.file(name)
+        label = " sad wishing" if name.endswith(".txt") else ",好"
+        text = path.read_text(encoding="utf-8") + f"Track1_Training_00010.mp4{label}\n"
+        path.write_text(text, encoding="utf-8")
+    added = release.file("Track1_Training_00002.mp4").with_name("Track1_Training_00010.mp4")
+    added.write_bytes(film(added.stem))
+    assert diagnose(release, deep=False).sound
+
+
+def test_a_corpus_of_nothing_but_broken_clips_is_diagnosed(
+    tmp_path: Path, write_release: Any
+) -> None:
+    diagnosis = diagnose(write_release(tmp_path, MANDARIN))
+    assert not diagnosis.sound
+    assert diagnosis.counts["readable"].tolist() == [0, 0, 0, 0]
+    assert len(diagnosis.problems.query("problem == 'unreadable'")) == 26
+
+
+def test_a_missing_pool_video_does_not_make_a_run_unsound(
+    tmp_path: Path, write_release: Any, film: Any
+) -> None:
+    release = write_release(
+        tmp_path, MANDARIN, film=lambda c: film(c) if c.startswith("Track1") else b""
+    )
+    diagnosis = diagnose(release, deep=False)
+    assert diagnosis.sound
+    assert "5 of 5 clips of the pool have no readable video." in diagnosis.warnings
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "sound", "exact"),
+    [
+        ("Track1_Training_00002", "Track1_Testing_00003", False, True),
+        ("Track1_Training_00002", "Track1_Testing_00003", False, False),
+        ("Track1_Training_00002", "Track1_Validation_00003", False, False),
+        ("Track1_Validation_00002", "Track1_Testing_00003", False, True),
+        ("Track1_Training_00002", "Track1_Training_00003", True, True),
+        ("Track1_Testing_00002", "第3集 片段 3", True, False),
+    ],
+)
+def test_a_recording_in_two_scored_splits_is_unsound(
+    tmp_path: Path,
+    write_release: Any,
+    film: Any,
+    media: Any,
+    one: str,
+    other: str,
+    sound: bool,
+    exact: bool,
+) -> None:
+    utterance = media.utter(4711)
+    copies = {
+        one: media.encode(utterance, 1),
+        other: media.encode(utterance, 1, **({} if exact else {"bit_rate": 32000, "crf": 33})),
+    }
+    release = write_release(tmp_path, MANDARIN, film=lambda c: copies.get(c) or film(c))
+    diagnosis = diagnose(release)
+    (row,) = diagnosis.duplicates.itertuples()
+    assert (row.clip_a, row.clip_b) == (one, other)
+    assert row.kind == ("same file" if exact else "near")
+    assert diagnosis.sound is sound
+    messages = diagnosis.warnings if sound else diagnosis.faults
+    assert any("recording" in message or "copies" in message for message in messages)
+    assert f"{one} (" in render(diagnosis)
+    assert diagnose(release, deep=False).sound is (sound or not exact)
+
+
+def test_copies_with_different_labels_are_pointed_out(
+    tmp_path: Path, write_release: Any, film: Any
+) -> None:
+    source = {"Track1_Training_00003": "Track1_Training_00002"}
+    release = write_release(tmp_path, MANDARIN, film=lambda c: film(source.get(c, c)))
+    expected = "1 pairs of train clips hold one recording, 1 of them with different labels."
+    assert expected in diagnose(release, deep=False).warnings
+
+
+def test_contradictions_become_faults_and_the_rest_is_still_counted(
+    tmp_path: Path, write_release: Any
+) -> None:
+    release = write_release(tmp_path, MANDARIN, film=None)
+    path = release.file("Training_files.txt")
+    path.write_text(path.read_text(encoding="utf-8").replace("sad", "saad"), encoding="utf-8")
+    diagnosis = diagnose(release)
+    assert not diagnosis.sound
+    assert "unknown emotion 'saad'" in diagnosis.faults[0]
+    assert diagnosis.counts["found"].tolist() == [9, 8, 4, 0]
+
+
+def test_a_corpus_without_validation_clips_is_unsound(tmp_path: Path, write_release: Any) -> None:
+    release = write_release(tmp_path, MANDARIN, film=None)
+    release.file("Validation_files.txt").unlink()
+    release.file("Validation_transcription.csv").unlink()
+    assert diagnose(release).faults == ["No valid clips: training needs both train and valid."]
+
+
+def test_a_corpus_with_one_class_is_unsound(tmp_path: Path, write_release: Any) -> None:
+    release = write_release(tmp_path, MANDARIN, film=None)
+    path = release.file("Training_files.txt")
+    lines = [f"{line.split()[0]} sad wishing" for line in path.read_text().splitlines()]
+    path.write_text("\n".join(lines))
+    faults = diagnose(release).faults
+    assert "The train clips have fewer than two classes of emotion." in faults
+    assert "The train clips have fewer than two classes of intent." in faults
+
+
+def test_no_folder_of_the_setting_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="it is empty"):
+        examine(tmp_path, MANDARIN)
+
+
+def test_json_holds_what_the_tables_hold(tmp_path: Path, write_release: Any, film: Any) -> None:
+    source = {"Track1_Testing_00001": "Track1_Training_00001"}
+    release = write_release(tmp_path, MANDARIN, film=lambda c: film(source.get(c, c)))
+    diagnosis = diagnose(release, deep=False)
+    values = json.loads(diagnosis.to_json())
+    assert values["sound"] is False
+    assert values["faults"] == diagnosis.faults
+    assert values["counts"][0]["promised"] == 2294
+    assert values["counts"][3]["promised"] is None
+    assert values["duplicates"][0]["clip_b"] == "Track1_Testing_00001"
+    assert [len(values[name]) for name in ("counts", "labels", "pairs")] == [4, 15, 7]
+
+
+def test_the_text_fits_a_hundred_columns_and_says_the_verdict_first(
+    tmp_path: Path, write_release: Any, film: Any
+) -> None:
+    release = write_release(tmp_path, MANDARIN, film=lambda _: film("Track1_Training_00001"))
+    text = render(diagnose(release, deep=False))
+    assert text.splitlines()[0].endswith("UNSOUND")
+    assert max(map(len, text.splitlines()[1:])) <= 100
+    for part in ("Faults", "Warnings", "Labels", "Copies", "and 5 more pairs", "2294"):
+        assert part in text
