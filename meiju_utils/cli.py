@@ -75,6 +75,29 @@ def run(
     typer.echo(f"\n{final_summary(opened)}\n\nDone in {time.perf_counter() - started:.0f} s.")
 
 
+@app.command()
+def doctor(
+    data_dir: Annotated[str, typer.Option(help="Challenge folder; default: the profile's.")] = "",
+    profile: ProfileName = "demo",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    quick: Annotated[bool, typer.Option(help="Decode no clip whole, seek no copies.")] = False,
+) -> None:
+    """Examine a challenge folder: what is there, what is promised, what would spoil a run.
+
+    Exits with 1 where a run would be unsound.
+    """
+    from meiju_utils.config import load_profile
+    from meiju_utils.corpus.doctor import examine, render
+    from meiju_utils.run import data_folder
+
+    config = load_profile(profile)
+    folder = data_folder(config, _absolute(data_dir))
+    diagnosis = examine(folder, config.setting, deep=not quick, parallel=config.parallel)
+    typer.echo(diagnosis.to_json() if json else render(diagnosis))
+    if not diagnosis.sound:
+        raise typer.Exit(1)
+
+
 def _absolute(path: str) -> str:
     """On the command line a relative path is meant from where the user stands."""
     return str(Path(path).expanduser().absolute()) if path else ""

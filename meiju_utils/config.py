@@ -23,9 +23,24 @@ class _Section(BaseModel):
 class Faces(_Section):
     """How faces are found, tracked and cropped (constants of the tracker: TalkNet's)."""
 
-    detector: str = "dlib-hog"
-    detect_every: int = Field(default=10, ge=1, description="detect in one video frame of so many")
+    detector: str = Field(
+        default="dlib-hog", description="or yunet:<path of its .onnx or hub id>, for real footage"
+    )
+    detect_every: int = Field(
+        default=10, ge=1, description="detect in one of so many frames, at 25 a second"
+    )
+    tracking_side: int = Field(
+        default=960, ge=64, description="faces are followed in frames of at most this side, pixels"
+    )
     crop_size: int = Field(default=112, ge=16, description="side of the stored crop, pixels")
+
+
+class Transcripts(_Section):
+    """What may be done to subtitles beyond normalising them."""
+
+    apply_suggestions: float = Field(
+        default=0.85, gt=0, description="apply suggested end marks this sure; above 1: never"
+    )
 
 
 class Preprocessing(_Section):
@@ -34,7 +49,10 @@ class Preprocessing(_Section):
     sample_rate: int = Field(default=16000, ge=8000, description="Hz, mono")
     frame_stride: int = Field(default=30, ge=1, description="keep one frame of so many")
     faces: Faces = Faces()
-    speaker: str = Field(default="correlation", description="active speaker scorer")
+    speaker: str = Field(
+        default="correlation", description="active speaker scorer, or talknet:<checkpoint>"
+    )
+    transcripts: Transcripts = Transcripts()
 
 
 def _encoder_shorthand(value: Any) -> Any:
@@ -49,12 +67,18 @@ class EncoderConfig(_Section):
     (-1 = last), combined by `combine`; an empty list is the encoder's own output.
     """
 
-    name: str
-    level: Literal["utterance", "frame"] = "utterance"
+    name: str = Field(min_length=1)
+    level: Literal["utterance", "frame"] = Field(
+        default="utterance", description="one vector a clip, the mean over time; or every frame"
+    )
     layers: list[int] = []
     combine: Literal["sum", "mean"] = "sum"
-    special_tokens: bool = False
+    special_tokens: bool = Field(default=False, description="whether [CLS] and the like count")
     revision: str = "main"
+    dtype: Literal["float32", "float16"] = Field(default="float32", description="as stored")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="least precision of the model; a CPU takes float32 anyway"
+    )
 
 
 Encoder = Annotated[EncoderConfig, BeforeValidator(_encoder_shorthand)]
@@ -70,9 +94,9 @@ class Embeddings(_Section):
     tiny_checkpoints: bool = Field(
         default=False, description="write tiny random checkpoints into the run folder first"
     )
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, description="clips, or face crops, a model takes")
     shard_size: int = Field(default=256, ge=1, description="clips a shard of the feature store")
-    device: str = "auto"
+    device: str = Field(default="auto", description="auto, cpu, cuda, mps")
 
     def chosen(self) -> dict[Modality, EncoderConfig]:
         """Modality → its encoder, for the modalities in use."""
@@ -85,32 +109,46 @@ class Embeddings(_Section):
 
 
 class Training(_Section):
-    """How the joint network is trained (paper section III, official baseline's options)."""
+    """How the joint network is trained (paper section III, official baseline's options).
+
+    A recipe may fix some of these; `epochs` and `patience` are then upper bounds.
+    """
 
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
     epochs: int = Field(default=60, ge=1, description="at most so many a stage")
-    patience: int = Field(default=15, ge=1, description="epochs without a better joint score")
+    patience: int = Field(default=12, ge=1, description="epochs without a better joint score")
     batch_size: int = Field(default=32, ge=1)
-    learning_rate: float = Field(default=2e-4, gt=0)
-    stage_two_factor: float = Field(default=0.1, gt=0, description="learning rate of stage two")
+    learning_rate: float = Field(default=5e-4, gt=0)
+    stage_two_factor: float = Field(default=0.1, gt=0, description="times the rate: stage two")
+    schedule: Literal["constant", "hold-linear"] = Field(
+        default="constant", description="hold-linear (published): to zero after hold_epochs"
+    )
+    hold_epochs: int = Field(default=20, ge=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="Adam's first moment")
+    weight_decay: float = Field(default=0.0, ge=0, description="decoupled from the gradient")
+    initialisation: Literal["torch", "kaiming"] = "torch"
+    clipping: Literal["none", "global", "per-network"] = "global"
+    clip_norm: float = Field(default=1.0, gt=0)
     noise: float = Field(default=0.1, ge=0, description="times each feature's standard deviation")
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0)
+    dropout: float = Field(default=0.2, ge=0, lt=1, description="of the classifiers")
+    masking: bool = Field(default=True, description="false: padding counts, as published")
     class_weights: bool = False
     ema: float = Field(default=0.0, ge=0, lt=1, description="decay of the weights' average; 0: off")
     auxiliary_weight: float = Field(default=1.0, ge=0)
-    device: str = "auto"
+    device: str = Field(default="auto", description="auto, cpu, cuda, mps")
 
 
 class PseudoLabels(_Section):
     """Which predictions on the unlabelled pool become training labels (paper section III.C)."""
 
-    threshold: float = Field(default=0.99, gt=0, lt=1)
-    tasks: Literal["both", "per-task"] = "both"
-    fallback_quantile: float = Field(
-        default=0.8, gt=0, lt=1, description="where too few clips pass the threshold"
+    threshold: float = Field(default=0.99, gt=0, lt=1, description="least confidence")
+    tasks: Literal["both", "per-task"] = Field(
+        default="both", description="both: the smaller of both confidences counts"
     )
-    least: int = Field(default=32, ge=1, description="fewer than this is too few")
+    least: int = Field(default=8, ge=1, description="a class with fewer confident clips is short")
+    fallback_quantile: float = Field(
+        default=0.8, gt=0, lt=1, description="of its clips' confidences: a short class's threshold"
+    )
     per_class: int = Field(default=60, ge=1, description="at most so many clips a class")
 
 

@@ -76,7 +76,12 @@ def map_items(
     with joblib.parallel_config(**options):
         outcomes = joblib.Parallel(return_as="generator_unordered")(guarded)
         for index, result, error in tqdm(
-            outcomes, total=len(items), desc=description, unit="", disable=not items, leave=True
+            outcomes,
+            total=len(items),
+            desc=description,
+            unit="it",
+            mininterval=1,
+            disable=not items,
         ):
             if error is None:
                 results[index] = result

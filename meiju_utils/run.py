@@ -117,6 +117,20 @@ def open_run(
         profile = str(resolve(profile))
     config = load_profile(profile, overrides)
     folder = resolve(run_dir or f"runs/{config.name}")
+    data = data_folder(config, data_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(
+        folder / "config.yaml",
+        yaml.safe_dump(config.model_dump(mode="json"), allow_unicode=True, sort_keys=False),
+    )
+    return Run(config, data, folder)
+
+
+def data_folder(config: Profile, data_dir: str = "") -> Path:
+    """The challenge folder: `data_dir`, or else the profile's own.
+
+    Raises ConfigError where neither is given, CorpusError where it is not there.
+    """
     if not (data_dir or config.data_dir):
         raise ConfigError(
             f"Profile {config.name} has no data folder of its own: give data_dir, the folder that "
@@ -125,17 +139,12 @@ def open_run(
     data = resolve(data_dir or config.data_dir)
     if not data.is_dir():
         hint = (
-            "make it with: meiju demo-corpus " + config.data_dir
+            f"make it with: meiju demo-corpus {config.data_dir}"
             if config.name == "demo"
-            else (f"give the folder that holds Track{config.track} as data_dir")
+            else f"give the folder that holds Track{config.track} as data_dir"
         )
         raise CorpusError(f"No data folder {data}; {hint}.")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(
-        folder / "config.yaml",
-        yaml.safe_dump(config.model_dump(mode="json"), allow_unicode=True, sort_keys=False),
-    )
-    return Run(config, data, folder)
+    return data
 
 
 def _refuse_unknown_parameters() -> None:

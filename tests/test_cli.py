@@ -21,7 +21,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_help_lists_the_commands() -> None:
     shown = CliRunner().invoke(cli.app, ["--help"])
     assert shown.exit_code == 0
-    for command in ("demo-corpus", "run"):
+    for command in ("demo-corpus", "run", "doctor"):
         assert command in shown.output
 
 
