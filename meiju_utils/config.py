@@ -41,6 +41,9 @@ class Transcripts(_Section):
     apply_suggestions: float = Field(
         default=0.85, gt=0, description="apply suggested end marks this sure; above 1: never"
     )
+    asr: str = Field(
+        default="", description="Whisper model (hub id or folder) for clips without text; '': none"
+    )
 
 
 class Preprocessing(_Section):

@@ -1,0 +1,24 @@
+"""Embeddings of audio, faces and text: encoders by name, one store each, probes to choose by."""
+
+from meiju_utils.embeddings.describe import degeneracy, project
+from meiju_utils.embeddings.extract import extract_features, open_features
+from meiju_utils.embeddings.npy import import_folder
+from meiju_utils.embeddings.probe import (
+    cached_probe_table,
+    probe_encoders,
+)
+from meiju_utils.embeddings.store import FeatureStore, stores_in
+from meiju_utils.embeddings.tiny import write_tiny_checkpoints
+
+__all__ = [
+    "FeatureStore",
+    "cached_probe_table",
+    "degeneracy",
+    "extract_features",
+    "import_folder",
+    "open_features",
+    "probe_encoders",
+    "project",
+    "stores_in",
+    "write_tiny_checkpoints",
+]

@@ -1,0 +1,107 @@
+"""What an encoder is, what it reads, and how its inputs are put into batches.
+
+Encoders know nothing of stores, runs or workers; `extract` drives them. Imports `config`, `errors`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meiju_utils.config import EncoderConfig
+from meiju_utils.errors import ConfigError
+
+Array = NDArray[np.float32]
+
+
+class ClipSource(Protocol):
+    """Preprocessed clips; a clip without audio, faces or text gives an empty array or "".
+
+    `key` changes with whatever shapes audio and faces.
+    """
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def clip_ids(self) -> Sequence[str]: ...
+    def audio(self, clip_id: str) -> Array:
+        """Mono samples in [-1, 1], `[samples]`."""
+
+    def faces(self, clip_id: str) -> NDArray[np.uint8]:
+        """RGB crops of the speaker's face, `[n, S, S, 3]`."""
+
+    def text(self, clip_id: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Why a clip has no embedding; `failed` where trying again may help."""
+
+    reason: str
+    failed: bool = False
+
+
+Encoded = Array | Absent
+Encode = Callable[[Sequence[Any]], list[Encoded]]
+
+
+@dataclass(frozen=True)
+class EncoderContext:
+    """What encoders need of the run: its folder, the audio's rate in Hz, texts to fit on."""
+
+    run_dir: Path
+    sample_rate: int = 16000
+    batch_size: int = 16
+    device: str = "auto"
+    fit_texts: Callable[[], list[str]] = list
+
+
+class Encoder(Protocol):
+    """One encoder with its settings; cheap to make and picklable, the model comes with `load`.
+
+    `load` returns the function that maps inputs to embeddings `[T, D]` (T frames or tokens), each
+    independent of the others in the call. `settings` and `inputs_key` change with everything that
+    shapes them. An encoder that is `spread` runs in many processes, any other in this one, where
+    it may use all cores or a GPU.
+    """
+
+    @property
+    def settings(self) -> dict[str, Any]: ...
+    @property
+    def spread(self) -> bool: ...
+    def inputs_key(self, source: ClipSource) -> str: ...
+    def read(self, source: ClipSource, clip_id: str) -> Any: ...
+    def load(self) -> Encode: ...
+
+
+def refuse(config: EncoderConfig, *options: str) -> None:
+    """ConfigError where an option that means nothing to this encoder is set."""
+    for option in options:
+        value = getattr(config, option)
+        if value != EncoderConfig.model_fields[option].get_default():
+            raise ConfigError(
+                f"Encoder {config.name!r} has no {option}: {value!r} would change nothing. "
+                f"Leave {option} out."
+            )
+
+
+def length_batches(
+    lengths: Sequence[int], batch_size: int, padded: bool = True
+) -> Iterator[list[int]]:
+    """Positions of at most `batch_size` inputs of like length, longest first.
+
+    Longest first, so that a batch too large for memory fails at once. Where inputs may not be
+    `padded`, only those of the same length go together.
+    """
+    batch: list[int] = []
+    for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        unlike = batch and not padded and lengths[batch[0]] != lengths[position]
+        if len(batch) == batch_size or unlike:
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch

@@ -1,0 +1,215 @@
+"""Checkpoints of transformers and timm: from a folder or the hub, hashed, and checked once loaded.
+
+Nothing is downloaded unless a name is no folder here. Imports `config`, `errors`, `files`, `run`.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from meiju_utils.config import EncoderConfig
+from meiju_utils.errors import FeatureError
+from meiju_utils.files import fingerprint
+from meiju_utils.run import resolve
+
+if TYPE_CHECKING:
+    import torch
+
+Library = Literal["transformers", "timm"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model by name: a folder of this machine, or a hub id with its revision."""
+
+    name: str
+    folder: Path | None
+    revision: str
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What identifies the weights: the contents of a folder, the name on a hub."""
+        if self.folder:
+            return {"contents": folder_hash(self.folder)}
+        return {"model": self.name, "revision": self.revision}
+
+
+def find_checkpoint(config: EncoderConfig, run_dir: Path) -> Checkpoint:
+    """The checkpoint a name such as `hf:<hub id or folder>` stands for.
+
+    FeatureError where the name can only be a folder and there is none.
+    """
+    name = config.name.partition(":")[2]
+    path = resolve(name.replace("{run_dir}", str(run_dir)))
+    if path.is_dir():
+        return Checkpoint(str(path), path, config.revision)
+    if name.startswith(("/", ".", "~", "{run_dir}")) or "\\" in name or name.count("/") > 1:
+        raise FeatureError(
+            f"{config.name!r}: there is no folder {path}. Expected a folder with config.json and "
+            "the weights, or the id of a model on the hub."
+        )
+    return Checkpoint(name, None, config.revision)
+
+
+def folder_hash(folder: Path) -> str:
+    """A fingerprint of the contents of a checkpoint's files, wherever the folder lies."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    visible = [p for p in files if not any(x[0] == "." for x in p.relative_to(folder).parts)]
+    hashes = [
+        (p.relative_to(folder).as_posix(), _file_hash(p, p.stat().st_size, p.stat().st_mtime_ns))
+        for p in visible
+    ]
+    return fingerprint(hashes)
+
+
+@lru_cache(maxsize=256)
+def _file_hash(path: Path, size: int, changed: int) -> str:
+    """SHA-256 of a file, read once a process unless its size or time of change differ."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def loading(checkpoint: Checkpoint, hub_id: str | None = None) -> Iterator[None]:
+    """Turn whatever loading raises into a FeatureError that names the way out.
+
+    `hub_id`: where the model lies on the hub, if not under its name.
+    """
+    try:
+        yield
+    except FeatureError:
+        raise
+    except Exception as error:  # the libraries raise anything from OSError to KeyError here
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = lines[0].rstrip(".")
+        if checkpoint.folder:
+            raise FeatureError(
+                f"The checkpoint in {checkpoint.folder} cannot be loaded: {reason}. Expected what "
+                "save_pretrained (transformers) or save_for_hf (timm) writes: config.json, the "
+                "weights, and the preprocessor's or tokenizer's files."
+            ) from error
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        raise FeatureError(
+            f"The model {checkpoint.name!r} (revision {checkpoint.revision}) cannot be loaded: "
+            f"{reason}. It was looked for in the cache {HF_HUB_CACHE} and on the hub. Without "
+            f"network: run `hf download {hub_id or checkpoint.name} --local-dir FOLDER` on a "
+            "machine that has one, copy FOLDER here, and name it in place of the model."
+        ) from error
+
+
+def load_model(checkpoint: Checkpoint, ignore: Sequence[str] = ()) -> Any:
+    """The transformers model of a checkpoint, float32, in evaluation mode.
+
+    FeatureError where weights are missing or of another shape, for they would be random; those
+    whose name starts with one of `ignore` play no part in embeddings.
+    """
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    with loading(checkpoint), quiet(logging):
+        model, report = AutoModel.from_pretrained(
+            checkpoint.name,
+            revision=checkpoint.revision,
+            local_files_only=checkpoint.folder is not None,
+            dtype="float32",  # the default is the file's own type
+            output_loading_info=True,
+        )
+    lost = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
+    check_complete(checkpoint, [key for key in lost if not key.startswith(tuple(ignore))])
+    return model.eval()
+
+
+def load_part(checkpoint: Checkpoint, loader: Callable[..., Any]) -> Any:
+    """A tokenizer or feature extractor of a transformers checkpoint, by its `from_pretrained`."""
+    from transformers.utils import logging
+
+    with loading(checkpoint), quiet(logging):
+        return loader(
+            checkpoint.name,
+            revision=checkpoint.revision,
+            local_files_only=checkpoint.folder is not None,
+        )
+
+
+def check_complete(checkpoint: Checkpoint, lost: Sequence[str]) -> None:
+    """FeatureError where weights named `lost` were not in the checkpoint."""
+    if lost:
+        raise FeatureError(
+            f"{checkpoint.name} lacks {len(lost)} of the model's weights, so they would be random: "
+            f"{', '.join(sorted(lost)[:3])}, … Take a checkpoint of the whole model."
+        )
+
+
+@contextmanager
+def quiet(logging: Any) -> Iterator[None]:
+    """Without transformers' warnings and progress bars: what matters is checked by us."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def version_of(library: Library) -> str:
+    """The library's name and major version, for the key: majors have changed outputs before."""
+    from importlib.metadata import version
+
+    return f"{library} {version(library).partition('.')[0]}"
+
+
+def torch_device(name: str) -> "torch.device":
+    """The device of a profile's name; "auto" is CUDA, then MPS, then CPU."""
+    import torch
+
+    if name != "auto":
+        try:
+            return torch.device(name)
+        except RuntimeError as error:
+            raise FeatureError(f"No device {name!r}; expected auto, cpu, cuda, mps.") from error
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def mixed_precision(device: "torch.device", precision: str) -> AbstractContextManager[Any]:
+    """Autocast to `precision` on CUDA; elsewhere everything stays float32."""
+    import torch
+
+    if device.type != "cuda" or precision == "float32":
+        return nullcontext()
+    return torch.autocast("cuda", dtype=getattr(torch, precision))
+
+
+def combine_layers(
+    hidden_states: Sequence["torch.Tensor"],
+    last: "torch.Tensor",
+    layers: Sequence[int],
+    combine: Literal["sum", "mean"],
+) -> "torch.Tensor":
+    """The sum or mean of the chosen `hidden_states`, each `[B, T, D]`, in float32.
+
+    Layers are numbered as in the library: 0 is the input of the first layer, -1 the output of the
+    last. No layers: `last`, the model's own output. (They differ in HuBERT models with a final
+    normalisation, as the large ones: transformers 5 gives layer -1 before it, version 4 after it.)
+    """
+    import torch
+
+    if not layers:
+        return last.float()
+    try:
+        chosen = torch.stack([hidden_states[layer].float() for layer in layers])
+    except IndexError:
+        raise FeatureError(
+            f"layers {list(layers)}: the model has hidden states 0 to {len(hidden_states) - 1} "
+            f"(or -{len(hidden_states)} to -1)."
+        ) from None
+    return chosen.sum(0) if combine == "sum" else chosen.mean(0)

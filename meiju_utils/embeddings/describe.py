@@ -1,0 +1,82 @@
+"""Embeddings at a glance: a projection to look at, and whether a modality says anything at all.
+
+Imports `store`.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from meiju_utils.embeddings.store import FeatureStore
+from meiju_utils.errors import FeatureError
+
+
+def project(
+    store: FeatureStore,
+    clip_ids: Sequence[str],
+    method: Literal["pca", "tsne"] = "pca",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Two coordinates of each clip that has an embedding: clip_id, x, y."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+    from sklearn.preprocessing import StandardScaler
+
+    values, present = store.means(clip_ids)
+    rows = np.flatnonzero(present)
+    if len(rows) < 3:
+        raise FeatureError(f"{store.folder.name}: {len(rows)} clips are too few to project.")
+    scaled = StandardScaler().fit_transform(values[rows])
+    planar = PCA(min(50, *scaled.shape), random_state=seed).fit_transform(scaled)
+    if method == "tsne":
+        perplexity = min(30.0, (len(rows) - 1) / 3)
+        planar = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(planar)
+    planar = np.pad(planar, [(0, 0), (0, max(0, 2 - planar.shape[1]))])
+    ids = [clip_ids[row] for row in rows.tolist()]
+    return pd.DataFrame({"clip_id": ids, "x": planar[:, 0], "y": planar[:, 1]})
+
+
+def degeneracy(stores: Sequence[FeatureStore], clip_ids: Sequence[str]) -> pd.DataFrame:
+    """Whether embeddings say anything, one row a store.
+
+    modality, encoder, clips, absent, not_finite (clips), constant (share of features that never
+    change), duplicated (share of clips whose embedding another clip has too), verdict: `sound`, or
+    `empty`, `not finite`, `constant` (all features), `duplicated` (more than half of the clips).
+    """
+    rows = []
+    for store in stores:
+        values, present = store.means(clip_ids)
+        values = values[present]
+        bad = ~np.isfinite(values).all(axis=1)
+        good = values[~bad]
+        constant = float((np.ptp(good, axis=0) == 0).mean()) if good.size else 0.0
+        counts = np.unique(good, axis=0, return_counts=True)[1] if good.size else np.array([0])
+        duplicated = float(counts[counts > 1].sum() / max(len(good), 1))
+        verdict = next(
+            (
+                name
+                for name, holds in (
+                    ("empty", not len(values)),
+                    ("not finite", bad.any()),
+                    ("constant", constant == 1),
+                    ("duplicated", duplicated > 0.5),
+                )
+                if holds
+            ),
+            "sound",
+        )
+        rows.append(
+            {
+                "modality": store.meta["modality"],
+                "encoder": store.meta["encoder"],
+                "clips": len(values),
+                "absent": int((~present).sum()),
+                "not_finite": int(bad.sum()),
+                "constant": constant,
+                "duplicated": duplicated,
+                "verdict": verdict,
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,208 @@
+"""From preprocessed clips to a feature store, computing only what is not there yet.
+
+The key of a store covers the encoder's settings and what it reads; clips are taken in shards, each
+written when it is whole. Imports `encoders`, `store`, `parallel`, `run`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meiju_utils.challenge import Modality
+from meiju_utils.config import EncoderConfig, Parallel
+from meiju_utils.embeddings.base import (
+    Absent,
+    ClipSource,
+    Encode,
+    Encoded,
+    Encoder,
+    EncoderContext,
+)
+from meiju_utils.embeddings.encoders import encoder_label, make_encoder
+from meiju_utils.embeddings.store import (
+    FAILED,
+    FeatureStore,
+    create_store,
+    next_shard_number,
+    write_shard,
+)
+from meiju_utils.errors import FeatureError
+from meiju_utils.files import fingerprint, safe_name
+from meiju_utils.parallel import map_items
+from meiju_utils.run import Run
+
+NOTEBOOK = "02_embedding_extraction"
+
+
+def extract_features(
+    run: Run, modality: Modality, config: EncoderConfig, source: ClipSource | None = None
+) -> FeatureStore:
+    """The store of an encoder's embeddings for every preprocessed clip of the run.
+
+    Clips already in the store are not computed again. A clip with nothing to encode, and one whose
+    reading or encoding raised, is listed in the store's `missing` with its reason; the latter is
+    tried again next time. Raises FeatureError where no clip at all could be encoded for errors,
+    and for a model that cannot be loaded.
+    """
+    source = source or _preprocessed(run)
+    encoder, folder, meta = _identify(run, modality, config, source)
+    store = create_store(folder, meta)
+    settled = store.settled()
+    wanted = [clip_id for clip_id in source.clip_ids if clip_id not in settled]
+    if wanted:
+        settings = run.config.parallel if encoder.spread else Parallel(backend="serial")
+        size = run.config.embeddings.shard_size
+        if encoder.spread:
+            size = min(size, ceil(len(wanted) / settings.workers))
+        first = next_shard_number(folder)
+        shards = [
+            _Shard(folder, first + number, tuple(wanted[start : start + size]))
+            for number, start in enumerate(range(0, len(wanted), size))
+        ]
+        work = partial(
+            _extract_shard,
+            source=source,
+            encoder=encoder,
+            encode=None if encoder.spread else encoder.load(),
+            config=config,
+        )
+        names = [f"clips {shard.clip_ids[0]} to {shard.clip_ids[-1]}" for shard in shards]
+        map_items(work, shards, names, settings, encoder_label(config.name), tolerant=False)
+        store = FeatureStore(folder)
+        failed = [r.removeprefix(FAILED) for r in store.missing.values() if r.startswith(FAILED)]
+        if failed and not len(store):
+            raise FeatureError(
+                f"{config.name!r} encoded none of {len(wanted)} clips; the first reason of "
+                f"{len(failed)}: {failed[0]}"
+            )
+    store.save_index()
+    return store
+
+
+def open_features(
+    run: Run, modality: Modality, config: EncoderConfig, source: ClipSource | None = None
+) -> FeatureStore:
+    """The store `extract_features` made; MissingStageError where it is absent or unfinished."""
+    source = source or _preprocessed(run)
+    _, folder, _ = _identify(run, modality, config, source)
+    what = f"{modality} features of {encoder_label(config.name)} with these settings"
+    if not (folder / "meta.json").is_file():
+        raise run.missing(what, NOTEBOOK)
+    store = FeatureStore(folder)
+    left = [c for c in source.clip_ids if c not in store and c not in store.missing]
+    if left:
+        raise run.missing(f"{what} for {len(left)} of {len(source.clip_ids)} clips", NOTEBOOK)
+    return store
+
+
+@dataclass(frozen=True)
+class _Shard:
+    folder: Path
+    number: int
+    clip_ids: tuple[str, ...]
+
+
+def _identify(
+    run: Run, modality: Modality, config: EncoderConfig, source: ClipSource
+) -> tuple[Encoder, Path, dict[str, Any]]:
+    """The encoder, the folder of its store, and the store's `meta.json`."""
+
+    def fit_texts() -> list[str]:
+        clips = run.table("clips")
+        fitted_on = set(clips.loc[clips["split"].isin(["train", "unlabeled"]), "clip_id"])
+        return [source.text(clip_id) for clip_id in source.clip_ids if clip_id in fitted_on]
+
+    context = EncoderContext(
+        run_dir=run.folder,
+        sample_rate=run.config.preprocessing.sample_rate,
+        batch_size=run.config.embeddings.batch_size,
+        device=run.config.embeddings.device,
+        fit_texts=fit_texts,
+    )
+    encoder = make_encoder(modality, config, context)
+    settings = {**encoder.settings, "level": config.level, "inputs": encoder.inputs_key(source)}
+    key = fingerprint(modality, settings, config.dtype)
+    label = encoder_label(config.name)
+    meta = {
+        "encoder": label,
+        "modality": modality,
+        "key": key,
+        "dtype": config.dtype,
+        "settings": settings,
+    }
+    return encoder, run.path("features", f"{safe_name(label)}-{key}"), meta
+
+
+def _preprocessed(run: Run) -> ClipSource:
+    from meiju_utils.preprocessing.pipeline import open_preprocessed
+
+    return open_preprocessed(run)
+
+
+def _extract_shard(
+    shard: _Shard,
+    source: ClipSource,
+    encoder: Encoder,
+    encode: Encode | None,
+    config: EncoderConfig,
+) -> int:
+    """Read, encode and write one shard; the number of clips it holds."""
+    encode = encode or encoder.load()
+    started = perf_counter()
+    inputs: dict[str, Any] = {}
+    encoded: dict[str, Encoded] = {}
+    for clip_id in shard.clip_ids:
+        try:
+            inputs[clip_id] = encoder.read(source, clip_id)
+        except Exception as error:  # any fault of one clip's files, so that the others go on
+            encoded[clip_id] = _failure(error)
+    encoded.update(_encode_tolerantly(encode, inputs))
+    stored = {c: _stored(e, config) for c, e in encoded.items()}
+    arrays = {c: value for c, value in stored.items() if not isinstance(value, Absent)}
+    missing = {
+        c: FAILED * value.failed + value.reason
+        for c, value in stored.items()
+        if isinstance(value, Absent)
+    }
+    write_shard(shard.folder, shard.number, arrays, missing, config.dtype, perf_counter() - started)
+    return len(arrays)
+
+
+def _encode_tolerantly(encode: Encode, inputs: Mapping[str, Any]) -> dict[str, Encoded]:
+    """Encode all together; where that raises, one by one, to find whose fault it is."""
+    values: Sequence[Any] = list(inputs.values())
+    try:
+        return dict(zip(inputs, encode(values) if values else [], strict=True))
+    except FeatureError:  # the encoder's settings are wrong, not a clip
+        raise
+    except Exception:
+        encoded: dict[str, Encoded] = {}
+        for clip_id, value in inputs.items():
+            try:
+                encoded[clip_id] = encode([value])[0]
+            except Exception as error:
+                encoded[clip_id] = _failure(error)
+        return encoded
+
+
+def _failure(error: Exception) -> Absent:
+    return Absent(f"{type(error).__name__}: {error}", failed=True)
+
+
+def _stored(encoded: Encoded, config: EncoderConfig) -> NDArray[Any] | Absent:
+    """What goes into the store: the level asked for, in the type asked for."""
+    if isinstance(encoded, Absent):
+        return encoded
+    array = encoded.mean(axis=0, keepdims=True) if config.level == "utterance" else encoded
+    with np.errstate(over="ignore"):
+        array = array.astype(config.dtype)
+    if not np.isfinite(array).all():
+        return Absent(f"the embedding holds values not finite as {config.dtype}", failed=True)
+    return array

@@ -1,0 +1,125 @@
+"""Folders of the official layout, `<name>/<clip_id>.npy`: as an encoder and as a store.
+
+So that embeddings made elsewhere can be used. Imports `base`, `checkpoints`, `store`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meiju_utils.challenge import Modality
+from meiju_utils.config import EncoderConfig
+from meiju_utils.embeddings.base import Absent, ClipSource, Encode, Encoded, EncoderContext, refuse
+from meiju_utils.embeddings.store import (
+    FAILED,
+    FeatureStore,
+    create_store,
+    next_shard_number,
+    write_shard,
+)
+from meiju_utils.errors import FeatureError
+from meiju_utils.files import fingerprint
+from meiju_utils.run import resolve
+
+
+@dataclass(frozen=True)
+class NpyFolder:
+    """`npy:<folder>`: one file a clip, `[T, D]`, or `[D]` for one frame."""
+
+    folder: Path
+    spread: bool = True
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"encoder": "npy"}
+
+    def inputs_key(self, source: ClipSource) -> str:
+        return listing_key(self.folder)
+
+    def read(self, source: ClipSource, clip_id: str) -> Encoded:
+        return read_npy(self.folder, clip_id)
+
+    def load(self) -> Encode:
+        def encode(clips: Sequence[Encoded]) -> list[Encoded]:
+            return list(clips)
+
+        return encode
+
+
+def npy_folder(config: EncoderConfig, context: EncoderContext) -> NpyFolder:
+    """The encoder of a name `npy:<folder>`; FeatureError where there is no such folder."""
+    refuse(config, "layers", "special_tokens", "revision", "precision")
+    name = config.name.partition(":")[2]
+    folder = resolve(name.replace("{run_dir}", str(context.run_dir)))
+    if not folder.is_dir():
+        raise FeatureError(
+            f"{config.name!r}: there is no folder {folder}. Expected one with <clip_id>.npy files."
+        )
+    return NpyFolder(folder)
+
+
+def read_npy(folder: Path, clip_id: str) -> Encoded:
+    """`<folder>/<clip_id>.npy` as float32 `[T, D]`, or why not."""
+    path = folder / f"{clip_id}.npy"
+    try:
+        array = np.load(path, allow_pickle=False)
+        array = np.atleast_2d(np.asarray(array, dtype=np.float32))
+    except FileNotFoundError:
+        return Absent("no .npy file of this clip")
+    except (ValueError, EOFError, OSError) as error:
+        return Absent(f"{path.name} is no readable .npy file of numbers: {error}", failed=True)
+    if array.ndim != 2 or not array.size:
+        return Absent(f"{path.name} has shape {array.shape}, expected [T, D]", failed=True)
+    if not np.isfinite(array).all():
+        return Absent(f"{path.name} holds values that are not finite", failed=True)
+    return array
+
+
+def listing_key(folder: Path) -> str:
+    """A fingerprint of a folder of .npy files: names, sizes, times of change.
+
+    Contents are not read: frame-level features of 20 000 clips are tens of gigabytes.
+    """
+    files = [(path.name, path.stat()) for path in sorted(folder.glob("*.npy"))]
+    if not files:
+        raise FeatureError(
+            f"{folder} holds no .npy file; expected <clip_id>.npy, one array [T, D] a clip."
+        )
+    return fingerprint([(name, stat.st_size, stat.st_mtime_ns) for name, stat in files])
+
+
+def import_folder(
+    source: Path, folder: Path, modality: Modality, dtype: str = "float32", shard_size: int = 256
+) -> FeatureStore:
+    """Make a store in `folder` of every `<source>/<clip_id>.npy`; continues where it was stopped.
+
+    Files that cannot be used are listed in the store's `missing`.
+    """
+    key = fingerprint("import", listing_key(source), modality, dtype)
+    store = create_store(
+        folder,
+        {
+            "encoder": f"npy:{source.name}",
+            "modality": modality,
+            "key": key,
+            "dtype": dtype,
+            "settings": {"folder": source.name},
+        },
+    )
+    wanted = sorted({path.stem for path in source.glob("*.npy")} - store.settled())
+    first = next_shard_number(folder)
+    for number, start in enumerate(range(0, len(wanted), shard_size), start=first):
+        arrays, missing = {}, {}
+        for clip_id in wanted[start : start + shard_size]:
+            read = read_npy(source, clip_id)
+            if isinstance(read, Absent):
+                missing[clip_id] = FAILED * read.failed + read.reason
+            else:
+                arrays[clip_id] = read
+        write_shard(folder, number, arrays, missing, dtype)
+    store = FeatureStore(folder)
+    store.save_index()
+    return store

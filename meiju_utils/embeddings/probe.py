@@ -1,0 +1,240 @@
+"""What an encoder is worth before any network is trained: cross-validated linear probes.
+
+As MERBench compares encoders. Imports `store`, `metrics`, `parallel`, `run`.
+
+scikit-learn comes with the first probe: workers that only extract features start a second sooner.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meiju_utils.challenge import MODALITIES, TASKS, Setting, Task
+from meiju_utils.config import Parallel
+from meiju_utils.embeddings.store import FeatureStore
+from meiju_utils.errors import FeatureError
+from meiju_utils.files import fingerprint
+from meiju_utils.parallel import map_items
+from meiju_utils.run import Run
+
+Matrix = NDArray[np.float64]
+
+# Inverse regularisation times the number of features: standardised features contribute alike, so
+# the best C falls with their number.
+STRENGTHS = (0.5, 5.0, 50.0)
+INNER_FOLDS = 3
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """One encoder, or several of different modalities side by side."""
+
+    stores: tuple[FeatureStore, ...]
+
+    @property
+    def modality(self) -> str:
+        return "+".join(store.meta["modality"] for store in self.stores)
+
+    @property
+    def encoder(self) -> str:
+        return " + ".join(store.meta["encoder"] for store in self.stores)
+
+
+def feature_sets(stores: Sequence[FeatureStore]) -> list[FeatureSet]:
+    """Every encoder alone; the first of each modality in all combinations; the second of each
+    modality together, the third, and so on.
+    """
+    by_modality = [[s for s in stores if s.meta["modality"] == m] for m in MODALITIES]
+    ranked = [group for group in by_modality if group]
+    sets = [FeatureSet((store,)) for group in ranked for store in group]
+    first = [group[0] for group in ranked]
+    for size in range(2, len(first) + 1):
+        sets += [FeatureSet(chosen) for chosen in combinations(first, size)]
+    for rank in range(1, min((len(group) for group in ranked), default=0)):
+        if len(ranked) > 1:
+            sets.append(FeatureSet(tuple(group[rank] for group in ranked)))
+    return sets
+
+
+def probe_encoders(
+    stores: Sequence[FeatureStore],
+    clips: pd.DataFrame,
+    setting: Setting,
+    folds: int = 5,
+    seed: int = 0,
+    parallel: Parallel | None = None,
+    known: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Score logistic regressions on every encoder and combination (see `feature_sets`).
+
+    Cross-validated on the labelled training clips; C is chosen inside each fold. One row each:
+    modality, encoder, width, clips (with an embedding), emotion, intent and joint (each with _low
+    and _high, a 95 % bootstrap interval over clips), seconds (to encode), megabytes (on disk), key.
+    An absent clip has the mean embedding. Rows of `known` whose key is the same are taken over.
+    Raises FeatureError where fewer than two training clips have both labels.
+    """
+    labelled = clips[
+        (clips["split"] == "train") & (clips["emotion"] != "") & (clips["intent"] != "")
+    ]
+    if len(labelled) < 2:
+        raise FeatureError(
+            f"Probes need labelled training clips; the clips table has {len(labelled)}. Check the "
+            "label lists in notebook 01."
+        )
+    clip_ids = labelled["clip_id"].tolist()
+    labels: dict[Task, NDArray[np.str_]] = {
+        task: labelled[task].to_numpy(dtype=str) for task in TASKS
+    }
+    sets = feature_sets(stores)
+    basis = [
+        VERSION,
+        STRENGTHS,
+        setting.name,
+        folds,
+        seed,
+        labelled[["clip_id", *TASKS]].to_numpy().tolist(),
+    ]
+    keys = [
+        fingerprint(basis, [(s.key, [c in s for c in clip_ids]) for s in chosen.stores])
+        for chosen in sets
+    ]
+    done: dict[str, dict[Any, Any]] = {}
+    if known is not None:
+        done = {row["key"]: row for row in known.to_dict("records")}
+    todo = [i for i, key in enumerate(keys) if key not in done]
+    work = partial(_probe, labels=labels, average=setting.average, folds=folds, seed=seed)
+    blocks = [[store.means(clip_ids) for store in sets[i].stores] for i in todo]
+    names = [sets[i].encoder for i in todo]
+    settings = parallel or Parallel(backend="serial")
+    probed = map_items(work, blocks, names, settings, "probes", tolerant=False).succeeded()
+    for i, scores in zip(todo, probed, strict=True):
+        chosen = sets[i]
+        done[keys[i]] = {
+            "modality": chosen.modality,
+            "encoder": chosen.encoder,
+            "width": sum(store.width for store in chosen.stores),
+            "clips": sum(all(c in store for store in chosen.stores) for c in clip_ids),
+            **scores,
+            "seconds": sum(store.seconds for store in chosen.stores),
+            "megabytes": sum(store.megabytes for store in chosen.stores),
+            "key": keys[i],
+        }
+    return pd.DataFrame([done[key] for key in keys])
+
+
+def cached_probe_table(
+    run: Run, stores: Sequence[FeatureStore], folds: int = 5, seed: int = 0
+) -> pd.DataFrame:
+    """`probe_encoders` on the run's clips, kept as the run's table `encoders`.
+
+    Only rows whose embeddings, labels or folds have changed are computed again.
+    """
+    known = run.table("encoders") if run.path("encoders.parquet").is_file() else None
+    table = probe_encoders(
+        stores, run.table("clips"), run.setting, folds, seed, run.config.parallel, known
+    )
+    run.save_table("encoders", table)
+    return table
+
+
+def _probe(
+    blocks: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]],
+    labels: dict[Task, NDArray[np.str_]],
+    average: Literal["weighted", "micro"],
+    folds: int,
+    seed: int,
+) -> dict[str, float]:
+    """Scores of out-of-fold predictions from embeddings side by side, with their intervals."""
+    from meiju_utils.metrics import score_intervals
+
+    predicted = {
+        task: _out_of_fold(blocks, truth, average, folds, seed) for task, truth in labels.items()
+    }
+    scores = score_intervals(
+        labels["emotion"], predicted["emotion"], labels["intent"], predicted["intent"], average
+    )
+    row: dict[str, float] = {}
+    for name in ("emotion", "intent", "joint"):
+        interval = getattr(scores, name)
+        row |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return row
+
+
+def _out_of_fold(
+    blocks: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]],
+    truth: NDArray[np.str_],
+    average: Literal["weighted", "micro"],
+    folds: int,
+    seed: int,
+) -> NDArray[np.str_]:
+    from meiju_utils.metrics import task_f1
+
+    predicted = np.empty_like(truth)
+    for train, test in _folds(truth, folds, seed):
+        scaled = np.concatenate(
+            [_standardise(v.astype(np.float64), present, train) for v, present in blocks], axis=1
+        )
+        learn, apply = _fewest_dimensions(scaled[train], scaled[test])
+        strengths = [strength / scaled.shape[1] for strength in STRENGTHS]
+        guesses = {c: np.empty_like(truth[train]) for c in strengths}
+        for inner_train, inner_test in _folds(truth[train], INNER_FOLDS, seed):
+            for c in strengths:
+                guesses[c][inner_test] = _predict(
+                    learn[inner_train], truth[train][inner_train], learn[inner_test], c
+                )
+        # of equals the first, the most regularised
+        best = max(strengths, key=lambda c: task_f1(truth[train], guesses[c], average))
+        predicted[test] = _predict(learn, truth[train], apply, best)
+    return predicted
+
+
+def _folds(
+    truth: NDArray[np.str_], folds: int, seed: int
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Train and test rows; every class spread over the folds as evenly as its size allows."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(truth))
+    dealt = order[np.argsort(truth[order], kind="stable")]  # by class, shuffled within
+    fold = np.empty(len(truth), dtype=int)
+    fold[dealt] = np.arange(len(truth)) % min(folds, len(truth))
+    return [
+        (np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(int(fold.max()) + 1)
+    ]
+
+
+def _standardise(values: Matrix, present: NDArray[np.bool_], fit_rows: NDArray[np.intp]) -> Matrix:
+    """Mean 0 and deviation 1 over the present `fit_rows`; absent rows are 0."""
+    from sklearn.preprocessing import StandardScaler
+
+    fit_on = fit_rows[present[fit_rows]]
+    if not len(fit_on):
+        return np.zeros_like(values)
+    scaled = np.asarray(StandardScaler().fit(values[fit_on]).transform(values))
+    return np.where(present[:, None], scaled, 0)
+
+
+def _fewest_dimensions(learn: Matrix, apply: Matrix) -> tuple[Matrix, Matrix]:
+    """Both turned into the space the `learn` rows span, where they span less than all of it.
+
+    An L2-regularised linear model lies in that space, so its predictions stay the same.
+    """
+    if learn.shape[1] <= learn.shape[0]:
+        return learn, apply
+    basis = np.linalg.qr(learn.T)[0]
+    return learn @ basis, apply @ basis
+
+
+def _predict(learn: Matrix, truth: NDArray[np.str_], apply: Matrix, c: float) -> NDArray[Any]:
+    from sklearn.linear_model import LogisticRegression
+
+    if len(np.unique(truth)) == 1:
+        return np.full(len(apply), truth[0])
+    model = LogisticRegression(C=c, max_iter=300, tol=1e-3)
+    return np.asarray(model.fit(learn, truth).predict(apply))

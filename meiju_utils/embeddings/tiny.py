@@ -1,0 +1,113 @@
+"""Tiny checkpoints of the real architectures with seeded random weights, in the hubs' formats.
+
+They stand for the paper's encoders where nothing may be downloaded: the code that loads and runs
+them is the code that loads and runs the real ones. Imports `files` only.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from meiju_utils.files import fingerprint, read_json, write_json, write_text
+
+VERSION = 1
+WIDTH = 32
+
+
+def write_tiny_checkpoints(folder: Path, texts: Sequence[str], seed: int = 0) -> dict[str, Path]:
+    """Write `tiny-vit`, `tiny-hubert` and `tiny-bert` below `folder`; name -> its folder.
+
+    The vocabulary of `tiny-bert` is the characters of `texts`. A seed and texts give the same
+    weights, byte for byte; what is already there of the same seed and texts is left alone.
+    """
+    characters = sorted({c for text in texts for c in text.lower() if not c.isspace()})
+    key = fingerprint(VERSION, WIDTH, seed, characters)
+    writers: dict[str, Callable[[Path], None]] = {
+        "tiny-vit": _write_vit,
+        "tiny-hubert": _write_hubert,
+        "tiny-bert": lambda target: _write_bert(target, characters),
+    }
+    return {name: _write_once(folder / name, key, seed, write) for name, write in writers.items()}
+
+
+def _write_once(target: Path, key: str, seed: int, write: Callable[[Path], None]) -> Path:
+    import torch
+    from transformers.utils import logging
+
+    from meiju_utils.embeddings.checkpoints import quiet
+
+    marker = target / ".made-from.json"
+    if marker.is_file() and read_json(marker) == key:
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as name:
+        partial = Path(name) / target.name
+        partial.mkdir()
+        with torch.random.fork_rng(devices=[]), quiet(logging):
+            torch.manual_seed(seed)
+            write(partial)
+        for file in partial.iterdir():
+            file.chmod(0o644)  # the libraries make weights private; artefacts are shared
+        write_json(partial / marker.name, key)
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+    return target
+
+
+def _write_vit(target: Path) -> None:
+    """A CLIP vision transformer: patches of 32 pixels, two blocks."""
+    import timm
+    from timm.models import save_for_hf
+
+    shape: dict[str, Any] = {
+        "embed_dim": WIDTH,
+        "depth": 2,
+        "num_heads": 2,
+        "patch_size": 32,
+        "num_classes": 0,
+    }
+    model = timm.create_model("vit_large_patch14_clip_quickgelu_224.openai", **shape)
+    save_for_hf(model, str(target), model_args=shape, safe_serialization=True)
+
+
+def _write_hubert(target: Path) -> None:
+    """A HuBERT like the base model (group normalisation in the convolutions), four layers."""
+    from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+
+    HubertModel(
+        HubertConfig(
+            hidden_size=WIDTH,
+            num_hidden_layers=4,
+            num_attention_heads=2,
+            intermediate_size=2 * WIDTH,
+            conv_dim=(WIDTH,) * 7,
+            num_conv_pos_embeddings=16,
+            num_conv_pos_embedding_groups=2,
+        )
+    ).save_pretrained(target)
+    extractor: Any = Wav2Vec2FeatureExtractor
+    extractor(do_normalize=False, return_attention_mask=False).save_pretrained(target)
+
+
+def _write_bert(target: Path, characters: Sequence[str]) -> None:
+    """A BERT of two layers whose vocabulary is the given characters."""
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    # a word's later characters carry ## in BERT's vocabularies; Chinese splits by character
+    continued = [f"##{c}" for c in characters if c.isascii() and c.isalnum()]
+    vocabulary = [*special, *characters, *continued]
+    BertModel(
+        BertConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=2 * WIDTH,
+        )
+    ).save_pretrained(target)
+    write_text(target / "vocab.txt", "\n".join(vocabulary) + "\n")
+    tokenizer = BertTokenizer(vocab={token: i for i, token in enumerate(vocabulary)})
+    tokenizer.save_pretrained(target)

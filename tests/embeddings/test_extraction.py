@@ -1,0 +1,234 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from meiju_utils.config import EncoderConfig
+from meiju_utils.embeddings import extract_features, open_features
+from meiju_utils.errors import FeatureError, MissingStageError
+from meiju_utils.run import Run
+
+PROSODY, HOG, NGRAMS = (EncoderConfig(name=name) for name in ("prosody", "hog", "char-ngram"))
+MakeRun = Callable[..., Run]
+
+
+def test_the_default_encoders_give_one_vector_a_clip(make_run: MakeRun, source: Any) -> None:
+    run = make_run(source)
+    for modality, config, width in (("audio", PROSODY, 107), ("visual", HOG, 512)):
+        store = extract_features(run, modality, config, source)
+        assert store.clip_ids == source.clip_ids
+        assert store.width == store.meta["width"] == width
+        assert store.get(source.clip_ids[0]).shape == (1, width)
+        assert open_features(run, modality, config, source).key == store.key
+    assert store.folder.parent == run.path("features")
+    assert store.folder.name == f"hog-{store.key}"
+    assert store.megabytes > 0 < store.seconds
+
+
+def test_frame_level_keeps_every_frame_and_its_mean_is_the_utterance(
+    make_run: MakeRun, source: Any
+) -> None:
+    run = make_run(source)
+    utterance = extract_features(run, "visual", HOG, source)
+    frames = extract_features(
+        run, "visual", HOG.model_copy(update={"level": "frame", "dtype": "float16"}), source
+    )
+    assert frames.folder != utterance.folder
+    assert [frames.frames(c) for c in source.clip_ids] == [1, 2, 3, 1, 2]
+    means, _ = frames.means(source.clip_ids)
+    np.testing.assert_allclose(means, utterance.means(source.clip_ids)[0], atol=1e-3)
+
+
+def test_absent_clips_are_listed_with_their_reason_and_settled(
+    make_run: MakeRun, source: Any
+) -> None:
+    first, second, *rest = source.clip_ids
+    del source.sounds[first]
+    source.sounds[second] = np.zeros(16000, np.float32)
+    run = make_run(source)
+    store = extract_features(run, "audio", PROSODY, source)
+    assert store.clip_ids == rest
+    assert store.missing == {first: "no audio", second: "silent audio"}
+    source.reads.clear()
+    extract_features(run, "audio", PROSODY, source)
+    assert source.reads == []
+    assert open_features(run, "audio", PROSODY, source).missing == store.missing
+
+
+def test_only_new_clips_are_computed(make_run: MakeRun, sources: Callable[[int], Any]) -> None:
+    few, more = sources(3), sources(5)
+    run = make_run(more)
+    extract_features(run, "audio", PROSODY, few)
+    with pytest.raises(MissingStageError, match="2 of 5 clips"):
+        open_features(run, "audio", PROSODY, more)
+    store = extract_features(run, "audio", PROSODY, more)
+    assert more.reads == more.clip_ids[3:]
+    assert len(store) == 5
+
+
+def test_a_clip_that_raises_is_listed_and_tried_again(make_run: MakeRun, source: Any) -> None:
+    bad = source.clip_ids[2]
+    sound = source.sounds[bad]
+    source.sounds[bad] = None
+    run = make_run(source)
+    store = extract_features(run, "audio", PROSODY, source)
+    assert len(store) == 4
+    assert store.missing[bad].startswith("failed: ")
+    source.sounds[bad] = sound
+    source.reads.clear()
+    store = extract_features(run, "audio", PROSODY, source)
+    assert source.reads == [bad]
+    assert (len(store), store.missing) == (5, {})
+
+
+def test_nothing_but_errors_stops_with_the_first_reason(make_run: MakeRun, source: Any) -> None:
+    source.sounds = dict.fromkeys(source.clip_ids)
+    with pytest.raises(FeatureError, match="none of 5 clips"):
+        extract_features(make_run(source), "audio", PROSODY, source)
+
+
+def test_not_yet_extracted_names_the_notebook(make_run: MakeRun, source: Any) -> None:
+    with pytest.raises(MissingStageError, match="02_embedding_extraction"):
+        open_features(make_run(source), "audio", PROSODY, source)
+
+
+def test_what_shapes_the_embeddings_changes_the_key(make_run: MakeRun, source: Any) -> None:
+    run = make_run(source)
+    keys = [extract_features(run, "visual", HOG, source).key]
+    keys.append(extract_features(run, "visual", HOG, replace(source, key="other")).key)
+    keys.append(extract_features(run, "text", NGRAMS, source).key)
+    keys.append(extract_features(run, "text", NGRAMS, replace(source, key="other")).key)
+    assert keys[2] == keys[3]  # texts do not depend on how audio and faces were made
+    corrected = replace(source, texts={**source.texts, source.clip_ids[0]: "改过的字"})
+    keys.append(extract_features(run, "text", NGRAMS, corrected).key)
+    assert len(set(keys)) == 4
+
+
+def test_char_ngrams_never_see_the_texts_of_valid_and_test(make_run: MakeRun, source: Any) -> None:
+    run = make_run(source)  # the last clip is in test
+    trained = {c: source.texts[c] for c in source.clip_ids[:-1]}
+    unlike = replace(source, texts={**trained, source.clip_ids[-1]: "测试的话"})
+    one, other = (extract_features(run, "text", NGRAMS, s) for s in (source, unlike))
+    assert one.meta["settings"]["fitted_on"] == other.meta["settings"]["fitted_on"]
+    assert all(np.array_equal(one.get(c), other.get(c)) for c in trained)
+
+
+def test_workers_give_what_one_process_gives(
+    make_run: MakeRun, on_disk: Callable[..., Any], sources: Callable[[int], Any]
+) -> None:
+    clips = on_disk(sources(6))
+    serial = extract_features(make_run(), "visual", HOG, clips)
+    kept = serial.means(clips.clip_ids)[0]
+    serial.folder.rename(serial.folder.with_name("serial"))
+    run = make_run(parallel__backend="loky", parallel__workers=2)
+    spread = extract_features(run, "visual", HOG, clips)
+    assert len(list(spread.folder.glob("*.safetensors"))) == 2
+    assert np.array_equal(spread.means(clips.clip_ids)[0], kept)
+
+
+@pytest.mark.parametrize(
+    ("modality", "prefix", "name"),
+    [("audio", "hf", "tiny-hubert"), ("visual", "timm", "tiny-vit"), ("text", "hf", "tiny-bert")],
+)
+def test_model_encoders_fill_a_store_shard_by_shard(
+    make_run: MakeRun,
+    source: Any,
+    checkpoints: dict[str, Path],
+    modality: Any,
+    prefix: str,
+    name: str,
+) -> None:
+    run = make_run(source, embeddings__shard_size=2)
+    run.path("checkpoints").symlink_to(checkpoints[name].parent)
+    config = EncoderConfig(name=f"{prefix}:{{run_dir}}/checkpoints/{name}")
+    store = extract_features(run, modality, config, source)
+    assert store.clip_ids == source.clip_ids
+    assert store.width == 32
+    assert len(list(store.folder.glob("*.safetensors"))) == 3
+    assert store.meta["encoder"] == f"{prefix}:{name}"
+    in_one = extract_features(
+        make_run(embeddings__shard_size=99),
+        modality,
+        config.model_copy(update={"dtype": "float16"}),
+        source,
+    )
+    ours, theirs = (s.means(source.clip_ids)[0] for s in (store, in_one))
+    np.testing.assert_allclose(ours, theirs, atol=5e-3)
+
+
+def test_a_folder_of_npy_files_serves_as_an_encoder(
+    make_run: MakeRun, source: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "HUBERT"
+    folder.mkdir()
+    for i, clip_id in enumerate(source.clip_ids[:-1]):
+        np.save(folder / f"{clip_id}.npy", np.full((2 + i, 3), i, np.float32))
+    run = make_run(source)
+    config = EncoderConfig(name=f"npy:{folder}", level="frame")
+    store = extract_features(run, "audio", config, source)
+    assert [store.frames(c) for c in source.clip_ids[:-1]] == [2, 3, 4, 5]
+    assert store.missing == {source.clip_ids[-1]: "no .npy file of this clip"}
+    assert extract_features(run, "audio", config, replace(source, key="new")).key == store.key
+    np.save(folder / f"{source.clip_ids[0]}.npy", np.ones((9, 3), np.float32))
+    assert extract_features(run, "audio", config, source).key != store.key
+    np.save(folder / f"{source.clip_ids[0]}.npy", np.ones((9, 4), np.float32))
+    with pytest.raises(FeatureError, match="must agree"):
+        extract_features(run, "audio", config, source)
+    with pytest.raises(FeatureError, match="there is no folder"):
+        extract_features(run, "audio", EncoderConfig(name=f"npy:{tmp_path}/none"), source)
+
+
+KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    import numpy as np, pandas as pd
+    from meiju_utils.config import EncoderConfig, load_profile
+    from meiju_utils.embeddings import extract_features
+    from meiju_utils.run import Run
+
+    class Source:
+        key, clip_ids = "k", [f"clip {i}" for i in range(10)]
+        def faces(self, clip_id):
+            if clip_id == "clip 7":
+                os.kill(os.getpid(), signal.SIGKILL)
+            return np.full((1, 48, 48, 3), int(clip_id[-1]), np.uint8)
+
+    settings = {"parallel.backend": "serial", "embeddings.shard_size": 3}
+    folder = Path(sys.argv[1])
+    run = Run(load_profile("demo", settings), folder, folder / "run")
+    extract_features(run, "visual", EncoderConfig(name="hog"), Source())
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+def test_a_run_killed_in_the_middle_of_a_shard_goes_on_where_it_was(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)]
+    killed = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+
+    reads: list[str] = []
+
+    class Source:
+        key = "k"
+        clip_ids = tuple(f"clip {i}" for i in range(10))
+
+        def faces(self, clip_id: str) -> np.ndarray:
+            reads.append(clip_id)
+            return np.full((1, 48, 48, 3), int(clip_id[-1]), np.uint8)
+
+    run = make_run(embeddings__shard_size=3)
+    with pytest.raises(MissingStageError, match="4 of 10 clips"):
+        open_features(run, "visual", HOG, Source())
+    store = extract_features(run, "visual", HOG, Source())
+    assert reads == ["clip 6", "clip 7", "clip 8", "clip 9"]
+    assert len(store) == 10

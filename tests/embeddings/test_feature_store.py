@@ -1,0 +1,197 @@
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from meiju_utils.embeddings import FeatureStore, import_folder, stores_in
+from meiju_utils.embeddings.store import (
+    FAILED,
+    create_store,
+    next_shard_number,
+    write_shard,
+)
+from meiju_utils.errors import FeatureError
+
+META = {"encoder": "toy", "modality": "audio", "key": "k1", "dtype": "float32", "settings": {}}
+A, B, C = "Track1_Training_00001", "片段 01", "a.b'c\"{}"
+
+
+def arrays(*ids: str, width: int = 4, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {c: rng.standard_normal((1 + i, width)).astype("float32") for i, c in enumerate(ids)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    create_store(tmp_path / "store", META)
+    return tmp_path / "store"
+
+
+def test_what_was_written_is_read_back_by_clip(folder: Path) -> None:
+    written = arrays(A, B, C)
+    write_shard(folder, 0, written, {"无脸": "no face"}, seconds=2.5)
+    store = FeatureStore(folder)
+    assert store.clip_ids == sorted(written)
+    assert (store.key, store.width, store.seconds) == ("k1", 4, 2.5)
+    assert store.missing == {"无脸": "no face"}
+    assert all(np.array_equal(store.get(c), written[c]) for c in written)
+    means, present = store.means([B, "无脸", A, "never seen"])
+    np.testing.assert_allclose(means[[0, 2]], [written[B].mean(0), written[A].mean(0)], rtol=1e-6)
+    assert present.tolist() == [True, False, True, False]
+    assert not means[[1, 3]].any()
+    with pytest.raises(FeatureError, match="无脸: no face"):
+        store.get("无脸")
+
+
+def test_half_precision_is_stored_as_such_and_read_as_float32(folder: Path) -> None:
+    written = arrays(A)
+    write_shard(folder, 0, written, {}, dtype="float16")
+    read = FeatureStore(folder).get(A)
+    assert read.dtype == np.float32
+    assert np.array_equal(read, written[A].astype("float16").astype("float32"))
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1),
+        min_size=1,
+        max_size=5,
+        unique=True,
+    ).filter(lambda ids: not {".", "..", "__metadata__"} & set(ids))
+)
+def test_any_file_stem_can_be_a_clip_id(tmp_path: Path, ids: list[str]) -> None:
+    folder = tmp_path / str(time.perf_counter_ns())
+    create_store(folder, META)
+    write_shard(folder, 0, arrays(*ids), {})
+    FeatureStore(folder).save_index()
+    store = FeatureStore(folder)
+    assert store.clip_ids == sorted(ids)
+    assert all(store.get(c).shape[1] == 4 for c in ids)
+
+
+@pytest.mark.parametrize("clip_id", ["../outside", "a/b", "__metadata__", ""])
+def test_ids_that_are_no_file_names_are_refused(folder: Path, clip_id: str) -> None:
+    with pytest.raises(FeatureError, match="clip id"):
+        write_shard(folder, 0, arrays(clip_id), {})
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros(4), r"shape \(4,\)"),
+        (np.zeros((0, 4)), r"shape \(0, 4\)"),
+        (np.full((1, 4), np.nan), "not finite"),
+        (np.zeros((1, 5)), "5 features"),
+    ],
+)
+def test_a_bad_array_leaves_no_shard(folder: Path, array: np.ndarray, message: str) -> None:
+    with pytest.raises(FeatureError, match=message):
+        write_shard(folder, 0, {**arrays(A), "bad": array}, {})
+    assert not list(folder.glob("*.safetensors"))
+
+
+def test_a_later_shard_replaces_what_an_earlier_one_said_of_a_clip(folder: Path) -> None:
+    write_shard(folder, 0, arrays(A), {B: FAILED + "OSError: disk"})
+    assert FeatureStore(folder).settled() == {A}
+    write_shard(folder, next_shard_number(folder), arrays(B, seed=1), {})
+    store = FeatureStore(folder)
+    assert store.clip_ids == sorted([A, B])
+    assert store.missing == {}
+
+
+def test_the_index_only_saves_reading_headers(folder: Path) -> None:
+    write_shard(folder, 0, arrays(A), {B: "no face"})
+    FeatureStore(folder).save_index()
+    write_shard(folder, 1, arrays(C), {})  # not in the index yet, as after a crash
+    assert FeatureStore(folder).clip_ids == sorted([A, C])
+    (folder / "index.json").unlink()
+    assert FeatureStore(folder).clip_ids == sorted([A, C])
+    next(folder.glob("00000-*")).unlink()
+    store = FeatureStore(folder)
+    assert (store.clip_ids, store.missing) == ([C], {})
+
+
+def test_a_damaged_shard_is_named(folder: Path) -> None:
+    path = write_shard(folder, 0, arrays(A), {})
+    FeatureStore(folder).save_index()
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(FeatureError, match=path.name):
+        FeatureStore(folder).get(A)
+    assert FeatureStore(folder).verify()["problem"].tolist() == ["unreadable"]
+    (folder / "index.json").unlink()
+    with pytest.raises(FeatureError, match=path.name):
+        FeatureStore(folder)
+
+
+def test_settings_and_widths_never_mix(folder: Path) -> None:
+    with pytest.raises(FeatureError, match="other settings"):
+        create_store(folder, META | {"key": "k2"})
+    write_shard(folder, 0, arrays(A), {})
+    write_shard(folder, 1, arrays(B, width=5), {})
+    with pytest.raises(FeatureError, match="mixes widths"):
+        FeatureStore(folder)
+
+
+def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FeatureError, match=r"no meta\.json"):
+        FeatureStore(tmp_path)
+
+
+def test_twenty_thousand_clips_open_in_under_two_seconds(folder: Path) -> None:
+    row = np.ones((1, 8), np.float32)
+    for shard in range(79):
+        write_shard(folder, shard, {f"{shard:03d}_{i:05d}": row for i in range(254)}, {})
+    FeatureStore(folder).save_index()
+    started = time.perf_counter()
+    store = FeatureStore(folder)
+    assert len(store) == 20066
+    assert store.get("078_00253").shape == (1, 8)
+    assert time.perf_counter() - started < 2
+
+
+def test_verify_finds_each_fault(folder: Path) -> None:
+    twin = arrays("twin")["twin"]
+    write_shard(folder, 0, {**arrays(A, B), "x": twin, "y": twin}, {})
+    store = FeatureStore(folder)
+    faults = store.verify()
+    assert faults[["clip_id", "problem"]].to_numpy().tolist() == [
+        ["x", "duplicate"],
+        ["y", "duplicate"],
+    ]
+    assert faults.columns.tolist() == ["clip_id", "stage", "problem", "reason"]
+
+
+def test_verify_calls_a_store_of_one_value_constant(folder: Path) -> None:
+    write_shard(folder, 0, {c: np.ones((1, 4), np.float32) for c in (A, B, C)}, {})
+    assert "constant" in FeatureStore(folder).verify()["problem"].tolist()
+
+
+def test_export_and_import_keep_every_array(folder: Path, tmp_path: Path) -> None:
+    written = arrays(A, B, C)
+    write_shard(folder, 0, written, {})
+    assert FeatureStore(folder).export(tmp_path / "official") == 3
+    assert np.load(tmp_path / "official" / f"{B}.npy").shape == written[B].shape
+    store = import_folder(tmp_path / "official", tmp_path / "again", "audio", shard_size=2)
+    assert len(list((tmp_path / "again").glob("*.safetensors"))) == 2
+    assert all(np.array_equal(store.get(c), written[c]) for c in written)
+    assert json.loads((tmp_path / "again" / "meta.json").read_text())["width"] == 4
+    assert [found.key for found in stores_in(tmp_path)] == [store.key, "k1"]
+
+
+def test_import_lists_files_it_cannot_use(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    np.save(files / "good.npy", np.ones(4))
+    np.save(files / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.save(files / "nan.npy", np.full((2, 4), np.nan))
+    (files / "torn.npy").write_bytes(b"\x93NUMPY")
+    store = import_folder(files, tmp_path / "store", "text")
+    assert store.get("good").shape == (1, 4)
+    assert sorted(store.missing) == ["nan", "pickled", "torn"]
+    with pytest.raises(FeatureError, match=r"no \.npy file"):
+        import_folder(tmp_path, tmp_path / "other", "text")
