@@ -6,7 +6,7 @@ Heavy imports stay inside the commands, so that `meiju --help` answers at once.
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,7 +27,9 @@ ProfileName = Annotated[str, typer.Option(help="Built-in profile or path of a YA
 @app.command("demo-corpus")
 def demo_corpus(
     folder: Annotated[Path, typer.Argument(help="Where the challenge folder is made.")],
-    size: Annotated[str, typer.Option(help="tiny, demo or medium.")] = "demo",
+    size: Annotated[
+        Literal["tiny", "demo", "medium"], typer.Option(help="How many clips.")
+    ] = "demo",
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes of one thread each.", min=1)] = 2,
 ) -> None:

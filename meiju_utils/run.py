@@ -157,7 +157,7 @@ def _refuse_unknown_parameters() -> None:
         return
     from IPython import get_ipython
 
-    shell = get_ipython()  # type: ignore[no-untyped-call]
+    shell = get_ipython()
     for source in shell.user_ns.get("In", []) if shell else []:
         if source.startswith("# Parameters\n"):
             for name in injected_names(source):

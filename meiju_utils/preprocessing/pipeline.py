@@ -1,0 +1,245 @@
+"""The first stage: every clip of a corpus to audio, face crops and text, in the run folder.
+
+Clips are independent and each leaves a record when it is done, so a run that was stopped, at any
+point and in any way, goes on where it was. Imports its neighbours, `corpus`, `run`, `parallel`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from meiju_utils.config import Preprocessing
+from meiju_utils.corpus.layout import find_layout
+from meiju_utils.corpus.official import Corpus
+from meiju_utils.errors import ConfigError, MeijuError
+from meiju_utils.files import atomic_path, fingerprint, read_json, write_json
+from meiju_utils.parallel import map_items
+from meiju_utils.preprocessing.asr import SAMPLE_RATE, Recognised, recognise_speech
+from meiju_utils.preprocessing.clips import (
+    ClipTask,
+    Record,
+    finished_record,
+    preprocess_clip,
+    remove_partial_files,
+)
+from meiju_utils.preprocessing.detectors import make_detector
+from meiju_utils.preprocessing.faces import ClipFaces, find_faces
+from meiju_utils.preprocessing.media import Media, read_media
+from meiju_utils.preprocessing.review import ReviewedTexts, review_texts
+from meiju_utils.preprocessing.speaker import make_scorer
+from meiju_utils.preprocessing.store import Preprocessed
+from meiju_utils.preprocessing.transcripts import find_corrections, read_corrections
+from meiju_utils.run import Run
+
+# Raise it when the same settings give other audio, faces or records.
+VERSION = 1
+
+MEDIA_COLUMNS = {
+    "clip_id": "str",
+    "duration_s": "float64",
+    "fps": "float64",
+    "width": "int64",
+    "height": "int64",
+    "video_frames": "int64",
+    "sampled_frames": "int64",
+    "audio_rate": "int64",
+    "audio_channels": "int64",
+    "faces": "int64",
+    "face_choice": "str",
+    "face_score": "float64",
+    "face_reason": "str",
+}
+CHANGES_FILE = "transcript_changes.csv"
+SUGGESTIONS_FILE = "transcript_suggestions.csv"
+_STATE = "current.json"
+
+
+def preprocessing_key(settings: Preprocessing) -> str:
+    """What names the folder of audio and faces: all that shapes them, and the code's version."""
+    return fingerprint(VERSION, settings.model_dump(mode="json", exclude={"transcripts"}))
+
+
+def preprocess_corpus(run: Run, corpus: Corpus) -> Preprocessed:
+    """Preprocess what is not done yet, then write the tables of the run folder.
+
+    Tables: `clips` (durations filled in), `media` (one row a decoded clip), `transcripts`,
+    `problems` (the corpus's and the clips'); beside them `transcript_changes.csv` (every change
+    of a text) and `transcript_suggestions.csv` (end marks for review). A clip that cannot be used
+    is a problem and not an error; MeijuError is raised where none can be used, ConfigError and
+    CorpusError, before any work, for a detector, a scorer or corrections that are not sound.
+    """
+    settings = run.config.preprocessing
+    if settings.transcripts.asr and settings.sample_rate != SAMPLE_RATE:
+        raise ConfigError(
+            f"preprocessing.sample_rate = {settings.sample_rate}: Whisper needs {SAMPLE_RATE}; "
+            "change it, or set preprocessing.transcripts.asr to ''."
+        )
+    corrections = _corrections(run, corpus)
+    records = _records(run, corpus)
+    texts = dict(zip(corpus.clips["clip_id"], corpus.clips["text"], strict=True))
+    recognised, failed = _recognise(run, texts)
+    reviewed = review_texts(
+        texts,
+        run.setting.language,
+        settings.transcripts.apply_suggestions,
+        {
+            clip_id: record["final_rise"]
+            for clip_id, record in records.items()
+            if record.get("final_rise") is not None
+        },
+        corrections,
+        recognised,
+    )
+    _save_tables(run, corpus, records, reviewed, failed)
+    write_json(run.path("preprocessed", _STATE), _state(settings))
+    return open_preprocessed(run)
+
+
+def open_preprocessed(run: Run) -> Preprocessed:
+    """What `preprocess_corpus` left; MissingStageError where it has not run with these settings."""
+    settings = run.config.preprocessing
+    path = run.path("preprocessed", _STATE)
+    if not path.is_file() or read_json(path) != _state(settings):
+        raise run.missing("preprocessed clips for these settings", "01_preprocessing")
+    transcripts = run.table("transcripts")
+    key = preprocessing_key(settings)
+    return Preprocessed(
+        key=key,
+        folder=run.path("preprocessed", key),
+        texts=dict(zip(transcripts["clip_id"], transcripts["text"], strict=True)),
+    )
+
+
+def open_review(run: Run) -> ReviewedTexts:
+    """What was done to the transcripts, and which end marks were suggested.
+
+    MissingStageError where `preprocess_corpus` has not run.
+    """
+    tables = []
+    for name in (CHANGES_FILE, SUGGESTIONS_FILE):
+        path = run.path(name)
+        if not path.is_file():
+            raise run.missing(f"the table {name}", "01_preprocessing")
+        tables.append(pd.read_csv(path, encoding="utf-8-sig", keep_default_na=False))
+    return ReviewedTexts(run.table("transcripts"), *tables)
+
+
+def inspect_clip(run: Run, clip_id: str) -> tuple[Media, ClipFaces]:
+    """Decode a clip again and follow its faces, with everything a picture of it needs.
+
+    The tracks' boxes are in pixels of `Media.tracking`. Raises MissingStageError before 01 has
+    run, MeijuError for an unknown clip or one without video, MediaError for one that is broken.
+    """
+    clips = run.table("clips").set_index("clip_id")
+    if clip_id not in clips.index or not clips.loc[clip_id, "video"]:
+        raise MeijuError(
+            f"Clip {clip_id!r} has no video in this run; choose one of its media table."
+        )
+    settings = run.config.preprocessing
+    media = read_media(
+        run.data_dir / str(clips.loc[clip_id, "video"]),
+        settings.sample_rate,
+        settings.frame_stride,
+        settings.faces.tracking_side,
+    )
+    return media, find_faces(media, settings)
+
+
+def _state(settings: Preprocessing) -> dict[str, Any]:
+    """What the run folder's tables were made with."""
+    return {
+        "key": preprocessing_key(settings),
+        "settings": settings.model_dump(mode="json"),
+    }
+
+
+def _corrections(run: Run, corpus: Corpus) -> dict[str, str]:
+    """The user's corrections, from the run folder or from beside the setting's lists.
+
+    Not from further up in the data folder: the same clip ids stand for other clips in the other
+    language.
+    """
+    beside_lists = find_layout(corpus.root, run.setting).folder
+    path = find_corrections([run.folder, beside_lists])
+    return read_corrections(path, set(corpus.clips["clip_id"])) if path else {}
+
+
+def _records(run: Run, corpus: Corpus) -> dict[str, Record]:
+    """Records of all clips with a video, those not done yet being made first."""
+    settings = run.config.preprocessing
+    folder = run.path("preprocessed", preprocessing_key(settings))
+    filmed = corpus.clips[corpus.clips["video"] != ""]
+    if filmed.empty:
+        return {}
+    make_detector(settings.faces.detector)
+    make_scorer(settings.speaker, settings.sample_rate)
+    remove_partial_files(folder)
+    tasks = [
+        ClipTask(clip_id, corpus.root / video, folder, settings)
+        for clip_id, video in zip(filmed["clip_id"], filmed["video"], strict=True)
+    ]
+    records = {task.clip_id: finished_record(task) for task in tasks}
+    pending = [task for task in tasks if records[task.clip_id] is None]
+    made = map_items(
+        preprocess_clip,
+        pending,
+        [task.clip_id for task in pending],
+        run.config.parallel,
+        "Preprocessing clips",
+    )
+    records |= {record["clip_id"]: record for record in made.succeeded()}
+    whole = {clip_id: record for clip_id, record in records.items() if record is not None}
+    if all(record["problem"] for record in whole.values()):
+        first = next(iter(whole.values()))
+        raise MeijuError(
+            f"None of {len(whole)} clips can be used. The first, {first['clip_id']}: "
+            f"{first['problem']}: {first['reason']}"
+        )
+    return whole
+
+
+def _recognise(run: Run, texts: dict[str, str]) -> tuple[Recognised, list[tuple[str, str, str]]]:
+    """Texts of clips that have none, if the profile names a model, and the clips that failed."""
+    settings = run.config.preprocessing
+    textless = [clip_id for clip_id, text in texts.items() if not text]
+    if not settings.transcripts.asr or not textless:
+        return {}, []
+    key = preprocessing_key(settings)
+    clips = Preprocessed(key, run.path("preprocessed", key), texts)
+    return recognise_speech(clips, textless, settings.transcripts.asr, run.setting.language)
+
+
+def _save_tables(
+    run: Run,
+    corpus: Corpus,
+    records: dict[str, Record],
+    reviewed: ReviewedTexts,
+    unheard: Sequence[tuple[str, str, str]],
+) -> None:
+    rows = [record["media"] for record in records.values() if not record["problem"]]
+    media = pd.DataFrame(rows, columns=list(MEDIA_COLUMNS)).astype(MEDIA_COLUMNS)
+    durations = corpus.clips["clip_id"].map(media.set_index("clip_id")["duration_s"])
+    run.save_table("clips", corpus.clips.assign(duration_s=durations.astype("float64")))
+    run.save_table("media", media)
+    run.save_table("transcripts", reviewed.transcripts)
+    run.save_table("problems", _problems(corpus, list(records.values()), unheard))
+    # For people to open in a spreadsheet, which takes UTF-8 for granted only with a BOM.
+    for name, table in (
+        (CHANGES_FILE, reviewed.changes),
+        (SUGGESTIONS_FILE, reviewed.suggestions),
+    ):
+        with atomic_path(run.path(name)) as temporary:
+            table.to_csv(temporary, index=False, encoding="utf-8-sig", lineterminator="\n")
+
+
+def _problems(
+    corpus: Corpus, records: Sequence[Record], unheard: Sequence[tuple[str, str, str]]
+) -> pd.DataFrame:
+    rows = [(clip_id, "asr", problem, reason) for clip_id, problem, reason in unheard]
+    for record in records:
+        if record["problem"]:
+            rows.append((record["clip_id"], "media", record["problem"], record["reason"]))
+        rows += [(record["clip_id"], "media", *flag) for flag in record.get("flags", [])]
+    own = pd.DataFrame(rows, columns=list(corpus.problems.columns), dtype="str")
+    return pd.concat([corpus.problems, own], ignore_index=True)

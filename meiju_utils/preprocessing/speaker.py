@@ -1,0 +1,134 @@
+"""Does this face speak? Scores of a face track against the sound, behind one interface.
+
+A scorer gives one number a video frame; above zero means speaking, and a track's score is their
+mean. Imports numpy, `errors`, `frames`, `run`; TalkNet only where a profile names it.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meiju_utils.errors import ConfigError, nearest
+from meiju_utils.preprocessing.frames import TRACKING_RATE
+from meiju_utils.run import resolve
+
+# Below one second neither scorer is to be trusted: it is not asked.
+LEAST_FRAMES = TRACKING_RATE
+SILENCE_DB = -60.0  # RMS of a whole clip, relative to full scale
+
+
+class Scorer(Protocol):
+    """Scores one face track."""
+
+    def score(self, audio: NDArray[np.float32], faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Scores [T] of grey crops [T, 112, 112] at 25 a second with their sound in [-1, 1)."""
+
+
+class Correlation:
+    """Whether the mouth follows the voice, without any weights.
+
+    Two correlations are added: the motion of the mouth region with the rate of change of the
+    loudness (motion is the derivative of opening, so on a held vowel it does not follow loudness
+    itself), and the share of dark pixels in it, its opening, with the loudness. What chance easily
+    gives is taken off, so scores lie between -2.2 and 1.8.
+    """
+
+    # The mouth in a scored crop, which spans x ± 0.7 and y from -0.3 to 1.1 half sizes of the face.
+    ROWS = slice(54, 110)
+    COLUMNS = slice(22, 90)
+    DARK = 0.45  # of the mean brightness of the region
+    CHANCE = 0.2
+    WINDOW = TRACKING_RATE  # one second: products of single frames say nothing
+
+    def __init__(self, sample_rate: int) -> None:
+        self.hop = sample_rate // TRACKING_RATE
+
+    def score(self, audio: NDArray[np.float32], faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        loudness = _loudness(audio, self.hop, len(faces))
+        mouth = faces[:, self.ROWS, self.COLUMNS].astype(np.float32)
+        mouth /= mouth.mean() + 1e-6
+        motion = _rate_of_change(mouth).mean(axis=(1, 2))
+        opening = (mouth < self.DARK).mean(axis=(1, 2))
+        together = _standard(_smooth(motion)) * _standard(_smooth(_rate_of_change(loudness)))
+        together += _standard(_smooth(opening)) * _standard(_smooth(loudness))
+        return np.asarray(_running_mean(together, self.WINDOW) - self.CHANCE, np.float32)
+
+
+class TalkNetScorer:
+    """TalkNet with published weights: logits of speaking."""
+
+    def __init__(self, checkpoint: str) -> None:
+        from meiju_utils.preprocessing.talknet import TalkNet
+
+        self.model = TalkNet.from_checkpoint(resolve(checkpoint))
+
+    def score(self, audio: NDArray[np.float32], faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        from meiju_utils.preprocessing.talknet import score_tracks
+
+        return score_tracks(self.model, audio, faces)
+
+
+SCORERS: dict[str, Callable[[str, int], Scorer]] = {
+    "correlation": lambda _, sample_rate: Correlation(sample_rate),
+    "talknet": lambda checkpoint, _: TalkNetScorer(checkpoint),
+}
+
+
+@lru_cache(maxsize=2)
+def make_scorer(name: str, sample_rate: int) -> Scorer:
+    """The scorer of a profile: `correlation`, or `talknet:<path of pretrain_TalkSet.model>`.
+
+    Made once a process. Raises ConfigError for an unknown name or a sample rate TalkNet was not
+    trained on, FeatureError for a checkpoint that does not load.
+    """
+    kind, _, checkpoint = name.partition(":")
+    if kind not in SCORERS or bool(checkpoint) != (kind == "talknet"):
+        raise ConfigError(
+            f"preprocessing.speaker = {name!r}: "
+            + nearest(name, ["correlation", "talknet:<path of pretrain_TalkSet.model>"])
+        )
+    if kind == "talknet" and sample_rate != 16000:
+        raise ConfigError(
+            f"preprocessing.sample_rate = {sample_rate}: TalkNet needs 16000; change it, or set "
+            "preprocessing.speaker to correlation."
+        )
+    return SCORERS[kind](checkpoint, sample_rate)
+
+
+def is_silent(audio: NDArray[np.float32]) -> bool:
+    """No sound, or so little that no voice can be in it."""
+    if not audio.size:
+        return True
+    power = float(np.mean(np.square(audio, dtype=np.float64)))
+    return power < 10 ** (SILENCE_DB / 10)
+
+
+def _loudness(audio: NDArray[np.float32], hop: int, frames: int) -> NDArray[np.float64]:
+    """RMS of the sound while each video frame is shown: [frames]; 0 where there is no sound."""
+    wanted = frames * hop
+    sound = np.pad(audio[:wanted], (0, max(0, wanted - audio.size))).astype(np.float64)
+    return np.asarray(np.sqrt(np.mean(sound.reshape(frames, hop) ** 2, axis=1)))
+
+
+def _rate_of_change(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.abs(np.diff(values, axis=0, prepend=values[:1]))
+
+
+def _smooth(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Three frames, weighted 1:2:1; the ends repeat."""
+    return np.convolve(np.pad(values, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
+
+
+def _running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Centred mean over `width` frames, over those there are at the ends."""
+    shape = np.ones(min(width, len(values)))
+    total = np.convolve(values, shape, mode="same")
+    return np.asarray(total / np.convolve(np.ones(len(values)), shape, mode="same"), np.float64)
+
+
+def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean 0 and standard deviation 1, so that a mean product is a correlation; 0 if constant."""
+    return np.asarray((values - values.mean()) / (values.std() + 1e-9), np.float64)

@@ -1,0 +1,157 @@
+"""Clips without text are transcribed by a Whisper model, here a tiny one with random weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import (
+    GenerationConfig,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+    WhisperProcessor,
+    WhisperTokenizer,
+)
+
+from meiju_utils.errors import ConfigError
+from meiju_utils.preprocessing import asr
+from meiju_utils.preprocessing.asr import recognise_speech
+from meiju_utils.preprocessing.store import Preprocessed
+
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A multilingual Whisper in hub format that answers with random ASCII."""
+    folder = str(tmp_path_factory.mktemp("whisper"))
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    letters = [*map(chr, printable), *(chr(256 + n) for n in range(len(others)))]
+    tokenizer = WhisperTokenizer(
+        vocab={letter: number for number, letter in enumerate([*letters, "<|endoftext|>"])},
+        merges=[],
+    )
+    special = ["startoftranscript", "en", "zh", "translate", "transcribe", "startoflm"]
+    special += ["startofprev", "nospeech", "notimestamps"]
+    tokenizer.add_tokens([f"<|{name}|>" for name in special], special_tokens=True)
+    tokenizer.add_tokens([f"<|{step * 0.02:.2f}|>" for step in range(1501)])
+    number = {n: tokenizer.convert_tokens_to_ids(f"<|{n}|>") for n in ["endoftext", *special]}
+    torch.manual_seed(0)
+    model = WhisperForConditionalGeneration(
+        WhisperConfig(
+            vocab_size=len(tokenizer),
+            d_model=16,
+            encoder_layers=1,
+            decoder_layers=1,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=16,
+            decoder_ffn_dim=16,
+            pad_token_id=number["endoftext"],
+            bos_token_id=number["endoftext"],
+            eos_token_id=number["endoftext"],
+            decoder_start_token_id=number["startoftranscript"],
+        )
+    )
+    model.generation_config = GenerationConfig(
+        max_length=150,  # of which the prompt's bytes take 80
+        decoder_start_token_id=number["startoftranscript"],
+        bos_token_id=number["endoftext"],
+        eos_token_id=number["endoftext"],
+        pad_token_id=number["endoftext"],
+        is_multilingual=True,
+        lang_to_id={"<|en|>": number["en"], "<|zh|>": number["zh"]},
+        task_to_id={"transcribe": number["transcribe"], "translate": number["translate"]},
+        no_timestamps_token_id=number["notimestamps"],
+        prev_sot_token_id=number["startofprev"],
+        max_initial_timestamp_index=50,
+        suppress_tokens=[n for n in range(94, len(tokenizer)) if n != number["endoftext"]],
+    )
+    WhisperProcessor(WhisperFeatureExtractor(), tokenizer).save_pretrained(folder)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Preprocessed:
+    """Two clips with voices, one of silence, one without sound."""
+    (tmp_path / "audio").mkdir()
+    chance = np.random.default_rng(0)
+    for name, sound in (
+        ("a", chance.normal(0, 0.1, 2 * RATE)),
+        ("b", chance.normal(0, 0.2, 3 * RATE)),
+        ("silent", np.zeros(RATE)),
+    ):
+        soundfile.write(tmp_path / "audio" / f"{name}.wav", sound, RATE, "PCM_16")
+    return Preprocessed("key", tmp_path, dict.fromkeys(["a", "b", "silent", "mute"], ""))
+
+
+def test_clips_with_sound_get_a_text(clips: Preprocessed, tiny_whisper: str) -> None:
+    texts, failed = recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")
+    assert failed == []
+    assert set(texts) == {"a", "b", "silent"}
+    assert texts["a"]
+    assert texts["a"].isascii()  # nothing of the prompt, nothing of the control tokens
+    assert "<|" not in texts["a"]
+    assert texts["silent"] == ""
+
+
+def test_recognised_texts_are_kept_until_the_audio_changes(
+    clips: Preprocessed, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")
+    heard: list[int] = []
+
+    def counting(_: object, audio: np.ndarray, __: str) -> str:
+        heard.append(audio.size)
+        return "新"
+
+    monkeypatch.setattr(asr, "_transcribe", counting)
+    assert recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")[0] == first
+    assert heard == []
+    soundfile.write(clips.audio_file("b"), np.full(RATE, 0.1), RATE, "PCM_16")
+    second, _ = recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")
+    assert heard == [RATE]
+    assert second == first | {"b": "新"}
+
+
+def test_sound_longer_than_whisper_hears_at_once_is_transcribed_whole(
+    clips: Preprocessed, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = np.random.default_rng(1).normal(0, 0.1, 40 * RATE)
+    soundfile.write(clips.audio_file("a"), sound, RATE, "PCM_16")
+    whisper = asr.load_whisper(tiny_whisper)
+    stamps = whisper.tokenizer.convert_tokens_to_ids("<|0.00|>")  # it finds its way by these
+    end = whisper.model.generation_config.eos_token_id
+    suppressed = [number for number in range(94, stamps) if number != end]
+    monkeypatch.setattr(whisper.model.generation_config, "suppress_tokens", suppressed)
+    texts, failed = recognise_speech(clips, ["a"], tiny_whisper, "english")
+    assert failed == []
+    assert texts["a"]
+
+
+def test_one_failing_clip_is_reported_and_tried_again(
+    clips: Preprocessed, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transcribe: Callable[..., str] = asr._transcribe
+
+    def failing(whisper: object, audio: np.ndarray, language: str) -> str:
+        if audio.size == 3 * RATE:
+            raise RuntimeError("odd sound")
+        return transcribe(whisper, audio, language)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asr, "_transcribe", failing)
+        texts, failed = recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")
+    assert failed == [("b", "RuntimeError", "odd sound")]
+    assert set(texts) == {"a", "silent"}
+    assert "b" in recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")[0]
+
+
+def test_a_model_that_is_not_there_names_the_offline_way(clips: Preprocessed) -> None:
+    with pytest.raises(ConfigError, match="without a network, the folder"):
+        recognise_speech(clips, clips.clip_ids, "openai/whisper-large-v3", "mandarin")

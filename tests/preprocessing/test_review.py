@@ -1,0 +1,86 @@
+"""Texts are cleaned in a fixed order, with a history; suggestions are measured against truth."""
+
+import pandas as pd
+import pytest
+
+from meiju_utils.preprocessing.review import evaluate_suggestions, review_texts
+
+TEXTS = {"a": "你去哪里?", "b": "你吃了吗", "c": "太好了", "d": "什么", "e": ""}
+
+
+def test_raw_text_clean_text_and_rules_stand_side_by_side() -> None:
+    table = review_texts(TEXTS, "mandarin", 0.9).transcripts
+    assert table["clip_id"].tolist() == list(TEXTS)
+    assert table["raw"].tolist() == list(TEXTS.values())
+    assert table["text"].tolist() == ["你去哪里？", "你吃了吗？", "太好了", "什么", ""]
+    assert table["rules"].tolist() == [
+        "punctuation",
+        "suggested question mark (particle 吗)",
+        "",
+        "",
+        "",
+    ]
+
+
+def test_suggestions_below_the_stated_confidence_are_only_listed() -> None:
+    reviewed = review_texts(TEXTS, "mandarin", 1.1)
+    assert reviewed.transcripts["text"].tolist()[1] == "你吃了吗"
+    listed = reviewed.suggestions.set_index("clip_id")
+    assert listed.loc["b", "suggested"] == "你吃了吗？"
+    assert not listed["applied"].any()
+    assert review_texts(TEXTS, "mandarin", 0.9).suggestions["applied"].tolist() == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_corrections_come_last_and_stand_as_they_are() -> None:
+    reviewed = review_texts(
+        TEXTS, "mandarin", 0.9, corrections={"b": "你吃了吗??", "a": "你去哪里？"}
+    )
+    text = reviewed.transcripts.set_index("clip_id")
+    assert text.loc["b", "text"] == "你吃了吗??"
+    assert text.loc["b", "rules"] == "correction"
+    assert text.loc["a", "rules"] == "punctuation"  # the correction changed nothing more
+    assert "b" not in set(reviewed.suggestions["clip_id"])
+
+
+def test_every_change_is_in_the_log() -> None:
+    log = review_texts(TEXTS, "mandarin", 0.9, corrections={"e": "走！"}).changes
+    assert log.to_dict("records") == [
+        {"clip_id": "a", "rule": "punctuation", "before": "你去哪里?", "after": "你去哪里？"},
+        {
+            "clip_id": "b",
+            "rule": "suggested question mark (particle 吗)",
+            "before": "你吃了吗",
+            "after": "你吃了吗？",
+        },
+        {"clip_id": "e", "rule": "correction", "before": "", "after": "走！"},
+    ]
+
+
+def test_no_texts_give_empty_tables() -> None:
+    reviewed = review_texts({}, "english", 0.9)
+    assert reviewed.transcripts.empty
+    assert reviewed.changes.columns.tolist() == ["clip_id", "rule", "before", "after"]
+    assert reviewed.suggestions.empty
+
+
+def test_precision_and_recall_against_true_texts() -> None:
+    texts = {
+        "right": "你吃了吗",
+        "wrong": "他为什么走",
+        "missed": "他走了",
+        "kept": "走吗？",
+        "unknown": "是吗",
+    }
+    truth = {"right": "你吃了吗？", "wrong": "他为什么走。", "missed": "他走了？", "kept": "走吗？"}
+    reviewed = review_texts(texts, "mandarin", 0.9)
+    table = evaluate_suggestions(reviewed, truth, "mandarin", thresholds=[0.5, 0.99])
+    asked = table[table["mark"] == "question"].set_index("threshold")
+    assert asked.loc[0.5, ["lost", "suggested", "right"]].tolist() == [2, 2, 1]
+    assert asked.loc[0.5, "precision"] == pytest.approx(0.5)
+    assert asked.loc[0.5, "recall"] == pytest.approx(0.5)
+    assert asked.loc[0.99, "recall"] == 0
+    assert pd.isna(asked.loc[0.99, "precision"])
