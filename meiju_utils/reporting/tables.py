@@ -7,7 +7,7 @@ displays and the report embeds. Imports `challenge`, `files`, `metrics`, `report
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from pandas.io.formats.style import Styler
@@ -17,6 +17,9 @@ from meiju_utils.files import fingerprint
 from meiju_utils.metrics import Interval, ScoreIntervals
 from meiju_utils.reporting.palette import LABEL_COLORS, SCORE_TITLES
 from meiju_utils.submission.faults import SubmissionCheck
+
+if TYPE_CHECKING:  # it brings torch, which takes seconds to import
+    from meiju_utils.modelling.experiments import Experiment
 
 # Whichever the reader's system has; without one of them Chinese still shows in its default font.
 CHINESE_FONTS = "'Noto Sans CJK SC','PingFang SC','Microsoft YaHei',sans-serif"
@@ -39,6 +42,25 @@ def score_table(scores: Mapping[str, ScoreIntervals]) -> pd.DataFrame:
         *(f"{score}{end}" for score in SCORE_TITLES for end in ("", "_low", "_high")),
     ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def with_yardsticks(scores: pd.DataFrame, yardsticks: pd.DataFrame) -> pd.DataFrame:
+    """A score table with those of simple systems below it, marked in a column `yardstick`."""
+    marked = [
+        scores.assign(yardstick=False),
+        yardsticks[list(scores.columns)].assign(yardstick=True),
+    ]
+    return pd.concat(marked, ignore_index=True)
+
+
+def seed_table(experiments: Sequence["Experiment"]) -> pd.DataFrame:
+    """Scores of each seed alone: name, seed, emotion, intent, joint."""
+    rows = [
+        {"name": experiment.name, "seed": int(seed), **scores}
+        for experiment in experiments
+        for seed, scores in experiment.scores["seeds"].items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def count_table(clips: pd.DataFrame) -> pd.DataFrame:

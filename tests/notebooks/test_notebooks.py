@@ -1,0 +1,108 @@
+"""The six notebooks, end to end, on the tiny corpus."""
+
+import ast
+import zipfile
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from meiju_utils.corpus.demo import read_truth
+from meiju_utils.execution import notebook_paths, run_notebooks
+from meiju_utils.reporting.results import SUBMISSION, read_results
+from meiju_utils.reporting.summary import final_summary
+from meiju_utils.run import PARAMETERS, Run, project_root
+from meiju_utils.submission.ledger import read_ledger
+
+ROOT = Path(__file__).parents[2]
+# Enough to pass through every branch; what is learned in so few epochs does not matter here.
+QUICK = {"training.seeds": [0], "training.epochs": 3}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_every_notebook_declares_the_four_parameters_as_literals(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    values = {
+        statement.targets[0].id: ast.literal_eval(statement.value)  # type: ignore[attr-defined]
+        for statement in ast.parse(tagged[0].source).body
+    }
+    assert tuple(values) == PARAMETERS
+    assert values == {"profile": "demo", "data_dir": "", "run_dir": "", "overrides": {}}
+
+
+def test_notebook_cells_are_short() -> None:
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "code":
+                assert len(cell.source.splitlines()) <= 14, f"{path.name}:\n{cell.source}"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of its own around the real notebooks, so that the checkout stays clean."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("notebooks", "meiju_utils"):
+        (folder / name).symlink_to(ROOT / name, target_is_directory=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(project: Path, tiny_corpus: Path) -> Run:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        run, executed = run_notebooks("demo", str(tiny_corpus), "runs/tiny", QUICK)
+        assert [one.status for one in executed] == ["run"] * 6
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _inside_the_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+
+
+@pytest.mark.timeout(420)
+def test_a_run_leaves_a_valid_submission_in_both_places(finished: Run, tiny_corpus: Path) -> None:
+    submission = pd.read_csv(finished.path("submission.csv"))
+    truth = read_truth(tiny_corpus)
+    assert truth is not None
+    assert list(submission.columns) == ["filename", "emo_pred", "int_pred"]
+    assert submission["filename"].tolist() == sorted(truth.loc[truth.split == "test", "clip_id"])
+    copies = project_root() / "submissions"
+    assert (copies / "tiny.csv").read_bytes() == finished.path("submission.csv").read_bytes()
+    with zipfile.ZipFile(copies / "tiny.zip") as archive:
+        assert archive.namelist() == ["submission.csv"]
+        assert archive.read("submission.csv") == finished.path("submission.csv").read_bytes()
+    assert read_ledger()["run"].tolist() == ["tiny"]
+
+
+def test_a_run_leaves_results_a_report_and_executed_notebooks(finished: Run) -> None:
+    results = read_results(finished)
+    assert set(results.test) >= {SUBMISSION, "majority", "logistic regression"}
+    assert results.test_clips == 10
+    report = finished.path("report.html").read_text(encoding="utf-8")
+    assert "not available" not in report.lower()
+    for path in notebook_paths():
+        assert finished.path("notebooks", path.name).is_file()
+        html = finished.path("notebooks", f"{path.stem}.html").read_text(encoding="utf-8")
+        assert "Traceback" not in html
+    summary = final_summary(finished)
+    assert "submission" in summary.lower()
+    assert "majority" in summary.lower()
+
+
+def test_a_second_run_recomputes_nothing(finished: Run, tiny_corpus: Path) -> None:
+    _, executed = run_notebooks("demo", str(tiny_corpus), str(finished.folder), QUICK)
+    assert [one.status for one in executed] == ["up to date"] * 6
+
+
+def test_forced_to_run_again_the_notebooks_find_their_work_done(
+    finished: Run, tiny_corpus: Path
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished.folder.glob("experiments/*/*.safetensors")}
+    assert before
+    run_notebooks("demo", str(tiny_corpus), str(finished.folder), QUICK, only=["03"], force=True)
+    after = {p: p.stat().st_mtime_ns for p in finished.folder.glob("experiments/*/*.safetensors")}
+    assert after == before
