@@ -188,7 +188,7 @@ def _heading(column: Any) -> str:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return "–" if pd.isna(value) else f"{value:.2f}"
+        return "–" if pd.isna(value) else f"{value:.{3 if abs(value) < 1 else 2}f}"
     return escape(str(value))
 
 

@@ -26,7 +26,7 @@ def test_every_notebook_declares_the_four_parameters_as_literals(path: Path) -> 
     tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
     assert len(tagged) == 1
     values = {
-        statement.targets[0].id: ast.literal_eval(statement.value)  # type: ignore[attr-defined]
+        statement.target.id: ast.literal_eval(statement.value)  # type: ignore[attr-defined]
         for statement in ast.parse(tagged[0].source).body
     }
     assert tuple(values) == PARAMETERS

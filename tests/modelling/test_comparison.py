@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from meiju_utils.challenge import CLASSES, EMOTIONS, INTENTS, TASKS
+from meiju_utils.files import write_json
+from meiju_utils.modelling.comparison import PAPER_STEPS, compare, paper_findings, verdict
+from meiju_utils.modelling.experiments import Experiment, score_probabilities
+from meiju_utils.modelling.recipes import TABLE_ONE
+from meiju_utils.run import Run, open_run
+
+CLIPS = 120
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    (tmp_path / "data").mkdir()
+    run = open_run("demo", str(tmp_path / "data"), str(tmp_path / "run"))
+    rng = np.random.default_rng(0)
+    run.save_table(
+        "clips",
+        pd.DataFrame(
+            {
+                "clip_id": [f"c{i:03d}" for i in range(CLIPS)],
+                "split": "valid",
+                "emotion": rng.choice(EMOTIONS, CLIPS),
+                "intent": rng.choice(INTENTS, CLIPS),
+            }
+        ),
+    )
+    return run
+
+
+def _experiment(run: Run, name: str, right: float, seed: int = 1) -> Experiment:
+    """An experiment that is right on about the share `right` of the clips, in both tasks."""
+    clips = run.table("clips")
+    rng = np.random.default_rng(seed)
+    table = clips[["clip_id", "split"]].assign(seed=0, fold=0)
+    for task in TASKS:
+        truth = clips[task].map({label: i for i, label in enumerate(CLASSES[task])}).to_numpy()
+        wrong = rng.random(CLIPS) >= right
+        answer = np.where(wrong, (truth + 1) % len(CLASSES[task]), truth)
+        for i, label in enumerate(CLASSES[task]):
+            table[f"{task}_{label}"] = (answer == i).astype(float)
+    experiment = Experiment(name, f"key of {name}", run.path("experiments", name))
+    experiment.folder.mkdir(parents=True)
+    table.to_parquet(experiment.folder / "probabilities.parquet")
+    truth_table = clips[["clip_id", *TASKS]]
+    write_json(
+        experiment.folder / "scores.json", score_probabilities(table, truth_table, "weighted")
+    )
+    return experiment
+
+
+def test_a_clearly_better_experiment_is_ahead_on_every_resample(run: Run) -> None:
+    table = compare(run, _experiment(run, "weak", 0.3), _experiment(run, "strong", 0.9))
+    assert (table["low"] > 0).all()
+    assert (table["ahead"] == 1).all()
+    assert table["difference"].tolist() == pytest.approx(
+        (table["second"] - table["first"]).tolist()
+    )
+
+
+def test_equal_experiments_are_ahead_half_the_time_by_nothing(run: Run) -> None:
+    table = compare(run, _experiment(run, "one", 0.5), _experiment(run, "other", 0.5))
+    assert (table[["difference", "low", "high"]] == 0).all(axis=None)
+    assert (table["ahead"] == 0.5).all()
+
+
+def test_the_papers_steps_are_those_of_its_table() -> None:
+    assert [round(step.published, 4) for step in PAPER_STEPS] == [
+        0.0052,
+        0.0420,
+        -0.0283,
+        -0.0075,
+        0.0239,
+        0.0292,
+    ]
+
+
+def test_findings_name_every_step_and_judge_it_by_its_interval(run: Run) -> None:
+    share = {"baseline": 0.3, "+pseudo-label": 0.8, "+1textcnn": 0.4, "ensemble": 0.9}
+    rows = {
+        name: _experiment(run, name, share.get(name, 0.8), seed)
+        for seed, name in enumerate(TABLE_ONE)
+    }
+    found = paper_findings(run, rows).set_index("finding")
+    assert found.loc["pseudo labels raise both", "verdict"] == "holds"
+    assert found.loc["a single-layer TextCNN raises emotion", "verdict"] == "does not hold"
+    assert found.loc["... and costs intent", "verdict"] == "holds"
+
+
+def test_without_a_pool_a_step_between_one_and_the_same_experiment_is_called_so(run: Run) -> None:
+    one = _experiment(run, "baseline", 0.5)
+    found = paper_findings(run, dict.fromkeys(TABLE_ONE, one))
+    assert set(found["verdict"]) == {"no pool here"}
+
+
+@pytest.mark.parametrize(
+    ("published", "difference", "ahead", "words"),
+    [
+        (0.01, 0.02, 0.99, "holds"),
+        (-0.01, -0.02, 0.01, "holds"),
+        (0.01, -0.02, 0.01, "does not hold"),
+        (0.01, 0.002, 0.6, "same direction, within noise"),
+        (0.01, -0.002, 0.4, "not seen, within noise"),
+    ],
+)
+def test_verdicts(published: float, difference: float, ahead: float, words: str) -> None:
+    assert verdict(published, difference, ahead) == words
