@@ -1,0 +1,248 @@
+"""What a run knows of its clips, in memory: features of every modality, labels, splits.
+
+Frames of all clips stand one after another in one array a modality, so means (one frame a clip)
+and sequences are the same thing, nothing is padded before a batch is made, and worker processes
+can share the arrays. Imports `embeddings`, `run`, numpy and pandas.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meiju_utils.challenge import CLASSES, MODALITIES, TASKS, Modality, Task, class_index
+from meiju_utils.config import EncoderConfig
+from meiju_utils.embeddings import open_features
+from meiju_utils.errors import FeatureError, TrainingError
+from meiju_utils.files import fingerprint
+from meiju_utils.run import Run
+
+UNKNOWN = -1  # label index of a clip whose label is not known
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """One modality of N clips: `frames` float32 [sum of lengths, D], `lengths` int64 [N].
+
+    A clip without the modality has length 0.
+    """
+
+    frames: NDArray[np.float32]
+    lengths: NDArray[np.int64]
+
+    @property
+    def width(self) -> int:
+        return int(self.frames.shape[1])
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        return self.lengths > 0
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        return np.cumsum(self.lengths) - self.lengths
+
+    def of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The frames of some clips, one after another."""
+        chosen = np.zeros(len(self.lengths), dtype=bool)
+        chosen[rows] = True
+        found: NDArray[np.float32] = self.frames[np.repeat(chosen, self.lengths)]
+        return found
+
+    def means(self) -> NDArray[np.float32]:
+        """Means over time [N, D]; NaN where the modality is missing."""
+        means = np.full((len(self.lengths), self.width), np.nan, dtype=np.float32)
+        if self.present.any():
+            sums = np.add.reduceat(self.frames, self.starts[self.present], axis=0)
+            means[self.present] = sums / self.lengths[self.present, None]
+        return means
+
+    @classmethod
+    def of_means(cls, means: NDArray[Any], present: NDArray[np.bool_]) -> "Sequences":
+        """One frame a clip: means [N, D] of the clips that have the modality."""
+        frames = np.ascontiguousarray(means[present], dtype=np.float32)
+        return cls(frames, present.astype(np.int64))
+
+    @classmethod
+    def of_list(cls, arrays: Sequence[NDArray[Any] | None], width: int) -> "Sequences":
+        """Frames [T, D] of each clip, None where it lacks the modality."""
+        empty = np.zeros((0, width), dtype=np.float32)
+        filled = [empty if array is None else array for array in arrays]
+        frames = np.concatenate([empty, *filled]).astype(np.float32)
+        return cls(frames, np.array([len(array) for array in filled], dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All clips of a run: ids, splits, features, label indices in official order (-1: unknown).
+
+    `key` changes with anything the clips, their labels or their features were made from.
+    """
+
+    clip_ids: NDArray[Any]
+    split: NDArray[Any]
+    features: dict[Modality, Sequences]
+    labels: dict[Task, NDArray[np.int64]]
+    key: str
+
+    @property
+    def widths(self) -> dict[Modality, int]:
+        return {modality: sequences.width for modality, sequences in self.features.items()}
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Row numbers of a split."""
+        return np.flatnonzero(self.split == split)
+
+    def labelled(self, split: str) -> NDArray[np.int64]:
+        """Row numbers of the clips of a split whose emotion and intent are both known."""
+        known = np.logical_and.reduce([self.labels[task] != UNKNOWN for task in TASKS])
+        return np.flatnonzero((self.split == split) & known)
+
+    def truth(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Emotion and intent indices of some rows."""
+        return self.labels["emotion"][rows], self.labels["intent"][rows]
+
+
+def make_dataset(
+    clips: pd.DataFrame, features: Mapping[Modality, Sequences], key: str = ""
+) -> Dataset:
+    """A dataset of a clips table (clip_id, split, emotion, intent) and its features, checked.
+
+    Raises FeatureError where features do not fit the clips or are not finite, TrainingError where
+    nothing could be trained or judged: no labelled train clip, or no labelled valid clip.
+    """
+    if not features:
+        raise FeatureError("No modality is in use. Choose an encoder in the profile's embeddings.")
+    labels: dict[Task, NDArray[np.int64]] = {}
+    for task in TASKS:
+        known = class_index(task)
+        labels[task] = np.array(
+            [known.get(label, UNKNOWN) for label in clips[task]], dtype=np.int64
+        )
+    dataset = Dataset(
+        clips["clip_id"].to_numpy(dtype=object).astype(str),
+        clips["split"].to_numpy(dtype=object).astype(str),
+        {modality: features[modality] for modality in MODALITIES if modality in features},
+        labels,
+        key,
+    )
+    train = dataset.labelled("train")
+    for split in ("train", "valid"):
+        if not len(dataset.labelled(split)):
+            raise TrainingError(
+                f"No clip of the {split} split has both labels. Expected an emotion and an "
+                "intent in the clips table; see the problems table of notebook 01."
+            )
+    for modality, sequences in dataset.features.items():
+        if len(sequences.lengths) != len(clips):
+            raise FeatureError(
+                f"{modality} features cover {len(sequences.lengths)} clips, the clips table has "
+                f"{len(clips)}. Run notebook 02 again."
+            )
+        _check_finite(dataset.clip_ids, modality, sequences)
+        if not sequences.present[train].any():
+            raise FeatureError(
+                f"No labelled train clip has {modality} features: nothing can be learned from "
+                f"them. Set embeddings.{modality} to null, or see why 02 lists them as missing."
+            )
+    return dataset
+
+
+def _check_finite(clip_ids: NDArray[Any], modality: str, sequences: Sequences) -> None:
+    bad_frames = ~np.isfinite(sequences.frames).all(axis=1)
+    if bad_frames.any():
+        owner = np.repeat(np.arange(len(clip_ids)), sequences.lengths)
+        bad = clip_ids[np.unique(owner[bad_frames])]
+        raise FeatureError(
+            f"{modality} features of {len(bad)} clips hold NaN or infinity, the first of "
+            f"{', '.join(bad[:3])}. Delete the feature store and run notebook 02 again; if they "
+            "come back, the encoder's input is at fault."
+        )
+
+
+def dataset_notes(dataset: Dataset) -> list[str]:
+    """What a reader of scores must know: clips left out, classes and modalities not there."""
+    notes = []
+    train = dataset.labelled("train")
+    left_out = len(dataset.rows("train")) - len(train)
+    if left_out:
+        notes.append(f"{left_out} train clips lack a label and are left out of training.")
+    for task in TASKS:
+        seen = set(dataset.labels[task][train].tolist())
+        absent = [label for i, label in enumerate(CLASSES[task]) if i not in seen]
+        if absent:
+            notes.append(
+                f"No train clip has {task} {', '.join(absent)}: it cannot be learned, and its "
+                "probability is set to zero."
+            )
+    for modality, sequences in dataset.features.items():
+        for split in ("train", "valid", "test", "unlabeled"):
+            rows = dataset.rows(split)
+            missing = int((~sequences.present[rows]).sum())
+            if missing:
+                notes.append(
+                    f"{missing} of {len(rows)} {split} clips have no {modality}: "
+                    "a learned token stands for it."
+                )
+    return notes
+
+
+def chosen_encoders(
+    run: Run, overrides: Mapping[Modality, str | None]
+) -> dict[Modality, EncoderConfig]:
+    """The profile's encoders, some replaced by name or (None) left out.
+
+    Raises FeatureError for a name that the profile does not list.
+    """
+    chosen = run.config.embeddings.chosen()
+    for modality, name in overrides.items():
+        chosen.pop(modality, None)
+        if name is None:
+            continue
+        main = run.config.embeddings.chosen().get(modality)
+        listed = [*([main] if main else []), *run.config.embeddings.compare.get(modality, [])]
+        found = [encoder for encoder in listed if encoder.name == name]
+        if not found:
+            names = ", ".join(encoder.name for encoder in listed) or "none"
+            raise FeatureError(
+                f"The recipe wants {modality} encoder {name!r}, which profile {run.config.name} "
+                f"does not extract. It has: {names}. Add it under embeddings.compare.{modality} "
+                "and run notebook 02."
+            )
+        chosen[modality] = found[0]
+    return {modality: chosen[modality] for modality in MODALITIES if modality in chosen}
+
+
+def dataset_key(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = None) -> str:
+    """The key of the dataset `load_dataset` would make, without reading features."""
+    clips = run.table("clips")
+    stores = {}
+    for modality, encoder in (encoders or run.config.embeddings.chosen()).items():
+        store = open_features(run, modality, encoder)
+        stores[modality] = (store.key, encoder.level, sorted(store.clip_ids))
+    labelled = clips[["clip_id", "split", *TASKS]].to_numpy(dtype=object).tolist()
+    return fingerprint(labelled, stores)
+
+
+def load_dataset(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = None) -> Dataset:
+    """All clips of a run with the features of the given (default: the profile's) encoders.
+
+    An encoder of level "utterance" gives one mean a clip, one of level "frame" its sequence.
+    Raises MissingStageError where 01 or 02 has not run, FeatureError for unusable features.
+    """
+    encoders = encoders or run.config.embeddings.chosen()
+    clips = run.table("clips")
+    clip_ids = clips["clip_id"].tolist()
+    features: dict[Modality, Sequences] = {}
+    for modality, encoder in encoders.items():
+        store = open_features(run, modality, encoder)
+        if encoder.level == "utterance":
+            features[modality] = Sequences.of_means(*store.means(clip_ids))
+        else:
+            held = set(store.clip_ids)
+            arrays = [store.get(clip_id) if clip_id in held else None for clip_id in clip_ids]
+            features[modality] = Sequences.of_list(arrays, store.width)
+    return make_dataset(clips, features, dataset_key(run, encoders))

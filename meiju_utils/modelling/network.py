@@ -1,0 +1,189 @@
+"""The joint network of emotion and intent: two branches, fused, interacting (the winners' network).
+
+Source: section III of the paper (arXiv 2501.06215) and the official baseline's published code
+(AI-S2-Lab/MEIJU2025-baseline), from which a checkpoint can be loaded. Imports torch and `layers`.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from meiju_utils.challenge import CLASSES, TASKS, Modality, Task
+from meiju_utils.errors import FeatureError, TrainingError
+from meiju_utils.modelling.architecture import NetworkConfig
+from meiju_utils.modelling.layers import (
+    Attention,
+    Classifiers,
+    Fusion,
+    G,
+    Interaction,
+    LstmEncoder,
+    TaskLinear,
+    TextCnn,
+)
+from meiju_utils.modelling.official import convert_official
+
+
+class JointLogits(NamedTuple):
+    """Logits [B, 7] of emotion, [B, 8] of intent, and the auxiliary ones (None in "pretrain")."""
+
+    emotion: Tensor
+    intent: Tensor
+    emotion_auxiliary: Tensor | None
+    intent_auxiliary: Tensor | None
+
+
+class JointNetwork(nn.Module):
+    """Emotion and intent logits from sequences (or means, T = 1) of up to three modalities."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        hidden = config.hidden
+        self.encoders = nn.ModuleDict()
+        self.missing = nn.ParameterDict()
+        for modality in config.modalities:
+            self.encoders[modality] = (
+                TextCnn(config.widths[modality], hidden, config.kernel_heights, config.text_dropout)
+                if modality == "text"
+                else LstmEncoder(config.widths[modality], hidden)
+            )
+            # Zero until clips without this modality have taught it something.
+            self.missing[modality] = nn.Parameter(torch.zeros(G, 1, hidden))
+        heads = [config.fusion_heads[task] for task in TASKS]
+        self.fusion = Fusion(hidden, heads, config.feed_forward, config.fusion_dropout)
+        joined = hidden * len(config.modalities)
+        classes = [len(CLASSES[task]) for task in TASKS]
+        self.classifiers = Classifiers(joined, hidden, classes, config.dropout)
+        self.interaction: Interaction | None = None
+        self.auxiliary: Classifiers | None = None
+        if config.stage == "joint":
+            self.interaction = Interaction(hidden)
+            self.auxiliary = Classifiers(joined, hidden, classes, config.dropout)
+
+    def forward(
+        self,
+        features: Mapping[str, Tensor],
+        lengths: Mapping[str, Tensor] | None = None,
+        present: Mapping[str, Tensor] | None = None,
+    ) -> JointLogits:
+        """Logits of a batch.
+
+        `features` has a float tensor [B, T, D] a modality, padding last; `lengths` [B] the real
+        steps where not all are real; `present` [B] (bool) who has the modality at all, by default
+        those of length > 0. Raises FeatureError for a modality that is absent or of another width
+        than the network's.
+        """
+        embedded = self.embed(features, lengths or {}, present or {})
+        fused = self.fusion(embedded)
+        if self.interaction is None or self.auxiliary is None:
+            emotion, intent = self.classifiers(fused.flatten(2))
+            return JointLogits(emotion, intent, None, None)
+        main = self.classifiers(self.interaction(fused).flatten(2))
+        return JointLogits(*main, *self.auxiliary(embedded.flatten(2)))
+
+    def embed(
+        self,
+        features: Mapping[str, Tensor],
+        lengths: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+    ) -> Tensor:
+        """Tokens [G, B, M, H] in the order of TOKENS, the learned one where a clip lacks it."""
+        tokens = []
+        for modality in self.config.modalities:
+            x = self._checked(modality, features.get(modality))
+            length, has = lengths.get(modality), present.get(modality)
+            if has is None and length is not None:
+                has = length > 0
+            if x.shape[1] == 1 or not self.config.masking:
+                length = None
+            valid = None
+            if length is not None:
+                valid = torch.arange(x.shape[1], device=x.device) < length.unsqueeze(1)
+                x = x.masked_fill(~valid.unsqueeze(2), 0)
+            token = self.encoders[modality](x, length if modality == "text" else valid)
+            if has is not None:
+                token = torch.where(has.unsqueeze(1), token, self.missing[modality])
+            tokens.append(token)
+        return torch.stack(tokens, dim=2)
+
+    def _checked(self, modality: Modality, x: Tensor | None) -> Tensor:
+        width = self.config.widths[modality]
+        if x is None:
+            raise FeatureError(f"The network needs {modality} features [B, T, {width}]; got none.")
+        if x.ndim != 3 or x.shape[2] != width:
+            raise FeatureError(
+                f"The network takes {modality} features [B, T, {width}]; got {list(x.shape)}. "
+                "Use the encoder it was trained with, or train anew."
+            )
+        return x
+
+    def start_from(self, other: "JointNetwork") -> None:
+        """Take over all weights or, after stage "pretrain", those of encoders and fusion.
+
+        The classifiers of the joint stage read other tokens, so they start anew. Raises
+        TrainingError where the architectures differ.
+        """
+        weights = other.state_dict()
+        if self.config.stage != other.config.stage:
+            kept = ("encoders.", "missing.", "fusion.")
+            weights = {
+                name: weights[name] if name.startswith(kept) and name in weights else own
+                for name, own in self.state_dict().items()
+            }
+        try:
+            self.load_state_dict(weights)
+        except RuntimeError as error:
+            raise TrainingError(
+                f"The network to start from is of another architecture: {error} "
+                "A recipe and its start must use the same encoders, heads and kernels."
+            ) from None
+
+    def initialise_kaiming(self) -> None:
+        """Kaiming-normal weights for linear layers and convolutions, as published."""
+        with torch.no_grad():
+            for module in self.modules():
+                if isinstance(module, TaskLinear):
+                    module.weight.normal_(std=(2 / module.weight.shape[1]) ** 0.5)
+                elif isinstance(module, TextCnn):
+                    for height, row in module.kernel_rows():
+                        row.normal_(std=(2 / (height * row.shape[2])) ** 0.5)
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.reset_projections()
+
+    def gradients_by_part(self) -> list[list[Tensor]]:
+        """Gradients of each sub-network that the published code clips alone, as views."""
+        found: list[list[Tensor]] = []
+        for task in range(G):
+            parts: list[nn.Module] = [self.missing, self.fusion, self.classifiers]
+            parts += [part for part in (self.interaction, self.auxiliary) if part is not None]
+            for encoder in self.encoders.values():
+                if isinstance(encoder, LstmEncoder):
+                    own = encoder.rnns[task].parameters()
+                    found.append([p.grad for p in own if p.grad is not None])
+                else:
+                    parts.append(encoder)
+            for part in parts:
+                found.append([p.grad[task] for p in part.parameters() if p.grad is not None])
+        return [gradients for gradients in found if gradients]
+
+    @classmethod
+    def from_official(
+        cls, state_dict: Mapping[str, Tensor], fusion_heads: int | Mapping[Task, int]
+    ) -> "JointNetwork":
+        """The network of a published checkpoint, in evaluation mode.
+
+        `state_dict` has the names of the official baseline (stage "joint"), `fusion_heads` the
+        heads of the fusion, which its shapes do not tell. Raises TrainingError where names or
+        shapes do not fit.
+        """
+        config, weights = convert_official(state_dict, fusion_heads)
+        network = cls(config)
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise TrainingError(f"The official checkpoint has odd shapes: {error}") from None
+        return network.eval()

@@ -1,0 +1,105 @@
+"""What a training step is made of: loss, class weights, learning rate, clipping, averaging.
+
+Each is a small function or class of its own, with the published choice among its options.
+Imports numpy and torch.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from meiju_utils.challenge import CLASSES, TASKS, Task
+from meiju_utils.config import Training
+from meiju_utils.modelling.dataset import UNKNOWN
+from meiju_utils.modelling.network import JointLogits, JointNetwork
+
+
+def label_weights(
+    labels: Mapping[Task, NDArray[np.int64]], rows: NDArray[np.int64], balanced: bool
+) -> dict[Task, NDArray[np.float32]]:
+    """Weight [N] of every clip in each task's loss: 1, or 0 where its label is unknown.
+
+    `balanced` weights are inverse to the class's count among `rows`, 1 on average over them.
+    """
+    weights: dict[Task, NDArray[np.float32]] = {}
+    for task in TASKS:
+        known = labels[task] != UNKNOWN
+        per_class = np.ones(len(CLASSES[task]))
+        if balanced:
+            trained = labels[task][rows]
+            counts = np.bincount(trained[trained != UNKNOWN], minlength=len(per_class))
+            per_class = counts.sum() / np.maximum(counts, 1) / (counts > 0).sum()
+        weights[task] = np.where(known, per_class[labels[task]], 0).astype(np.float32)
+    return weights
+
+
+class JointLoss:
+    """Cross-entropies of both tasks, main and (weighted) auxiliary, over the known labels."""
+
+    def __init__(
+        self,
+        labels: Mapping[Task, NDArray[np.int64]],
+        weights: Mapping[Task, NDArray[np.float32]],
+        auxiliary_weight: float,
+        device: torch.device,
+    ) -> None:
+        self.auxiliary_weight = auxiliary_weight
+        self._targets = {t: torch.from_numpy(labels[t].clip(min=0)).to(device) for t in TASKS}
+        self._weights = {t: torch.from_numpy(weights[t]).to(device) for t in TASKS}
+
+    def __call__(self, output: JointLogits, rows: NDArray[np.int64]) -> Tensor:
+        """Loss of a batch: for each task the weighted mean over its clips of these rows."""
+        index = torch.from_numpy(rows).to(output.emotion.device)
+        main = (output.emotion, output.intent)
+        auxiliary = (output.emotion_auxiliary, output.intent_auxiliary)
+        total = output.emotion.new_zeros(())
+        for task, logits, extra in zip(TASKS, main, auxiliary, strict=True):
+            target, weight = self._targets[task][index], self._weights[task][index]
+            entropy = F.cross_entropy(logits, target, reduction="none")
+            if extra is not None and self.auxiliary_weight:
+                more = F.cross_entropy(extra, target, reduction="none")
+                entropy = entropy + self.auxiliary_weight * more
+            # A batch may hold no known label of a task (pseudo labels given per task).
+            total = total + (entropy * weight).sum() / weight.sum().clamp(min=1e-6)
+        return total
+
+    def uniform(self, auxiliary: bool) -> float:
+        """The loss of answering every class with the same probability."""
+        entropy = sum(float(np.log(len(CLASSES[task]))) for task in TASKS)
+        return entropy * (1 + self.auxiliary_weight * auxiliary)
+
+
+def learning_rate(training: Training, epoch: int) -> float:
+    """Learning rate of an epoch (counted from 1): constant, or held and then linear to zero."""
+    if training.schedule == "constant":
+        return training.learning_rate
+    decay = training.epochs - training.hold_epochs
+    elapsed = max(0, epoch - training.hold_epochs - 1)
+    return training.learning_rate * (1 - elapsed / max(1, decay))
+
+
+def clip_gradients(network: JointNetwork, training: Training) -> None:
+    """Scale gradients down to the norm, of the whole network or (published) of each part."""
+    if training.clipping == "global":
+        nn.utils.clip_grad_norm_(network.parameters(), training.clip_norm)
+    elif training.clipping == "per-network":
+        for gradients in network.gradients_by_part():
+            norm = nn.utils.get_total_norm(gradients)
+            scale = (training.clip_norm / (norm + 1e-6)).clamp(max=1.0)
+            for gradient in gradients:
+                gradient.mul_(scale)
+
+
+def average_into(average: JointNetwork, network: JointNetwork, decay: float, step: int) -> None:
+    """Move an exponential moving average of weights towards the network's.
+
+    The decay grows with the steps (counted from 1), so that the first weights are soon forgotten.
+    """
+    decay = min(decay, step / (step + 10))
+    with torch.no_grad():
+        for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
+            slow.lerp_(fast, 1 - decay)

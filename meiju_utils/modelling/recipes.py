@@ -1,0 +1,255 @@
+"""Training recipes: what depends on what, what is there already, all the rest in parallel.
+
+Every experiment is keyed by all that shapes it, so nothing is trained twice: recipes that start
+from the same stage one share it, and a second call returns at once. Imports `experiments`, `pool`,
+`recipe_book`, `run`, `parallel`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from meiju_utils.challenge import TASKS, Modality, Task
+from meiju_utils.config import EncoderConfig, Training, validate_profile
+from meiju_utils.errors import ConfigError, nearest
+from meiju_utils.files import fingerprint, safe_name, write_json
+from meiju_utils.modelling.architecture import NetworkConfig
+from meiju_utils.modelling.dataset import (
+    Dataset,
+    chosen_encoders,
+    dataset_key,
+    dataset_notes,
+    load_dataset,
+)
+from meiju_utils.modelling.experiments import (
+    Experiment,
+    SeedJob,
+    checkpoint_path,
+    finish_training,
+    train_seed,
+    write_results,
+)
+from meiju_utils.modelling.pool import has_pool, make_pseudo_labels, pseudo_label_set
+from meiju_utils.modelling.probabilities import combine
+from meiju_utils.modelling.recipe_book import Recipe, load_recipes
+from meiju_utils.parallel import map_items
+from meiju_utils.run import Run
+
+VERSION = 1  # raise it when the same recipe would give other results
+TABLE_ONE = (
+    "baseline",
+    "+pseudo-label",
+    "+1textcnn",
+    "+one-head",
+    "one+two-heads",
+    "ensemble",
+)
+
+Recipes = Mapping[str, Recipe]
+
+
+def train_recipe(run: Run, name: str, recipes: Recipes | None = None) -> Experiment:
+    """The experiment of a recipe, trained (with whatever it builds on) where it is not there yet.
+
+    Raises ConfigError for an unknown recipe, MissingStageError where features are missing,
+    FeatureError and TrainingError where training cannot start or diverges.
+    """
+    return train_recipes(run, [name], recipes)[name]
+
+
+def train_recipes(
+    run: Run, names: Sequence[str] = TABLE_ONE, recipes: Recipes | None = None
+) -> dict[str, Experiment]:
+    """Experiments by recipe; missing ones are trained, recipes × seeds side by side.
+
+    Without an unlabelled pool a recipe with pseudo labels is the one it starts from.
+    """
+    book = _Book(run, recipes)
+    resolved = {name: book.resolve(name) for name in names}
+    for wave in book.waves(list(resolved.values())):
+        todo = [name for name in wave if not book.experiment(name).done]
+        trained = [name for name in todo if not book.recipes[name].combine]
+        jobs = [job for name in trained for job in book.jobs(name) if not job.done]
+        labels = [f"{job.folder.name} seed {job.seed}" for job in jobs]
+        map_items(train_seed, jobs, labels, run.config.parallel, "trainings", tolerant=False)
+        for name in todo:
+            book.finish(name)
+    return {name: book.experiment(other) for name, other in resolved.items()}
+
+
+def load_experiment(run: Run, name: str, recipes: Recipes | None = None) -> Experiment:
+    """The experiment of a recipe with the run's present settings.
+
+    MissingStageError names the notebook that trains it; ConfigError for an unknown recipe.
+    """
+    book = _Book(run, recipes)
+    resolved = book.resolve(name)
+    experiment = book.experiment(resolved)
+    if not experiment.done:
+        what = f"experiment {name!r} with the present settings"
+        raise run.missing(what, book.recipes[resolved].notebook)
+    return experiment
+
+
+class _Book:
+    """The recipes of a run: their settings, keys, folders, jobs."""
+
+    def __init__(self, run: Run, recipes: Recipes | None) -> None:
+        self.run = run
+        self.recipes = dict(recipes or load_recipes())
+        self.clips = run.table("clips")
+        self.pool = has_pool(self.clips)
+        self._experiments: dict[str, Experiment] = {}
+        self._datasets: dict[str, Dataset] = {}
+
+    def resolve(self, name: str) -> str:
+        """The recipe's own name or, without a pool to label, that of what it starts from."""
+        if name not in self.recipes:
+            raise ConfigError(f"No recipe {name!r}: {nearest(name, self.recipes)}")
+        recipe = self.recipes[name]
+        if recipe.pseudo_labels and recipe.start and not self.pool:
+            return self.resolve(recipe.start)
+        return name
+
+    def waves(self, names: Sequence[str]) -> list[list[str]]:
+        """The recipes and all they are made from, each wave after those it needs."""
+        depths: dict[str, int] = {}
+
+        def depth(name: str) -> int:
+            if name not in depths:
+                needs = [self.resolve(other) for other in self.recipes[name].needs()]
+                depths[name] = 1 + max(map(depth, needs), default=-1)
+            return depths[name]
+
+        deepest = max(map(depth, names), default=-1)
+        return [[name for name, at in depths.items() if at == d] for d in range(deepest + 1)]
+
+    def encoders(self, name: str) -> dict[Modality, EncoderConfig]:
+        return chosen_encoders(self.run, self.recipes[name].encoders)
+
+    def dataset(self, name: str) -> Dataset:
+        encoders = self.encoders(name)
+        key = fingerprint({m: encoder.model_dump() for m, encoder in encoders.items()})
+        if key not in self._datasets:
+            self._datasets[key] = load_dataset(self.run, encoders)
+        return self._datasets[key]
+
+    def training(self, name: str) -> Training:
+        """The profile's settings of training with the recipe's over them."""
+        recipe = self.recipes[name]
+        values = self.run.config.model_dump(mode="json")
+        values["training"] |= recipe.training
+        training = validate_profile(values, source=f"Recipe {name!r}").training
+        if recipe.pseudo_labels:
+            rate = training.learning_rate * training.stage_two_factor
+            training = training.model_copy(update={"learning_rate": rate})
+        return training
+
+    def network(self, name: str) -> NetworkConfig:
+        spec, training = self.recipes[name].network, self.training(name)
+        heads = spec.fusion_heads
+        return NetworkConfig(
+            widths=self.dataset(name).widths,
+            fusion_heads=dict.fromkeys(TASKS, heads) if isinstance(heads, int) else heads,
+            kernel_heights=tuple(spec.kernel_heights),
+            stage=spec.stage,
+            masking=training.masking,
+            dropout=training.dropout,
+        )
+
+    def experiment(self, name: str) -> Experiment:
+        """The experiment of a (resolved) recipe, trained or not."""
+        if name not in self._experiments:
+            key = self._key(name)
+            folder = self.run.path("experiments", f"{safe_name(name)}-{key}")
+            self._experiments[name] = Experiment(name, key, folder)
+        return self._experiments[name]
+
+    def _key(self, name: str) -> str:
+        recipe = self.recipes[name]
+        average = self.run.setting.average
+        if recipe.combine:
+            keys = {t: [self._member(other).key for other in recipe.combine[t]] for t in TASKS}
+            return fingerprint(VERSION, average, keys)
+        labels = None
+        if recipe.pseudo_labels:
+            teacher = self._member(recipe.pseudo_labels)
+            labels = pseudo_label_set(self.run, teacher.name, teacher.key).key
+        return fingerprint(
+            VERSION,
+            average,
+            dataset_key(self.run, self.encoders(name)),
+            recipe.network.model_dump(),
+            self.training(name).model_dump(exclude={"device"}),
+            self._member(recipe.start).key if recipe.start else None,
+            labels,
+        )
+
+    def _member(self, name: str) -> Experiment:
+        return self.experiment(self.resolve(name))
+
+    def jobs(self, name: str) -> list[SeedJob]:
+        """One training a seed; what they need must be done. Writes the experiment's config."""
+        recipe, training, dataset = self.recipes[name], self.training(name), self.dataset(name)
+        experiment = self.experiment(name)
+        notes = dataset_notes(dataset)
+        labels = None
+        if recipe.pseudo_labels:
+            found = make_pseudo_labels(self.run, self._member(recipe.pseudo_labels))
+            labels = found.labels(dataset)
+            notes += found.notes
+        network = self.network(name)
+        start = self._member(recipe.start) if recipe.start else None
+        self._write_config(name, notes, network)
+        serial = self.run.config.parallel.backend == "serial"
+        return [
+            SeedJob(
+                folder=experiment.folder,
+                dataset=dataset,
+                network=network,
+                training=training,
+                average=self.run.setting.average,
+                seed=seed,
+                start=checkpoint_path(start.folder, seed) if start else None,
+                pseudo_labels=labels,
+                show=f"{name} seed {seed}" if serial else "",
+            )
+            for seed in training.seeds
+        ]
+
+    def finish(self, name: str) -> None:
+        """Write what the experiment's parts amount to."""
+        recipe, experiment = self.recipes[name], self.experiment(name)
+        average = self.run.setting.average
+        known = (self.clips["emotion"] != "") & (self.clips["intent"] != "")
+        truth = self.clips.loc[known & (self.clips["split"] == "valid"), ["clip_id", *TASKS]]
+        if recipe.combine:
+            members: dict[Task, list[pd.DataFrame]] = {
+                task: [self._member(other).probabilities for other in recipe.combine[task]]
+                for task in TASKS
+            }
+            self._write_config(name, [], None)
+            write_results(experiment, combine(members), pd.DataFrame(), truth, average)
+        else:
+            before = self._member(recipe.start).history if recipe.start else None
+            finish_training(experiment, self.training(name).seeds, truth, average, before)
+
+    def _write_config(self, name: str, notes: list[str], network: NetworkConfig | None) -> None:
+        recipe = self.recipes[name]
+        config = {
+            "name": name,
+            "key": self.experiment(name).key,
+            "recipe": recipe.model_dump(mode="json"),
+            "made from": {other: self._member(other).key for other in recipe.needs()},
+            "notes": notes,
+        }
+        if network is not None:
+            encoders = self.encoders(name).items()
+            config |= {
+                "setting": self.run.setting.name,
+                "dataset": self.dataset(name).key,
+                "encoders": {m: encoder.model_dump(mode="json") for m, encoder in encoders},
+                "network": network.to_json(),
+                "training": self.training(name).model_dump(mode="json"),
+            }
+        write_json(self.experiment(name).folder / "config.json", config)

@@ -1,0 +1,82 @@
+"""Batches: standardised by train alone, padded with zeros, bucketed by length, noised."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from meiju_utils.modelling.batches import ClipTensors, Standardiser
+from meiju_utils.modelling.dataset import Dataset, Sequences, make_dataset
+
+MakeToy = Callable[..., Dataset]
+
+
+def test_statistics_come_from_train_alone(make_toy: MakeToy) -> None:
+    dataset = make_toy(frames={"audio": (1, 4)})
+    before = Standardiser.fit(dataset)
+    held_out = np.repeat(dataset.split != "train", dataset.features["audio"].lengths)
+    dataset.features["audio"].frames[held_out] += 100
+    after = Standardiser.fit(dataset)
+    torch.testing.assert_close(before.mean["audio"], after.mean["audio"])
+    frames = after.apply("audio", dataset.features["audio"].frames[~held_out])
+    torch.testing.assert_close(frames.mean(0), torch.zeros(8), atol=1e-5, rtol=0)
+    torch.testing.assert_close(frames.std(0, correction=0), torch.ones(8), atol=1e-5, rtol=0)
+
+
+def test_a_feature_constant_in_train_is_zero_everywhere_and_gets_no_noise(
+    make_toy: MakeToy,
+) -> None:
+    dataset = make_toy()
+    frames = dataset.features["text"].frames
+    frames[:, 0] = 0.1
+    frames[-5:, 0] = 7.0
+    tensors = ClipTensors(dataset, Standardiser.fit(dataset))
+    x = tensors.batch(np.arange(len(dataset.clip_ids)), noise=1.0).features["text"]
+    assert (x[:, 0, 0] == 0).all()
+    assert (x[:, 0, 1:] != 0).all()
+
+
+def test_noise_is_relative_to_a_features_spread(make_toy: MakeToy) -> None:
+    dataset = make_toy()
+    tensors = ClipTensors(dataset, Standardiser.fit(dataset))
+    rows = np.repeat(np.arange(60), 50)
+    torch.manual_seed(0)
+    noise = tensors.batch(rows, 0.3).features["audio"] - tensors.batch(rows).features["audio"]
+    torch.testing.assert_close(noise.std((0, 1)), torch.full((8,), 0.3), atol=0.02, rtol=0)
+
+
+def test_a_batch_holds_each_clips_frames_then_zeros(make_toy: MakeToy, without: Any) -> None:
+    dataset = without(make_toy(frames={"audio": (2, 6)}), "visual", [1])
+    standardiser = Standardiser.fit(dataset)
+    tensors = ClipTensors(dataset, standardiser)
+    rows = np.array([4, 1, 9])
+    batch = tensors.batch(rows)
+    lengths = dataset.features["audio"].lengths[rows]
+    assert batch.lengths["audio"].tolist() == lengths.tolist()
+    for row, clip, length in zip(rows, batch.features["audio"], lengths, strict=True):
+        own = standardiser.apply("audio", dataset.features["audio"].of(np.array([row])))
+        torch.testing.assert_close(clip[:length], own)
+        assert (clip[length:] == 0).all()
+    assert batch.present["visual"].tolist() == [True, False, True]
+    assert "text" not in batch.present
+    assert "text" not in batch.lengths
+
+
+def test_shuffled_batches_hold_every_row_once_and_little_padding() -> None:
+    lengths = np.random.default_rng(0).integers(1, 200, size=400)
+    clips = pd.DataFrame({"clip_id": [str(i) for i in range(400)], "split": "train"})
+    clips.loc[0, "split"] = "valid"
+    clips["emotion"], clips["intent"] = "sad", "neutral"
+    arrays = [np.random.default_rng(1).normal(size=(n, 2)) for n in lengths]
+    dataset = make_dataset(clips, {"audio": Sequences.of_list(arrays, 2)})
+    tensors = ClipTensors(dataset, Standardiser.fit(dataset))
+    rows = dataset.rows("train")
+    rng = np.random.default_rng(0)
+    first, second = (tensors.shuffled(rows, 16, rng) for _ in range(2))
+    for batches in (first, second):
+        assert sorted(np.concatenate(batches)) == rows.tolist()
+        padded = sum(len(b) * lengths[b].max() for b in batches)
+        assert padded < 1.15 * lengths[rows].sum()
+    assert {tuple(sorted(b)) for b in first} != {tuple(sorted(b)) for b in second}
