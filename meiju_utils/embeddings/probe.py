@@ -181,7 +181,7 @@ def _out_of_fold(
         scaled = np.concatenate(
             [_standardise(v.astype(np.float64), present, train) for v, present in blocks], axis=1
         )
-        learn, apply = _fewest_dimensions(scaled[train], scaled[test])
+        learn, apply = fewest_dimensions(scaled[train], scaled[test])
         strengths = [strength / scaled.shape[1] for strength in STRENGTHS]
         guesses = {c: np.empty_like(truth[train]) for c in strengths}
         for inner_train, inner_test in _folds(truth[train], INNER_FOLDS, seed):
@@ -220,7 +220,7 @@ def _standardise(values: Matrix, present: NDArray[np.bool_], fit_rows: NDArray[n
     return np.where(present[:, None], scaled, 0)
 
 
-def _fewest_dimensions(learn: Matrix, apply: Matrix) -> tuple[Matrix, Matrix]:
+def fewest_dimensions(learn: Matrix, apply: Matrix) -> tuple[Matrix, Matrix]:
     """Both turned into the space the `learn` rows span, where they span less than all of it.
 
     An L2-regularised linear model lies in that space, so its predictions stay the same.

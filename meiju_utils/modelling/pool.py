@@ -101,5 +101,9 @@ def make_pseudo_labels(run: Run, teacher: Experiment) -> PseudoLabelSet:
             table.to_parquet(temporary, index=False)
     write_json(found.folder / "notes.json", selection.notes)
     if selection.notes:
-        warnings.warn("\n".join(["Pseudo labels:", *selection.notes]), stacklevel=2)
+        warnings.warn(
+            f"Pseudo labels: {len(selection.notes)} classes are short of confident clips; their "
+            f"thresholds fell or they get none, see the thresholds. First: {selection.notes[0]}",
+            stacklevel=2,
+        )
     return found

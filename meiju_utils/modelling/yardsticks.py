@@ -2,7 +2,7 @@
 
 Logistic regression and a linear SVM read the means over time of each modality and of all of them
 side by side. Their regularisation is tuned by cross-validation on train. Imports `dataset`,
-`metrics`, `parallel`, `run`.
+`embeddings.probe`, `metrics`, `parallel`, `run`.
 """
 
 import warnings
@@ -20,6 +20,7 @@ from sklearn.svm import LinearSVC
 
 from meiju_utils.challenge import CLASSES, TASKS, Task
 from meiju_utils.config import Parallel
+from meiju_utils.embeddings.probe import fewest_dimensions
 from meiju_utils.files import atomic_path, fingerprint
 from meiju_utils.metrics import score_intervals, task_f1
 from meiju_utils.modelling.dataset import Dataset, dataset_key, load_dataset
@@ -186,7 +187,7 @@ def _tuned(
     """The answers of one model to some rows, its regularisation chosen on train."""
     model, features, task = job
     x, y = inputs[features], labels[task]
-    learn, apply = _fewest_dimensions(x[train], x[rows])
+    learn, apply = fewest_dimensions(x[train], x[rows])
     truth = y[train]
     strengths = [strength / x.shape[1] for strength in STRENGTHS]
     folds = min(FOLDS, int(np.bincount(truth).max()))
@@ -216,14 +217,3 @@ def _predict(
         else LinearSVC(C=c, tol=1e-3, max_iter=5000, random_state=0)
     ).fit(learn, truth)
     return np.asarray(fitted.predict(apply), dtype=np.int64)
-
-
-def _fewest_dimensions(learn: Matrix, apply: Matrix) -> tuple[Matrix, Matrix]:
-    """Both turned into the space that the `learn` rows span, where that is smaller.
-
-    An L2-regularised linear model lies in that space, so its answers stay the same.
-    """
-    if learn.shape[1] <= learn.shape[0]:
-        return learn, apply
-    basis = np.linalg.qr(learn.T)[0]
-    return learn @ basis, apply @ basis

@@ -3,7 +3,7 @@
 A probability table has the columns clip_id, split, (seed, fold,) `emotion_<label>` ×7 and
 `intent_<label>` ×8, one row a clip and training. All functions are pure; probabilities are averaged
 in float64 and in a fixed order, so that the order of rows changes nothing. Imports `challenge`,
-`errors` only.
+`errors`, `modelling.probabilities` only.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meiju_utils.challenge import CLASSES, TASKS, Task
+from meiju_utils.challenge import CLASSES, TASKS
 from meiju_utils.errors import SubmissionError
+from meiju_utils.modelling import probabilities
+from meiju_utils.modelling.probabilities import PROBABILITY_COLUMNS
 
-PROBABILITY_COLUMNS: dict[Task, list[str]] = {
-    task: [f"{task}_{label}" for label in CLASSES[task]] for task in TASKS
-}
 _ALL_COLUMNS = [column for task in TASKS for column in PROBABILITY_COLUMNS[task]]
 _KEYS = ["clip_id", "split"]
 _MEMBER = ["seed", "fold"]
@@ -36,9 +35,7 @@ def mean_over_members(table: pd.DataFrame, name: str = "the table") -> pd.DataFr
     """
     members = [column for column in _MEMBER if column in table]
     _check_table(table, members, name)
-    ordered = table.sort_values([*_KEYS, *members], kind="stable")
-    grouped = ordered.astype(dict.fromkeys(_ALL_COLUMNS, "float64")).groupby(_KEYS, sort=False)
-    counts = grouped.size()
+    counts = table.groupby(_KEYS, sort=False).size()
     uneven = counts[counts != counts.groupby("split").transform("max")]
     if len(uneven):
         (clip_id, split), count = uneven.index[0], uneven.iloc[0]
@@ -46,8 +43,9 @@ def mean_over_members(table: pd.DataFrame, name: str = "the table") -> pd.DataFr
             f"In {name}, {len(uneven)} clips lack predictions of some seed or fold: {clip_id} "
             f"({split}) has {count}, others {counts.max()}. Train the missing seeds again."
         )
-    mean = grouped[_ALL_COLUMNS].mean().reset_index()
-    return _in_order_of(table, mean)
+    if not members:
+        return table[[*_KEYS, *_ALL_COLUMNS]].astype(dict.fromkeys(_ALL_COLUMNS, "float64"))
+    return probabilities.mean_over_members(table.assign(**{m: table.get(m, 0) for m in _MEMBER}))
 
 
 def weighted_mean(
@@ -128,12 +126,6 @@ def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     norm = np.sqrt((a**2).sum() * (b**2).sum())
     return float((a * b).sum() / norm) if norm > 0 else float("nan")
-
-
-def _in_order_of(table: pd.DataFrame, mean: pd.DataFrame) -> pd.DataFrame:
-    """Rows in the order in which the clips first stand in `table`."""
-    first = table[_KEYS].drop_duplicates()
-    return first.merge(mean, on=_KEYS, how="left").reset_index(drop=True)
 
 
 def _aligned(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

@@ -144,7 +144,7 @@ def test_fewer_dimensions_leave_the_predictions_as_they_are() -> None:
     truth = rng.choice(["a", "b", "c"], 30)
     model = LogisticRegression(C=0.1, max_iter=2000, tol=1e-8)
     expected = model.fit(learn, truth).predict_proba(apply)
-    smaller = probe._fewest_dimensions(learn, apply)
+    smaller = probe.fewest_dimensions(learn, apply)
     assert smaller[0].shape == (30, 30)
     np.testing.assert_allclose(
         model.fit(smaller[0], truth).predict_proba(smaller[1]), expected, atol=1e-4

@@ -1,5 +1,6 @@
 """Recipes: what they inherit, what they train, what they find already done."""
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from meiju_utils.challenge import PAPER_TABLE_I, TASKS
 from meiju_utils.errors import ConfigError, FeatureError, MissingStageError
@@ -208,14 +210,27 @@ def test_without_a_pool_a_recipe_with_pseudo_labels_is_its_stage_one(
     assert {name for name, _ in trained} == {"baseline", "one-head-clean"}
 
 
-def test_two_processes_give_the_same_probabilities_as_one(make_run: MakeRun) -> None:
-    serial = train_recipe(make_run(), "baseline").probabilities
-    run = make_run(parallel={"backend": "loky", "workers": 2})
-    experiment = load_experiment(run, "baseline")
-    for path in experiment.folder.iterdir():
+def test_a_worker_process_gives_the_same_probabilities(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets its job pickled, and another number of threads than this process has."""
+    run = make_run(training={"seeds": [0]})
+    here = train_recipe(run, "baseline")
+    probabilities = here.probabilities
+    for path in here.folder.iterdir():
         path.unlink()
-    spread = train_recipe(run, "baseline").probabilities
-    pd.testing.assert_frame_equal(spread, serial, check_exact=True)
+
+    def elsewhere(job: experiments.SeedJob) -> int:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(threads + 1)
+        try:
+            return experiments.train_seed(pickle.loads(pickle.dumps(job)))
+        finally:
+            torch.set_num_threads(threads)
+
+    monkeypatch.setattr(recipes, "train_seed", elsewhere)
+    there = train_recipe(run, "baseline").probabilities
+    pd.testing.assert_frame_equal(there, probabilities, check_exact=True)
 
 
 def test_a_setting_fixed_by_the_recipe_wins_over_the_profile(make_run: MakeRun) -> None:

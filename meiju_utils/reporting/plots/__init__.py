@@ -15,6 +15,7 @@ from meiju_utils.reporting.plots.embeddings import probe_scores, projection
 from meiju_utils.reporting.plots.media import face_crops, frame_strip, waveform_and_mel
 from meiju_utils.reporting.plots.pseudo_labels import coverage_precision, pseudo_label_balance
 from meiju_utils.reporting.plots.scores import agreement_heatmap, score_bars, table_one
+from meiju_utils.reporting.plots.speaker import speaker_tracks
 from meiju_utils.reporting.plots.training import confusion_matrices, training_curves
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "projection",
     "pseudo_label_balance",
     "score_bars",
+    "speaker_tracks",
     "table_one",
     "training_curves",
     "waveform_and_mel",
