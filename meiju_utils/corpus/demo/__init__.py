@@ -6,7 +6,13 @@ wrong. One cast of 24 people plays in all splits, as in clips cut from the same 
 more often than others, whatever the labels. Importing it brings OpenCV, PyAV, SciPy.
 """
 
-from meiju_utils.corpus.demo.build import DemoCorpus, build_demo_corpus, read_truth, truth_folder
+from meiju_utils.corpus.demo.build import (
+    DemoCorpus,
+    build_demo_corpus,
+    read_true_texts,
+    read_truth,
+    truth_folder,
+)
 from meiju_utils.corpus.demo.plan import SIZES, Size
 
 __all__ = [
@@ -14,6 +20,7 @@ __all__ = [
     "DemoCorpus",
     "Size",
     "build_demo_corpus",
+    "read_true_texts",
     "read_truth",
     "truth_folder",
 ]

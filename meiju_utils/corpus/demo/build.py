@@ -51,6 +51,15 @@ def read_truth(data_dir: Path) -> pd.DataFrame | None:
     return pd.read_csv(path, dtype="str", keep_default_na=False)
 
 
+def read_true_texts(data_dir: Path) -> dict[str, str]:
+    """What is really said, undamaged (clip id → text), in a synthetic corpus; empty for others."""
+    path = truth_folder(data_dir) / "scenes.csv"
+    if not path.is_file():
+        return {}
+    scenes = pd.read_csv(path, dtype="str", keep_default_na=False)
+    return dict(zip(scenes["clip_id"], scenes["text"], strict=True))
+
+
 def build_demo_corpus(
     folder: Path, size: Size = "demo", seed: int = 0, parallel: Parallel = _PARALLEL
 ) -> DemoCorpus:
