@@ -20,6 +20,9 @@ app = typer.Typer(
     help="From clips of dialogue to a MEIJU@2025 submission.",
 )
 
+features = typer.Typer(no_args_is_help=True, help="Look after feature stores.")
+app.add_typer(features, name="features")
+
 DataDir = Annotated[str, typer.Option(help="Challenge folder; default: the profile's.")]
 ProfileName = Annotated[str, typer.Option(help="Built-in profile or path of a YAML file.")]
 
@@ -98,6 +101,67 @@ def doctor(
     typer.echo(diagnosis.to_json() if json else render(diagnosis))
     if not diagnosis.sound:
         raise typer.Exit(1)
+
+
+RunDir = Annotated[Path, typer.Argument(help="A run folder, or one feature store.")]
+Store = Annotated[Path, typer.Argument(help="The folder of a feature store.")]
+
+
+@features.command("ls")
+def list_features(folder: RunDir) -> None:
+    """List the feature stores of a run: encoder, clips, width, size, time of encoding."""
+    from meiju_utils.embeddings.describe import stores_in, stores_table
+
+    typer.echo(stores_table(stores_in(folder)).to_string(index=False, float_format="{:.1f}".format))
+
+
+@features.command("verify")
+def verify_features(folder: RunDir) -> None:
+    """Read every embedding; exits with 1 where one is damaged or a store holds constants.
+
+    Clips with the same embedding are counted but no fault: subtitles recur.
+    """
+    from meiju_utils.embeddings.describe import stores_in
+
+    sound = True
+    for store in stores_in(folder):
+        found = store.verify()
+        faults = found[found["problem"] != "duplicate"]
+        sound &= faults.empty
+        verdict = "sound" if faults.empty else "DAMAGED"
+        recurring = len(found) - len(faults)
+        typer.echo(f"{store.folder.name}: {verdict}; {len(store)} clips, {recurring} duplicates")
+        for clip_id, _, problem, reason in faults.to_numpy():
+            typer.echo(f"  - {clip_id or 'store'}: {problem}: {reason}")
+    if not sound:
+        raise typer.Exit(1)
+
+
+@features.command("export")
+def export_features(
+    store: Store,
+    folder: Annotated[Path, typer.Argument(help="Where <clip_id>.npy files are written.")],
+) -> None:
+    """Write a store as <clip_id>.npy files, the layout of the official baseline."""
+    from meiju_utils.embeddings.store import FeatureStore
+
+    typer.echo(f"{FeatureStore(store).export(folder)} files in {folder}")
+
+
+@features.command("import")
+def import_features(
+    folder: Annotated[Path, typer.Argument(help="A folder of <clip_id>.npy files.")],
+    store: Annotated[Path, typer.Argument(help="The store to make, or to go on with.")],
+    modality: Annotated[Literal["audio", "visual", "text"], typer.Option()],
+    dtype: Annotated[Literal["float32", "float16"], typer.Option()] = "float32",
+) -> None:
+    """Make a store of <clip_id>.npy files; a profile uses it as npy:<store>."""
+    from meiju_utils.embeddings.npy import import_folder
+
+    made = import_folder(folder, store, modality, dtype)
+    typer.echo(f"{store}: {len(made)} clips, {made.width} wide, {made.megabytes:.1f} MB")
+    for clip_id, reason in made.missing.items():
+        typer.echo(f"  - {clip_id}: {reason}")
 
 
 def _absolute(path: str) -> str:

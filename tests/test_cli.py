@@ -2,6 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -53,3 +54,39 @@ def test_a_users_mistake_ends_in_one_readable_message(
     shown = capsys.readouterr().err
     assert message in shown
     assert "Traceback" not in shown
+
+
+def test_features_go_out_as_npy_files_and_come_back_as_a_store(tmp_path: Path) -> None:
+    files, store = tmp_path / "files", tmp_path / "run" / "features" / "imported"
+    files.mkdir()
+    for number in range(3):
+        np.save(files / f"clip{number}.npy", np.full((2, 4), number, np.float32))
+    np.save(files / "broken.npy", np.full((2, 4), np.nan, np.float32))
+
+    def meiju(*arguments: object) -> str:
+        shown = CliRunner().invoke(cli.app, ["features", *map(str, arguments)])
+        assert shown.exit_code == 0, shown.output
+        return shown.output
+
+    made = meiju("import", files, store, "--modality", "visual")
+    assert "3 clips, 4 wide" in made
+    assert "broken: failed: broken.npy holds values that are not finite" in made
+    listed = meiju("ls", tmp_path / "run").splitlines()
+    assert listed[1].split()[:6] == ["imported", "visual", "npy:files", "3", "1", "4"]
+    assert "imported: sound; 3 clips" in meiju("verify", tmp_path / "run")
+    assert "3 files" in meiju("export", store, tmp_path / "again")
+    exported = np.load(tmp_path / "again" / "clip2.npy")
+    assert np.array_equal(exported, np.full((2, 4), 2, np.float32))
+
+
+def test_verify_exits_with_1_where_a_shard_is_damaged(tmp_path: Path) -> None:
+    np.save(tmp_path / "clip.npy", np.arange(400, dtype=np.float32).reshape(4, 100))
+    runner = CliRunner()
+    store = tmp_path / "store"
+    runner.invoke(cli.app, ["features", "import", str(tmp_path), str(store), "--modality", "text"])
+    shard = next(store.glob("*.safetensors"))
+    shard.write_bytes(shard.read_bytes()[:-100])
+    shown = runner.invoke(cli.app, ["features", "verify", str(store)])
+    assert shown.exit_code == 1
+    assert "store: DAMAGED" in shown.output
+    assert "clip: unreadable" in shown.output

@@ -1,13 +1,13 @@
 """Embeddings of audio, faces and text: encoders by name, one store each, probes to choose by."""
 
-from meiju_utils.embeddings.describe import degeneracy, project
+from meiju_utils.embeddings.describe import degeneracy, project, stores_in, stores_table
 from meiju_utils.embeddings.extract import extract_features, open_features
 from meiju_utils.embeddings.npy import import_folder
 from meiju_utils.embeddings.probe import (
     cached_probe_table,
     probe_encoders,
 )
-from meiju_utils.embeddings.store import FeatureStore, stores_in
+from meiju_utils.embeddings.store import FeatureStore
 from meiju_utils.embeddings.tiny import write_tiny_checkpoints
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "probe_encoders",
     "project",
     "stores_in",
+    "stores_table",
     "write_tiny_checkpoints",
 ]

@@ -95,17 +95,19 @@ class HfAudio:
             )
         model.to(torch_device(self.context.device))
         # one clip fills the cores of a CPU: batches of eight took a fifth longer there
-        batch_size = 1 if model.device.type == "cpu" else self.context.batch_size
-        return SpeechModel(model, extractor, self.config, batch_size)
+        seconds = 0 if model.device.type == "cpu" else self.context.batch_seconds
+        return SpeechModel(model, extractor, self.config, seconds)
 
 
 class SpeechModel:
     """The loaded model; called with clips' samples it returns their frames."""
 
-    def __init__(self, model: Any, extractor: Any, config: EncoderConfig, batch_size: int) -> None:
+    def __init__(
+        self, model: Any, extractor: Any, config: EncoderConfig, batch_seconds: float
+    ) -> None:
         self.model, self.extractor, self.config = model, extractor, config
         self.maskable = getattr(model.config, "feat_extract_norm", "group") == "layer"
-        self.batch_size = batch_size
+        self.batch_seconds = batch_seconds
         self.stride = int(np.prod(model.config.conv_stride))
         self.shortest = _samples_for_one_frame(model.config.conv_kernel, model.config.conv_stride)
 
@@ -125,7 +127,7 @@ class SpeechModel:
             pieces_of.append(list(range(first, len(pieces))))
         frames: list[torch.Tensor] = [torch.empty(0)] * len(pieces)
         lengths = [len(piece) for piece in pieces]
-        for batch in length_batches(lengths, self.batch_size, padded=self.maskable):
+        for batch in length_batches(lengths, self.batch_seconds * rate, padded=self.maskable):
             for position, encoded in zip(batch, self._run([pieces[i] for i in batch]), strict=True):
                 frames[position] = encoded
         return [

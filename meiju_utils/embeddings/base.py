@@ -3,10 +3,11 @@
 Encoders know nothing of stores, runs or workers; `extract` drives them. Imports `config`, `errors`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from meiju_utils.config import EncoderConfig
 from meiju_utils.errors import ConfigError
 
 Array = NDArray[np.float32]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class ClipSource(Protocol):
@@ -50,11 +53,13 @@ Encode = Callable[[Sequence[Any]], list[Encoded]]
 
 @dataclass(frozen=True)
 class EncoderContext:
-    """What encoders need of the run: its folder, the audio's rate in Hz, texts to fit on."""
+    """What encoders need of the run: folder, rate of the audio in Hz, batches, texts to fit on."""
 
     run_dir: Path
     sample_rate: int = 16000
-    batch_size: int = 16
+    batch_images: int = 32
+    batch_seconds: float = 60
+    batch_tokens: int = 2048
     device: str = "auto"
     fit_texts: Callable[[], list[str]] = list
 
@@ -88,18 +93,34 @@ def refuse(config: EncoderConfig, *options: str) -> None:
             )
 
 
-def length_batches(
-    lengths: Sequence[int], batch_size: int, padded: bool = True
-) -> Iterator[list[int]]:
-    """Positions of at most `batch_size` inputs of like length, longest first.
+def one_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """`map(function, items)`, in a thread that is at work on the next item already.
 
-    Longest first, so that a batch too large for memory fails at once. Where inputs may not be
-    `padded`, only those of the same length go together.
+    So that reading and preparing goes on while the model computes.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        pending: Future[Result] | None = None
+        for item in items:
+            following = thread.submit(function, item)
+            if pending:
+                yield pending.result()
+            pending = following
+        if pending:
+            yield pending.result()
+
+
+def length_batches(
+    lengths: Sequence[int], budget: float, padded: bool = True
+) -> Iterator[list[int]]:
+    """Positions of inputs of like length, longest first, that padded add up to at most `budget`.
+
+    An input beyond the budget goes alone. Longest first, so that a batch too large for memory
+    fails at once. Where inputs may not be `padded`, only those of the same length go together.
     """
     batch: list[int] = []
     for position in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         unlike = batch and not padded and lengths[batch[0]] != lengths[position]
-        if len(batch) == batch_size or unlike:
+        if batch and ((len(batch) + 1) * lengths[batch[0]] > budget or unlike):
             yield batch
             batch = []
         batch.append(position)

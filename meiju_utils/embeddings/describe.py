@@ -1,9 +1,10 @@
-"""Embeddings at a glance: a projection to look at, and whether a modality says anything at all.
+"""Embeddings at a glance: which stores there are, a projection, whether a modality says anything.
 
 Imports `store`.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,42 @@ import pandas as pd
 
 from meiju_utils.embeddings.store import FeatureStore
 from meiju_utils.errors import FeatureError
+
+
+def stores_in(folder: Path) -> list[FeatureStore]:
+    """The feature stores of a run folder by name, or the one store `folder` is.
+
+    FeatureError where there is none.
+    """
+    places = [folder, *sorted((folder / "features").glob("*/"))]
+    stores = [FeatureStore(place) for place in places if (place / "meta.json").is_file()]
+    if not stores:
+        raise FeatureError(
+            f"No feature store in {folder}. Expected a run folder in which notebook 02 has run, or "
+            "the folder of one store."
+        )
+    return stores
+
+
+def stores_table(stores: Sequence[FeatureStore]) -> pd.DataFrame:
+    """One row a store: store, modality, encoder, clips, absent, width, dtype, megabytes, seconds.
+
+    `seconds` is the time of encoding, summed over workers.
+    """
+    return pd.DataFrame(
+        {
+            "store": store.folder.name,
+            "modality": store.meta["modality"],
+            "encoder": store.meta["encoder"],
+            "clips": len(store),
+            "absent": len(store.missing),
+            "width": store.width,
+            "dtype": store.meta["dtype"],
+            "megabytes": store.megabytes,
+            "seconds": store.seconds,
+        }
+        for store in stores
+    )
 
 
 def project(

@@ -24,6 +24,7 @@ from meiju_utils.embeddings.base import (
     Encoded,
     Encoder,
     EncoderContext,
+    one_ahead,
 )
 from meiju_utils.embeddings.encoders import encoder_label, make_encoder
 from meiju_utils.embeddings.store import (
@@ -39,6 +40,8 @@ from meiju_utils.parallel import map_items
 from meiju_utils.run import Run
 
 NOTEBOOK = "02_embedding_extraction"
+# Clips whose audio or crops are in memory at once, twice over: one group is encoded, one is read.
+READ_AT_ONCE = 64
 
 
 def extract_features(
@@ -122,7 +125,9 @@ def _identify(
     context = EncoderContext(
         run_dir=run.folder,
         sample_rate=run.config.preprocessing.sample_rate,
-        batch_size=run.config.embeddings.batch_size,
+        batch_images=run.config.embeddings.batch_images,
+        batch_seconds=run.config.embeddings.batch_seconds,
+        batch_tokens=run.config.embeddings.batch_tokens,
         device=run.config.embeddings.device,
         fit_texts=fit_texts,
     )
@@ -156,14 +161,11 @@ def _extract_shard(
     """Read, encode and write one shard; the number of clips it holds."""
     encode = encode or encoder.load()
     started = perf_counter()
-    inputs: dict[str, Any] = {}
     encoded: dict[str, Encoded] = {}
-    for clip_id in shard.clip_ids:
-        try:
-            inputs[clip_id] = encoder.read(source, clip_id)
-        except Exception as error:  # any fault of one clip's files, so that the others go on
-            encoded[clip_id] = _failure(error)
-    encoded.update(_encode_tolerantly(encode, inputs))
+    clip_ids = shard.clip_ids
+    groups = [clip_ids[i : i + READ_AT_ONCE] for i in range(0, len(clip_ids), READ_AT_ONCE)]
+    for inputs, unread in one_ahead(partial(_read, source, encoder), groups):
+        encoded |= unread | _encode_tolerantly(encode, inputs)
     stored = {c: _stored(e, config) for c, e in encoded.items()}
     arrays = {c: value for c, value in stored.items() if not isinstance(value, Absent)}
     missing = {
@@ -173,6 +175,20 @@ def _extract_shard(
     }
     write_shard(shard.folder, shard.number, arrays, missing, config.dtype, perf_counter() - started)
     return len(arrays)
+
+
+def _read(
+    source: ClipSource, encoder: Encoder, clip_ids: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Encoded]]:
+    """Inputs by clip, and the clips whose files are at fault."""
+    inputs: dict[str, Any] = {}
+    unread: dict[str, Encoded] = {}
+    for clip_id in clip_ids:
+        try:
+            inputs[clip_id] = encoder.read(source, clip_id)
+        except Exception as error:  # any fault of one clip's files, so that the others go on
+            unread[clip_id] = _failure(error)
+    return inputs, unread
 
 
 def _encode_tolerantly(encode: Encode, inputs: Mapping[str, Any]) -> dict[str, Encoded]:

@@ -1,10 +1,10 @@
 """Folders of the official layout, `<name>/<clip_id>.npy`: as an encoder and as a store.
 
-So that embeddings made elsewhere can be used. Imports `base`, `checkpoints`, `store`.
+So that embeddings made elsewhere can be used. Imports `base`, `store`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,40 @@ class NpyFolder:
         return read_npy(self.folder, clip_id)
 
     def load(self) -> Encode:
-        def encode(clips: Sequence[Encoded]) -> list[Encoded]:
-            return list(clips)
-
-        return encode
+        return list
 
 
-def npy_folder(config: EncoderConfig, context: EncoderContext) -> NpyFolder:
+@dataclass(frozen=True)
+class OtherStore:
+    """`npy:<feature store>`: embeddings another run extracted, or that were imported."""
+
+    folder: Path
+    spread: bool = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"encoder": "npy"}
+
+    def inputs_key(self, source: ClipSource) -> str:
+        store = FeatureStore(self.folder)
+        return fingerprint(store.key, store.clip_ids)
+
+    def read(self, source: ClipSource, clip_id: str) -> Encoded:
+        store = _opened(self.folder)
+        if clip_id in store:
+            return store.get(clip_id)
+        return Absent(store.missing.get(clip_id, "not in the store").removeprefix(FAILED))
+
+    def load(self) -> Encode:
+        return list
+
+
+@lru_cache(maxsize=4)
+def _opened(folder: Path) -> FeatureStore:
+    return FeatureStore(folder)
+
+
+def npy_folder(config: EncoderConfig, context: EncoderContext) -> NpyFolder | OtherStore:
     """The encoder of a name `npy:<folder>`; FeatureError where there is no such folder."""
     refuse(config, "layers", "special_tokens", "revision", "precision")
     name = config.name.partition(":")[2]
@@ -58,6 +85,8 @@ def npy_folder(config: EncoderConfig, context: EncoderContext) -> NpyFolder:
         raise FeatureError(
             f"{config.name!r}: there is no folder {folder}. Expected one with <clip_id>.npy files."
         )
+    if (folder / "meta.json").is_file():
+        return OtherStore(folder)
     return NpyFolder(folder)
 
 

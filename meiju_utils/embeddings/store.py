@@ -7,7 +7,7 @@ and `files` only.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -282,10 +282,3 @@ def _unreadable(path: Path, error: Exception) -> FeatureError:
         f"The shard {path} cannot be read ({error}). Delete this one file and extract again: only "
         "its clips are computed anew."
     )
-
-
-def stores_in(folder: Path) -> Iterator[FeatureStore]:
-    """Every store directly below `folder`, in order of name."""
-    paths: Iterable[Path] = sorted(folder.glob("*/meta.json"))
-    for path in paths:
-        yield FeatureStore(path.parent)

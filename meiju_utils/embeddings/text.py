@@ -148,15 +148,7 @@ class HfText:
         positions = getattr(model.config, "max_position_embeddings", 512) - 2
         limit = min(tokenizer.model_max_length, positions)
 
-        def run(texts: Sequence[str]) -> list[Array]:
-            inputs = tokenizer(
-                list(texts),
-                padding=True,
-                truncation=True,
-                max_length=limit,
-                return_special_tokens_mask=True,
-                return_tensors="pt",
-            )
+        def run(inputs: Any) -> list[Array]:
             special = inputs.pop("special_tokens_mask").bool()
             keep = inputs["attention_mask"].bool()
             if not self.config.special_tokens:
@@ -174,11 +166,18 @@ class HfText:
         def encode(clips: Sequence[str]) -> list[Encoded]:
             encoded: list[Encoded] = [EMPTY] * len(clips)
             filled = [i for i, text in enumerate(clips) if text.strip()]
-            lengths = [len(clips[i]) for i in filled]
-            for batch in length_batches(lengths, self.context.batch_size):
-                positions = [filled[i] for i in batch]
-                for i, tokens in zip(positions, run([clips[i] for i in positions]), strict=True):
-                    encoded[i] = tokens if len(tokens) else Absent("no tokens in the text")
+            inputs = tokenizer(
+                [clips[i] for i in filled],
+                truncation=True,
+                max_length=limit,
+                return_special_tokens_mask=True,
+            )
+            lengths = [len(ids) for ids in inputs["input_ids"]]
+            for batch in length_batches(lengths, self.context.batch_tokens):
+                chosen = {name: [values[i] for i in batch] for name, values in inputs.items()}
+                tokens = run(tokenizer.pad(chosen, return_tensors="pt"))
+                for i, rows in zip(batch, tokens, strict=True):
+                    encoded[filled[i]] = rows if len(rows) else Absent("no tokens in the text")
             return encoded
 
         return encode

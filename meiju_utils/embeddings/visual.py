@@ -19,6 +19,7 @@ from meiju_utils.embeddings.base import (
     Encode,
     Encoded,
     EncoderContext,
+    one_ahead,
 )
 from meiju_utils.embeddings.checkpoints import (
     Checkpoint,
@@ -116,16 +117,19 @@ class Timm:
         settings: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
         transform: Any = create_transform(**settings, is_training=False)
 
-        def run(batch: list[Crops]) -> Array:
-            images = torch.stack([transform(Image.fromarray(crop)) for crop in batch]).to(device)
+        def prepare(batch: Sequence[Crops]) -> torch.Tensor:
+            return torch.stack([transform(Image.fromarray(crop)) for crop in batch])
+
+        def run(images: torch.Tensor) -> Array:
             with torch.inference_mode(), mixed_precision(device, self.config.precision):
-                return np.asarray(self._forward(model, images).float().cpu().numpy())
+                return np.asarray(self._forward(model, images.to(device)).float().cpu().numpy())
 
         def encode(clips: Sequence[Crops]) -> list[Encoded]:
             # crops of many clips go through the model together, then back to their clips
             crops = [crop for clip in clips for crop in clip]
-            size = self.context.batch_size
-            parts = [run(crops[start : start + size]) for start in range(0, len(crops), size)]
+            size = self.context.batch_images
+            batches = [crops[start : start + size] for start in range(0, len(crops), size)]
+            parts = [run(images) for images in one_ahead(prepare, batches)]
             rows = np.split(
                 np.concatenate(parts) if parts else np.empty((0, 0), np.float32),
                 np.cumsum([len(clip) for clip in clips])[:-1],

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from meiju_utils.config import EncoderConfig
-from meiju_utils.embeddings import extract_features, open_features
+from meiju_utils.embeddings import extract_features, import_folder, open_features
 from meiju_utils.errors import FeatureError, MissingStageError
 from meiju_utils.run import Run
 
@@ -184,6 +184,20 @@ def test_a_folder_of_npy_files_serves_as_an_encoder(
         extract_features(run, "audio", config, source)
     with pytest.raises(FeatureError, match="there is no folder"):
         extract_features(run, "audio", EncoderConfig(name=f"npy:{tmp_path}/none"), source)
+
+
+def test_a_store_of_another_run_serves_as_an_encoder(
+    make_run: MakeRun, source: Any, tmp_path: Path
+) -> None:
+    files = tmp_path / "official"
+    files.mkdir()
+    for i, clip_id in enumerate(source.clip_ids[:-1]):
+        np.save(files / f"{clip_id}.npy", np.full((2 + i, 3), i, np.float32))
+    import_folder(files, tmp_path / "imported", "audio")
+    config = EncoderConfig(name=f"npy:{tmp_path / 'imported'}", level="frame")
+    store = extract_features(make_run(source), "audio", config, source)
+    assert store.missing == {source.clip_ids[-1]: "not in the store"}
+    np.testing.assert_array_equal(store.get(source.clip_ids[1]), np.full((3, 3), 1))
 
 
 KILLED = """

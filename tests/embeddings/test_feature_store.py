@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meiju_utils.embeddings import FeatureStore, import_folder, stores_in
+from meiju_utils.embeddings import FeatureStore, import_folder, stores_in, stores_table
 from meiju_utils.embeddings.store import (
     FAILED,
     create_store,
@@ -180,7 +180,23 @@ def test_export_and_import_keep_every_array(folder: Path, tmp_path: Path) -> Non
     assert len(list((tmp_path / "again").glob("*.safetensors"))) == 2
     assert all(np.array_equal(store.get(c), written[c]) for c in written)
     assert json.loads((tmp_path / "again" / "meta.json").read_text())["width"] == 4
-    assert [found.key for found in stores_in(tmp_path)] == [store.key, "k1"]
+
+
+def test_stores_of_a_run_folder_are_listed_and_a_folder_without_any_is_refused(
+    tmp_path: Path,
+) -> None:
+    for name, key in (("hog-1", "k1"), ("prosody-2", "k2")):
+        made = tmp_path / "run" / "features" / name
+        create_store(made, {"key": key, "modality": "audio", "encoder": name, "dtype": "float32"})
+    write_shard(made, 0, arrays(A, B), {C: "no audio"})
+    table = stores_table(stores_in(tmp_path / "run"))
+    assert table[["store", "clips", "absent", "width"]].to_numpy().tolist() == [
+        ["hog-1", 0, 0, 0],
+        ["prosody-2", 2, 1, 4],
+    ]
+    assert [found.key for found in stores_in(made)] == ["k2"]
+    with pytest.raises(FeatureError, match="No feature store"):
+        stores_in(tmp_path)
 
 
 def test_import_lists_files_it_cannot_use(tmp_path: Path) -> None:

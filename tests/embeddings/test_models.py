@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from meiju_utils.config import EncoderConfig
 from meiju_utils.embeddings import audio, write_tiny_checkpoints
 from meiju_utils.embeddings.audio import HfAudio, SpeechModel
-from meiju_utils.embeddings.base import Absent, EncoderContext, length_batches
+from meiju_utils.embeddings.base import Absent, EncoderContext, length_batches, one_ahead
 from meiju_utils.embeddings.checkpoints import find_checkpoint, folder_hash, load_model
 from meiju_utils.embeddings.text import HfText
 from meiju_utils.embeddings.visual import Timm
@@ -27,8 +27,8 @@ RATE = 16000
 LAST_FOUR = [-4, -3, -2, -1]
 
 
-def context(batch_size: int = 4, **more: Any) -> EncoderContext:
-    return EncoderContext(run_dir=Path("run"), batch_size=batch_size, device="cpu", **more)
+def context(**more: Any) -> EncoderContext:
+    return EncoderContext(run_dir=Path("run"), device="cpu", **more)
 
 
 def hf(folder: Path | str, **more: Any) -> EncoderConfig:
@@ -56,14 +56,14 @@ def hubert_loop(folder: Path, sounds: list[np.ndarray], layers: list[int]) -> li
 
 
 @pytest.mark.parametrize("name", ["tiny-hubert", "tiny-hubert-large"])
-@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("batch_seconds", [0, 4])
 def test_speech_frames_are_those_of_a_plain_loop_in_any_batch(
-    checkpoints: Checkpoints, sounds: list[np.ndarray], name: str, batch_size: int
+    checkpoints: Checkpoints, sounds: list[np.ndarray], name: str, batch_seconds: float
 ) -> None:
     expected = hubert_loop(checkpoints[name], sounds, LAST_FOUR)
     encoder = HfAudio(hf(checkpoints[name], layers=LAST_FOUR), context()).load()
     assert isinstance(encoder, SpeechModel)
-    encoder.batch_size = batch_size
+    encoder.batch_seconds = batch_seconds
     for ours, theirs in zip(encoder(sounds), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
@@ -73,7 +73,7 @@ def test_clips_of_unlike_length_never_share_a_batch_before_group_normalisation(
 ) -> None:
     encoder = HfAudio(hf(checkpoints["tiny-hubert"]), context()).load()
     assert isinstance(encoder, SpeechModel)
-    encoder.batch_size = 8
+    encoder.batch_seconds = 60
     sizes = []
     run = encoder._run
     monkeypatch.setattr(
@@ -132,8 +132,8 @@ def test_tokens_are_those_of_a_plain_loop_in_any_batch(
 
     folder = checkpoints["tiny-bert"]
     config = hf(folder, layers=[-2, -1], combine=combine, special_tokens=special)
-    batched = HfText(config, context(batch_size=8)).load()(TEXTS)
-    single = HfText(config, context(batch_size=1)).load()(TEXTS)
+    batched = HfText(config, context(batch_tokens=200)).load()(TEXTS)
+    single = HfText(config, context(batch_tokens=1)).load()(TEXTS)
     model, tokenizer = AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     for text, one, many in zip(TEXTS, single, batched, strict=True):
         if not text:
@@ -166,7 +166,7 @@ def test_face_embeddings_are_those_of_a_plain_loop_in_any_batch(
     clips = [rng.integers(0, 255, (n, 40, 40, 3), dtype=np.uint8) for n in (2, 1, 0, 4)]
     name = f"timm:{checkpoints['tiny-vit']}"
     config = EncoderConfig(name=name, layers=layers, special_tokens=special)
-    encoded = Timm(config, context(batch_size=3)).load()(clips)
+    encoded = Timm(config, context(batch_images=3)).load()(clips)
     assert encoded[2] == Absent("no face")
     model = timm.create_model(f"local-dir:{checkpoints['tiny-vit']}", pretrained=True).eval()
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
@@ -353,7 +353,25 @@ def test_a_folder_is_known_by_its_contents_and_a_hub_model_by_name_and_revision(
 
 def test_batches_hold_like_lengths_and_every_input_once() -> None:
     lengths = [5, 1, 5, 3, 3, 3, 9]
-    batches = list(length_batches(lengths, 2))
-    assert batches == [[6, 0], [2, 3], [4, 5], [1]]
-    assert list(length_batches(lengths, 2, padded=False)) == [[6], [0, 2], [3, 4], [5], [1]]
-    assert list(length_batches([], 2)) == []
+    assert list(length_batches(lengths, 18)) == [[6, 0], [2, 3, 4], [5, 1]]
+    alike = [[6], [0, 2], [3, 4, 5], [1]]
+    assert list(length_batches(lengths, 18, padded=False)) == alike
+    alone = [[6], [0], [2], [3], [4], [5], [1]]
+    assert list(length_batches(lengths, 0)) == alone
+    assert list(length_batches([], 18)) == []
+
+
+def test_reading_one_ahead_keeps_the_order_and_passes_on_errors() -> None:
+    read: list[int] = []
+
+    def reciprocal(number: int) -> float:
+        read.append(number)
+        return 1 / number
+
+    results = one_ahead(reciprocal, [4, 2, 0])
+    assert next(results) == 0.25
+    assert next(results) == 0.5
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert read == [4, 2, 0]
+    assert list(one_ahead(reciprocal, [])) == []
