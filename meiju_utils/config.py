@@ -99,7 +99,7 @@ class Embeddings(_Section):
     )
     batch_images: int = Field(default=32, ge=1, description="face crops a model takes at once")
     batch_seconds: float = Field(default=60, gt=0, description="of audio, with its padding")
-    batch_tokens: int = Field(default=2048, ge=1, description="of text, with their padding")
+    batch_tokens: int = Field(default=512, ge=1, description="of text, with their padding")
     shard_size: int = Field(default=256, ge=1, description="clips a shard of the feature store")
     device: str = Field(default="auto", description="auto, cpu, cuda, mps")
 

@@ -59,7 +59,7 @@ class EncoderContext:
     sample_rate: int = 16000
     batch_images: int = 32
     batch_seconds: float = 60
-    batch_tokens: int = 2048
+    batch_tokens: int = 512
     device: str = "auto"
     fit_texts: Callable[[], list[str]] = list
 

@@ -7,10 +7,18 @@ from typing import Any
 
 import pytest
 
-from meiju_utils.challenge import SPLITS
+from meiju_utils.challenge import SETTINGS, SPLITS
 from meiju_utils.config import Parallel
-from meiju_utils.corpus.demo import build, build_demo_corpus, plan, read_truth, truth_folder
+from meiju_utils.corpus.demo import (
+    build,
+    build_demo_corpus,
+    plan,
+    read_true_texts,
+    read_truth,
+    truth_folder,
+)
 from meiju_utils.corpus.demo.clips import ClipSpec, make_clip
+from meiju_utils.corpus.official import read_corpus
 from meiju_utils.errors import CorpusError
 
 SERIAL = Parallel(backend="serial")
@@ -141,5 +149,15 @@ def test_truth_lies_outside_the_corpus_and_covers_every_listed_clip(tiny_corpus:
     assert not list(tiny_corpus.rglob("labels.csv"))
 
 
+def test_what_is_said_is_known_where_the_subtitle_is_damaged(tiny_corpus: Path) -> None:
+    said = read_true_texts(tiny_corpus)
+    clips = read_corpus(tiny_corpus, SETTINGS[1, "mandarin"]).clips
+    given = dict(zip(clips["clip_id"], clips["text"], strict=True))
+    damaged = [clip_id for clip_id, text in said.items() if given[clip_id] != text]
+    assert all(text for text in said.values())
+    assert 0 < len(damaged) < len(said) / 2
+
+
 def test_other_folders_have_no_truth(tmp_path: Path) -> None:
     assert read_truth(tmp_path) is None
+    assert read_true_texts(tmp_path) == {}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from meiju_utils.errors import FeatureError
+from meiju_utils.preprocessing.speaker import make_scorer
 from meiju_utils.preprocessing.talknet import TalkNet, mfcc, score_tracks
 
 DATA = Path(__file__).parents[1] / "data"
@@ -129,6 +130,17 @@ def test_checkpoints_load_with_and_without_module_prefix(
     assert not loaded.training
     for key, value in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], value), key
+
+
+def test_a_profile_names_it_and_tracks_are_scored_by_it(
+    state: dict[str, torch.Tensor], model: TalkNet, tmp_path: Path
+) -> None:
+    save_file(state, tmp_path / "talknet.safetensors")
+    scorer = make_scorer(f"talknet:{tmp_path / 'talknet.safetensors'}", 16000)
+    audio, faces = track(30)
+    scores = scorer.score(audio, faces)
+    assert scores.shape == (30,)
+    np.testing.assert_allclose(scores, score_tracks(model, audio, faces), atol=1e-6)
 
 
 def test_loading_draws_nothing_from_the_global_generator(state: dict[str, torch.Tensor]) -> None:

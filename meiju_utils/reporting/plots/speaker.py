@@ -25,7 +25,7 @@ def speaker_tracks(media: "Media", faces: "ClipFaces", title: str = "") -> Plot:
         return message(f"{title}: no face to follow ({faces.reason}).")
     from meiju_utils.preprocessing.frames import TRACKING_RATE
 
-    figure, axes = subplots(2, _SHOWN, width=10.5, height=4.6)
+    figure, axes = subplots(2, _SHOWN, width=10.5, height=3.9)
     grid = axes[1, 0].get_gridspec()
     for ax in axes[1]:
         ax.remove()
@@ -44,6 +44,7 @@ def speaker_tracks(media: "Media", faces: "ClipFaces", title: str = "") -> Plot:
         ax.set_axis_off()
         ax.set_title(f"{frame / TRACKING_RATE:.1f} s", fontsize=8, fontweight="normal")
     ax = figure.add_subplot(grid[1, :])
+    ax.spines[["top", "right"]].set_visible(False)
     window = media.sample_rate // TRACKING_RATE
     steps = len(media.audio) // window
     loudness = np.sqrt((media.audio[: steps * window].reshape(steps, window) ** 2).mean(axis=1))
