@@ -16,19 +16,16 @@ from meiju_utils.embeddings.base import (
     ClipSource,
     Encode,
     Encoded,
-    EncoderContext,
     length_batches,
     refuse,
 )
 from meiju_utils.embeddings.checkpoints import (
-    Checkpoint,
+    CheckpointEncoder,
     combine_layers,
-    find_checkpoint,
     load_model,
     load_part,
     mixed_precision,
     torch_device,
-    version_of,
 )
 from meiju_utils.embeddings.prosody import unusable
 from meiju_utils.errors import FeatureError
@@ -42,33 +39,23 @@ WINDOW_S, OVERLAP_S = 30.0, 2.0
 
 
 @dataclass(frozen=True)
-class HfAudio:
+class HfAudio(CheckpointEncoder):
     """Hidden states `[T, D]` of a speech model, T frames of 20 ms, windowed beyond 30 s.
 
     Padding changes what a model with group normalisation in its convolutions gives, even where it
     is masked: the statistics run over time. There only audio of the same length shares a batch.
     """
 
-    config: EncoderConfig
-    context: EncoderContext
-    spread: bool = False
-
     def __post_init__(self) -> None:
         refuse(self.config, "special_tokens")
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        return find_checkpoint(self.config, self.context.run_dir)
 
     @property
     def settings(self) -> dict[str, Any]:
         return {
             "encoder": "hf-audio",
-            "library": version_of("transformers"),
             "window_s": WINDOW_S,
             "overlap_s": OVERLAP_S,
-            **self.checkpoint.settings,
-            **self.config.model_dump(include={"layers", "combine", "precision"}),
+            **self.model_settings("transformers"),
         }
 
     def inputs_key(self, source: ClipSource) -> str:

@@ -1,6 +1,7 @@
 """Checkpoints of transformers and timm: from a folder or the hub, hashed, and checked once loaded.
 
-Nothing is downloaded unless a name is no folder here. Imports `config`, `errors`, `files`, `run`.
+Nothing is downloaded unless a name is no folder here. Imports `base`, `config`, `errors`, `files`,
+`run`.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from meiju_utils.config import EncoderConfig
+from meiju_utils.embeddings.base import EncoderContext
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint
 from meiju_utils.run import resolve
@@ -36,6 +38,27 @@ class Checkpoint:
         if self.folder:
             return {"contents": folder_hash(self.folder)}
         return {"model": self.name, "revision": self.revision}
+
+
+@dataclass(frozen=True)
+class CheckpointEncoder:
+    """What encoders built on a checkpoint share; one model takes all cores or the GPU."""
+
+    config: EncoderConfig
+    context: EncoderContext
+    spread: bool = False
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return find_checkpoint(self.config, self.context.run_dir)
+
+    def model_settings(self, library: Library, *options: str) -> dict[str, Any]:
+        """What shapes the model's outputs: library, weights, and these options of the config."""
+        return {
+            "library": version_of(library),
+            **self.checkpoint.settings,
+            **self.config.model_dump(include={"layers", "combine", "precision", *options}),
+        }
 
 
 def find_checkpoint(config: EncoderConfig, run_dir: Path) -> Checkpoint:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from meiju_utils.config import EncoderConfig
 from meiju_utils.embeddings.base import (
     Absent,
     Array,
@@ -20,14 +19,12 @@ from meiju_utils.embeddings.base import (
     length_batches,
 )
 from meiju_utils.embeddings.checkpoints import (
-    Checkpoint,
+    CheckpointEncoder,
     combine_layers,
-    find_checkpoint,
     load_model,
     load_part,
     mixed_precision,
     torch_device,
-    version_of,
 )
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint
@@ -107,27 +104,17 @@ class CharNgram:
 
 
 @dataclass(frozen=True)
-class HfText:
+class HfText(CheckpointEncoder):
     """Hidden states `[T, D]` of a text model, one a token; special tokens count where they are in.
 
     Texts beyond the model's length are cut there (BERT: 510 tokens; a subtitle has some 20).
     """
 
-    config: EncoderConfig
-    context: EncoderContext
-    spread: bool = False
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        return find_checkpoint(self.config, self.context.run_dir)
-
     @property
     def settings(self) -> dict[str, Any]:
         return {
             "encoder": "hf-text",
-            "library": version_of("transformers"),
-            **self.checkpoint.settings,
-            **self.config.model_dump(include={"layers", "combine", "special_tokens", "precision"}),
+            **self.model_settings("transformers", "special_tokens"),
         }
 
     def inputs_key(self, source: ClipSource) -> str:

@@ -11,25 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meiju_utils.config import EncoderConfig
 from meiju_utils.embeddings.base import (
     Absent,
     Array,
     ClipSource,
     Encode,
     Encoded,
-    EncoderContext,
     one_ahead,
 )
 from meiju_utils.embeddings.checkpoints import (
     Checkpoint,
+    CheckpointEncoder,
     check_complete,
     combine_layers,
-    find_checkpoint,
     loading,
     mixed_precision,
     torch_device,
-    version_of,
 )
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import read_json
@@ -76,28 +73,18 @@ class Hog:
 
 
 @dataclass(frozen=True)
-class Timm:
+class Timm(CheckpointEncoder):
     """A timm model's pooled output `[n, D]` of n face crops; preprocessing from its own config.
 
     With layers, each is the mean over patches (and prefix tokens such as the class token, where
     special tokens are in) of that block's output.
     """
 
-    config: EncoderConfig
-    context: EncoderContext
-    spread: bool = False
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        return find_checkpoint(self.config, self.context.run_dir)
-
     @property
     def settings(self) -> dict[str, Any]:
         return {
             "encoder": "timm",
-            "library": version_of("timm"),
-            **self.checkpoint.settings,
-            **self.config.model_dump(include={"layers", "combine", "special_tokens", "precision"}),
+            **self.model_settings("timm", "special_tokens"),
         }
 
     def inputs_key(self, source: ClipSource) -> str:
