@@ -164,7 +164,7 @@ def _check_finite(clip_ids: NDArray[Any], modality: str, sequences: Sequences) -
 
 
 def dataset_notes(dataset: Dataset) -> list[str]:
-    """What a reader of scores must know: clips left out, classes and modalities not there."""
+    """What a reader of scores must know: what is left out or not there, what cannot differ."""
     notes = []
     train = dataset.labelled("train")
     left_out = len(dataset.rows("train")) - len(train)
@@ -187,6 +187,16 @@ def dataset_notes(dataset: Dataset) -> list[str]:
                     f"{missing} of {len(rows)} {split} clips have no {modality}: "
                     "a learned token stands for it."
                 )
+    if len(dataset.features) == 1:
+        notes.append(
+            f"Only {next(iter(dataset.features))} is in use: the fusion attends over one token, so "
+            "another number of its heads changes nothing but chance."
+        )
+    if "text" in dataset.features and dataset.features["text"].lengths.max() == 1:
+        notes.append(
+            "A text is one vector here, which a kernel of any height reads alone: TextCNNs differ "
+            "in their number of filters only."
+        )
     return notes
 
 

@@ -122,7 +122,9 @@ def open_review(run: Run) -> ReviewedTexts:
         if not path.is_file():
             raise run.missing(f"the table {name}", "01_preprocessing")
         tables.append(pd.read_csv(path, encoding="utf-8-sig", keep_default_na=False))
-    return ReviewedTexts(run.table("transcripts"), *tables)
+    changes, suggestions = tables
+    # A file without rows says nothing of its columns' kinds.
+    return ReviewedTexts(run.table("transcripts"), changes, suggestions.astype({"applied": bool}))
 
 
 def inspect_clip(run: Run, clip_id: str) -> tuple[Media, ClipFaces]:

@@ -24,8 +24,9 @@ def gather_parts(run: Run, parts: ReportParts) -> ReportParts:
     """
     clips = run.table("clips")
     rows = {name: load_experiment(run, name) for name in TABLE_ONE}
-    members = {name: rows[name] for name in ENSEMBLE_MEMBERS}
-    networks = {name: rows[name].intervals for name in ("baseline", "+pseudo-label")}
+    # By the names they were trained as: without a pool two recipes may be one experiment.
+    members = {rows[name].name: rows[name] for name in ENSEMBLE_MEMBERS}
+    networks = {rows[name].name: rows[name].intervals for name in ("baseline", "+pseudo-label")}
     teacher = rows["baseline"]
     return replace(
         parts,
@@ -45,5 +46,5 @@ def gather_parts(run: Run, parts: ReportParts) -> ReportParts:
             }
         ),
         agreement=agreement({name: member.probabilities for name, member in members.items()}),
-        keys={name: row.key for name, row in rows.items()},
+        keys={row.name: row.key for row in rows.values()},
     )

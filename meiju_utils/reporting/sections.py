@@ -165,6 +165,8 @@ def _pseudo_labels(parts: ReportParts) -> Section:
     )
     if parts.audit is not None:
         section.figure(plots.coverage_precision(parts.audit), "Precision and coverage by threshold")
+    elif parts.clips is not None and not (parts.clips["split"] == "unlabeled").any():
+        section.text("There are no unlabelled clips, so none were labelled.")
     return section
 
 

@@ -6,13 +6,14 @@ displays and the report embeds. Imports `challenge`, `files`, `metrics`, `report
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from meiju_utils.challenge import PAPER_TABLE_I, SPLITS, TASKS, Scores
+from meiju_utils.challenge import PAPER_TABLE_I, SPLITS, TASKS, Scores, Setting
 from meiju_utils.files import fingerprint
 from meiju_utils.metrics import Interval, ScoreIntervals
 from meiju_utils.reporting.palette import LABEL_COLORS, SCORE_TITLES
@@ -44,6 +45,29 @@ def score_table(scores: Mapping[str, ScoreIntervals]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def recipe_table(experiments: Mapping[str, "Experiment"]) -> pd.DataFrame:
+    """Validation scores of experiments by recipe (see `train_recipes`), with intervals over clips.
+
+    Where recipes share an experiment, since there is no pool to label, a column `trained_as` names
+    the experiments.
+    """
+    table = score_table({name: row.intervals for name, row in experiments.items()})
+    trained = [row.name for row in experiments.values()]
+    if trained != list(experiments):
+        table.insert(1, "trained_as", trained)
+    return table
+
+
+def published_table(setting: Setting) -> pd.DataFrame:
+    """Published scores of a setting on its official test clips: name, emotion, intent, joint."""
+    rows = [
+        {"name": "organisers' baseline, mean of three runs", **asdict(setting.official_baseline)}
+    ]
+    if setting.name == "track1-mandarin":
+        rows.append({"name": "winners' ensemble", **asdict(PAPER_TABLE_I["ensemble"])})
+    return pd.DataFrame(rows)
+
+
 def with_yardsticks(scores: pd.DataFrame, yardsticks: pd.DataFrame) -> pd.DataFrame:
     """A score table with those of simple systems below it, marked in a column `yardstick`."""
     marked = [
@@ -54,10 +78,10 @@ def with_yardsticks(scores: pd.DataFrame, yardsticks: pd.DataFrame) -> pd.DataFr
 
 
 def seed_table(experiments: Sequence["Experiment"]) -> pd.DataFrame:
-    """Scores of each seed alone: name, seed, emotion, intent, joint."""
+    """Scores of each seed alone, every experiment once: name, seed, emotion, intent, joint."""
     rows = [
         {"name": experiment.name, "seed": int(seed), **scores}
-        for experiment in experiments
+        for experiment in dict.fromkeys(experiments)
         for seed, scores in experiment.scores["seeds"].items()
     ]
     return pd.DataFrame(rows)
@@ -109,10 +133,12 @@ def show_scores(table: pd.DataFrame, caption: str = "") -> Styler:
 def show_table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE_I) -> Styler:
     """Table I of the paper: each of our scores with its interval, beside it the paper's.
 
-    `ours` is a score table whose names are recipes. The paper's figures are on the test split of
-    Track 1 Mandarin.
+    `ours` is a score table whose names are recipes, as `recipe_table` makes it. The paper's figures
+    are on the test split of Track 1 Mandarin.
     """
     shown = pd.DataFrame({"Recipe": ours["name"].to_numpy()})
+    if "trained_as" in ours:
+        shown["Trained as"] = ours["trained_as"].to_numpy()
     for score, title in SCORE_TITLES.items():
         shown[title] = [
             _with_interval(row[score], row.get(f"{score}_low"), row.get(f"{score}_high"))

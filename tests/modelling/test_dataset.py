@@ -65,6 +65,15 @@ def test_absent_classes_and_modalities_are_told(make_toy: MakeToy, without: Any)
     assert "1 of 20 test clips have no text" in notes
 
 
+def test_what_cannot_differ_between_recipes_is_told(make_toy: MakeToy) -> None:
+    notes = dataset_notes(make_toy(widths={"text": 7}))
+    assert [note.split(":")[0] for note in notes] == [
+        "Only text is in use",
+        "A text is one vector here, which a kernel of any height reads alone",
+    ]
+    assert dataset_notes(make_toy(frames={"text": (2, 5)})) == []
+
+
 def test_nothing_to_learn_or_to_judge_by_is_refused(make_toy: MakeToy, without: Any) -> None:
     with pytest.raises(TrainingError, match="valid split"):
         make_toy(sizes={"train": 5, "valid": 0, "test": 3})

@@ -210,6 +210,30 @@ def test_without_a_pool_a_recipe_with_pseudo_labels_is_its_stage_one(
     assert {name for name, _ in trained} == {"baseline", "one-head-clean"}
 
 
+def test_scarce_and_incomplete_clips_still_give_all_of_table_one(
+    make_run: MakeRun, make_toy: Callable[..., Dataset]
+) -> None:
+    """One clip in every other split, a class absent from train, labels missing for some clips."""
+
+    def spoil(clips: pd.DataFrame) -> None:
+        clips.loc[clips["emotion"] == "fear", "emotion"] = "sad"
+        clips.loc[:2, "emotion"] = ""
+        clips.loc[3, "intent"] = ""
+
+    sizes = {"train": 20, "valid": 1, "test": 1, "unlabeled": 1}
+    run = make_run(make_toy(sizes, change=spoil), training={"seeds": [0], "epochs": 1})
+    with pytest.warns(UserWarning, match="Pseudo labels"):
+        found = train_recipes(run)
+    notes = " ".join(found["baseline"].notes)
+    assert "No train clip has emotion fear: it cannot be learned" in notes
+    assert "4 train clips lack a label and are left out" in notes
+    for experiment in found.values():
+        assert np.isfinite(experiment.intervals.joint.value)
+        assert (experiment.probabilities["emotion_fear"] == 0).all()
+        assert len(experiment.probabilities) == 23
+    assert len(paper_findings(run, found)) == 6
+
+
 def test_a_worker_process_gives_the_same_probabilities(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

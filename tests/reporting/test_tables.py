@@ -1,15 +1,21 @@
 """Tables say what they were given, escaped, with Chinese, the same bytes every time."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from meiju_utils.challenge import EMOTIONS, INTENTS
+from meiju_utils.challenge import EMOTIONS, INTENTS, SETTINGS, Setting
 from meiju_utils.metrics import Interval, ScoreIntervals
 from meiju_utils.reporting.palette import EMOTION_COLORS
 from meiju_utils.reporting.tables import (
     count_table,
+    published_table,
+    recipe_table,
     score_table,
+    seed_table,
     show_check,
     show_clips,
     show_scores,
@@ -97,6 +103,43 @@ def test_table_one_puts_the_papers_figure_beside_ours() -> None:
     assert "0.600 [0.550, 0.650]" in html
     assert ">0.5532<" in html
     assert ">–<" in html
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Stands for an experiment."""
+
+    name: str
+    joint: float
+
+    @property
+    def intervals(self) -> ScoreIntervals:
+        return intervals(self.joint)
+
+    @property
+    def scores(self) -> dict[str, dict[str, dict[str, float]]]:
+        return {"seeds": {"0": {"emotion": 0.5, "intent": 0.5, "joint": self.joint}}}
+
+
+def test_a_recipe_that_another_stands_for_names_it() -> None:
+    baseline, ensemble = Trained("baseline", 0.5), Trained("ensemble", 0.6)
+    own: Any = {"baseline": baseline, "ensemble": ensemble}
+    assert "trained_as" not in recipe_table(own)
+    shared: Any = {"baseline": baseline, "+pseudo-label": baseline, "ensemble": ensemble}
+    table = recipe_table(shared)
+    assert table["trained_as"].tolist() == ["baseline", "baseline", "ensemble"]
+    assert table["joint"].tolist() == [0.5, 0.5, 0.6]
+    assert "Trained as" in show_table_one(table).to_html()
+    assert seed_table(list(shared.values()))["name"].tolist() == ["baseline", "ensemble"]
+
+
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda s: s.name)
+def test_published_scores_are_those_of_the_setting(setting: Setting) -> None:
+    table = published_table(setting)
+    assert table["joint"][0] == setting.official_baseline.joint
+    winners = table["name"].str.contains("winners")
+    assert winners.any() == (setting.name == "track1-mandarin")
+    assert table.loc[winners, "joint"].tolist() == ([0.5532] if winners.any() else [])
 
 
 def test_a_check_is_shown_as_its_verdict_or_its_faults() -> None:

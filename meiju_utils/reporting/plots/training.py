@@ -87,7 +87,7 @@ def confusion_matrices(truth: pd.DataFrame, predicted: pd.DataFrame) -> Plot:
     """Both tasks side by side: rows true, columns predicted, in percent of the true class (count).
 
     `truth` and `predicted` hold the columns emotion and intent (label strings) for the same clips
-    in the same order.
+    in the same order. A clip whose label is not known does not count.
     """
     if len(truth) != len(predicted):
         raise ValueError(f"{len(truth)} true and {len(predicted)} predicted clips: give the same.")
@@ -118,7 +118,7 @@ def confusion_matrices(truth: pd.DataFrame, predicted: pd.DataFrame) -> Plot:
             vmax=100,
         )
         right = int(np.trace(counts.to_numpy()))
-        panel_title(ax, f"{task.capitalize()}: {right} of {len(truth)} right")
+        panel_title(ax, f"{task.capitalize()}: {right} of {totals.sum()} right")
         ax.set_xlabel("Predicted")
         ax.set_ylabel("True (clips)")
     return figure
