@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from meiju_utils.challenge import SETTINGS, Language, Modality, Setting, TrackNumber
 from meiju_utils.errors import ConfigError, nearest
@@ -158,10 +166,23 @@ class PseudoLabels(_Section):
 
 
 class Parallel(_Section):
-    """Where clips and trainings are mapped; `workers` processes of one thread each."""
+    """Where clips and trainings are mapped; README ("On a cluster") for Dask and Ray."""
 
-    backend: Literal["serial", "loky"] = "loky"
-    workers: int = Field(default=2, ge=1)
+    backend: Literal["serial", "loky", "dask", "ray"] = "loky"
+    workers: int = Field(
+        default=2, ge=1, description="processes of one thread on this machine; clusters have theirs"
+    )
+    address: str = Field(
+        default="",
+        description="of a cluster, as tcp://host:8786 (dask), host:6379 or auto (ray); '': none",
+    )
+
+    @field_validator("address")
+    @classmethod
+    def _of_a_cluster(cls, address: str, info: ValidationInfo) -> str:
+        if address and info.data.get("backend") in ("serial", "loky"):
+            raise ValueError("only backend dask or ray takes an address")
+        return address
 
 
 class Profile(_Section):

@@ -1,18 +1,19 @@
-"""Mapping a function over clips or trainings, in this process or over joblib's workers.
+"""Mapping a function over clips or trainings, with one of the engines.
 
 One bad item never stops the others: its error is collected with its name. Imports `config`,
-`errors` only.
+`engines`, `errors` only.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-import joblib
 import pandas as pd
 from tqdm import tqdm
 
 from meiju_utils.config import Parallel
+from meiju_utils.engines import ENGINES, RETRIES, WorkerDied
 from meiju_utils.errors import MeijuError
 
 Item = TypeVar("Item")
@@ -55,40 +56,45 @@ def map_items(
 ) -> Mapped[Result]:
     """Apply `function` to every item, with a progress bar that shows rate and time left.
 
-    `function` and the items must be picklable unless the backend is serial. Where `tolerant`, an
-    item's exception becomes a Failure, unless every item fails: then something is wrong with the
-    run and not with a clip, and MeijuError is raised with the first reason. Otherwise the first
-    exception is raised.
+    `function` and the items must be picklable unless the backend is serial; a worker of Dask or
+    Ray unpickles them once, so that what the function keeps serves all its items. Where
+    `tolerant`, an item's exception becomes a Failure, unless every item fails: then something is
+    wrong with the run and not with a clip, and MeijuError is raised with the first reason.
+    Otherwise the first exception is raised. An item whose process dies whenever it is tried
+    raises MeijuError, where `tolerant` once the others are done: the machine may be at fault.
     """
-    guarded = [joblib.delayed(_guard)(function, i, item) for i, item in enumerate(items)]
-    serial = settings.backend == "serial" or settings.workers == 1 or len(items) < 2
+    small = settings.workers == 1 or len(items) < 2
+    serial = not items or (settings.backend == "loky" and small)
+    run = ENGINES["serial" if serial else settings.backend]
     results: list[Result | None] = [None] * len(items)
     failures: dict[int, Failure] = {}
-    options: dict[str, Any] = (
-        {"backend": "sequential"}
-        if serial
-        else {
-            "backend": settings.backend,
-            "n_jobs": settings.workers,
-            "inner_max_num_threads": 1,
-        }
-    )
-    with joblib.parallel_config(**options):
-        outcomes = joblib.Parallel(return_as="generator_unordered")(guarded)
-        for index, result, error in tqdm(
+    died: dict[str, WorkerDied] = {}
+    with closing(run(function, items, settings)) as outcomes:
+        bar = tqdm(
             outcomes,
             total=len(items),
             desc=description,
             unit="it",
             mininterval=1,
             disable=not items,
-        ):
+        )
+        for done, (index, result, error) in enumerate(bar, start=1):
             if error is None:
                 results[index] = result
+            elif isinstance(error, WorkerDied):
+                died[names[index]] = error
+                if not tolerant or len(died) > RETRIES + done / 2:  # not just some bad items
+                    break
             elif not tolerant:
                 raise error
             else:
                 failures[index] = Failure(names[index], type(error).__name__, str(error))
+    if died:
+        raise MeijuError(
+            f"{description}: the process died whenever it was at {_listed(list(died))}. Mostly "
+            "memory runs out: give each worker more, by fewer parallel.workers or larger "
+            "machines. What is finished is kept; start again to go on from there."
+        ) from next(iter(died.values()))
     ordered = [failures[index] for index in sorted(failures)]
     if items and len(ordered) == len(items):
         first = ordered[0]
@@ -99,10 +105,7 @@ def map_items(
     return Mapped(results, ordered)
 
 
-def _guard(
-    function: Callable[[Item], Result], index: int, item: Item
-) -> tuple[int, Result | None, Exception | None]:
-    try:
-        return index, function(item), None
-    except Exception as error:  # any fault of one clip, so that the others go on
-        return index, None, error
+def _listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

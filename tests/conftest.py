@@ -7,10 +7,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+
+from meiju_utils.config import Parallel
+
+# The same examples every time; a busy machine is no failure.
+hypothesis.settings.register_profile("suite", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True)
@@ -22,9 +30,49 @@ def _fixed_seed() -> None:
 @pytest.fixture(scope="session")
 def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `tiny` synthetic corpus (30/10/10/20 clips), made once; treat it as read-only."""
-    from meiju_utils.config import Parallel
     from meiju_utils.corpus.demo import build_demo_corpus
 
     folder = tmp_path_factory.mktemp("corpus") / "tiny"
     build_demo_corpus(folder, size="tiny", seed=0, parallel=Parallel(workers=2))
     return folder
+
+
+@pytest.fixture(scope="session")
+def dask_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a Dask cluster: two workers, one thread each; two attempts at an item, not four."""
+    import dask
+    from distributed import LocalCluster
+
+    settings = {
+        "temporary-directory": str(tmp_path_factory.mktemp("dask")),
+        "distributed.scheduler.allowed-failures": 1,
+    }
+    with (
+        dask.config.set(settings),
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, memory_limit=None, dashboard_address="127.0.0.1:0"
+        ) as cluster,
+    ):
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="session")
+def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A local Ray of two workers, kept over the session as it takes seconds to start."""
+    from meiju_utils.engines import ray_connection
+
+    folder = str(tmp_path_factory.mktemp("ray"))
+    with pytest.MonkeyPatch.context() as patch:
+        if len(folder) < 40:  # its sockets lie there, whose paths may have 107 characters
+            patch.setenv("RAY_TMPDIR", folder)
+        with ray_connection(Parallel(backend="ray", workers=2)):
+            yield
+
+
+@pytest.fixture(params=["dask", "ray"])
+def cluster(request: pytest.FixtureRequest) -> Parallel:
+    """Settings for two workers of each engine that can use a cluster."""
+    if request.param == "dask":
+        return Parallel(backend="dask", address=request.getfixturevalue("dask_address"))
+    request.getfixturevalue("local_ray")
+    return Parallel(backend="ray", workers=2)

@@ -1,12 +1,13 @@
 """From preprocessed clips to a feature store, computing only what is not there yet.
 
 The key of a store covers the encoder's settings and what it reads; clips are taken in shards, each
-written when it is whole. Imports `encoders`, `store`, `parallel`, `run`.
+written when it is whole. A model's batches, and so its bits, depend on how clips fall into shards,
+which is the same for every backend. Imports `encoders`, `store`, `parallel`, `run`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import ceil
 from pathlib import Path
 from time import perf_counter
@@ -26,12 +27,14 @@ from meiju_utils.embeddings.base import (
     EncoderContext,
     one_ahead,
 )
+from meiju_utils.embeddings.checkpoints import CheckpointEncoder
 from meiju_utils.embeddings.encoders import encoder_label, make_encoder
 from meiju_utils.embeddings.store import (
     FAILED,
     FeatureStore,
     create_store,
     next_shard_number,
+    shard_path,
     write_shard,
 )
 from meiju_utils.errors import FeatureError
@@ -60,22 +63,18 @@ def extract_features(
     settled = store.settled()
     wanted = [clip_id for clip_id in source.clip_ids if clip_id not in settled]
     if wanted:
-        settings = run.config.parallel if encoder.spread else Parallel(backend="serial")
+        settings = run.config.parallel
         size = run.config.embeddings.shard_size
         if encoder.spread:
             size = min(size, ceil(len(wanted) / settings.workers))
+        elif settings.backend == "loky" or not isinstance(encoder, CheckpointEncoder):
+            settings = Parallel(backend="serial")
         first = next_shard_number(folder)
         shards = [
             _Shard(folder, first + number, tuple(wanted[start : start + size]))
             for number, start in enumerate(range(0, len(wanted), size))
         ]
-        work = partial(
-            _extract_shard,
-            source=source,
-            encoder=encoder,
-            encode=None if encoder.spread else encoder.load(),
-            config=config,
-        )
+        work = _Extraction(source, encoder, config)
         names = [f"clips {shard.clip_ids[0]} to {shard.clip_ids[-1]}" for shard in shards]
         map_items(work, shards, names, settings, encoder_label(config.name), tolerant=False)
         store = FeatureStore(folder)
@@ -151,30 +150,42 @@ def _preprocessed(run: Run) -> ClipSource:
     return open_preprocessed(run)
 
 
-def _extract_shard(
-    shard: _Shard,
-    source: ClipSource,
-    encoder: Encoder,
-    encode: Encode | None,
-    config: EncoderConfig,
-) -> int:
-    """Read, encode and write one shard; the number of clips it holds."""
-    encode = encode or encoder.load()
-    started = perf_counter()
-    encoded: dict[str, Encoded] = {}
-    clip_ids = shard.clip_ids
-    groups = [clip_ids[i : i + READ_AT_ONCE] for i in range(0, len(clip_ids), READ_AT_ONCE)]
-    for inputs, unread in one_ahead(partial(_read, source, encoder), groups):
-        encoded |= unread | _encode_tolerantly(encode, inputs)
-    stored = {c: _stored(e, config) for c, e in encoded.items()}
-    arrays = {c: value for c, value in stored.items() if not isinstance(value, Absent)}
-    missing = {
-        c: FAILED * value.failed + value.reason
-        for c, value in stored.items()
-        if isinstance(value, Absent)
-    }
-    write_shard(shard.folder, shard.number, arrays, missing, config.dtype, perf_counter() - started)
-    return len(arrays)
+@dataclass(frozen=True)
+class _Extraction:
+    """Reads, encodes and writes shards.
+
+    Where it lives on between shards, in this process or in a cluster's worker, the encoder is
+    loaded once. A shard that is there already is left alone: an engine may ask for it again where
+    the worker that wrote it has died.
+    """
+
+    source: ClipSource
+    encoder: Encoder
+    config: EncoderConfig
+
+    @cached_property
+    def encode(self) -> Encode:
+        return self.encoder.load()
+
+    def __call__(self, shard: _Shard) -> None:
+        if shard_path(shard.folder, shard.number, shard.clip_ids).is_file():
+            return
+        encode = self.encode
+        started = perf_counter()
+        encoded: dict[str, Encoded] = {}
+        ids = shard.clip_ids
+        groups = [ids[i : i + READ_AT_ONCE] for i in range(0, len(ids), READ_AT_ONCE)]
+        for inputs, unread in one_ahead(partial(_read, self.source, self.encoder), groups):
+            encoded |= unread | _encode_tolerantly(encode, inputs)
+        stored = {c: _stored(e, self.config) for c, e in encoded.items()}
+        arrays = {c: value for c, value in stored.items() if not isinstance(value, Absent)}
+        missing = {
+            c: FAILED * value.failed + value.reason
+            for c, value in stored.items()
+            if isinstance(value, Absent)
+        }
+        seconds = perf_counter() - started
+        write_shard(shard.folder, shard.number, arrays, missing, self.config.dtype, seconds)
 
 
 def _read(

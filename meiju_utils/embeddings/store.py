@@ -72,7 +72,7 @@ class FeatureStore:
             self.missing.update(shard.missing)
         for clip_id in self.missing:
             self._shard_of.pop(clip_id, None)
-        self._open: dict[str, Any] = {}
+        self._open: tuple[str, Any] = ("", None)
 
     @property
     def width(self) -> int:
@@ -179,12 +179,13 @@ class FeatureStore:
         return len(self)
 
     def _handle(self, name: str) -> Any:
-        if name not in self._open:
+        """A shard, mapped; only the last one stays so, as what was read of it counts as memory."""
+        if self._open[0] != name:
             try:
-                self._open[name] = safe_open(str(self.folder / name), framework="numpy")
+                self._open = name, safe_open(str(self.folder / name), framework="numpy")
             except (SafetensorError, OSError) as error:
                 raise _unreadable(self.folder / name, error) from error
-        return self._open[name]
+        return self._open[1]
 
 
 def create_store(folder: Path, meta: Mapping[str, Any]) -> FeatureStore:
@@ -241,11 +242,16 @@ def write_shard(
         missing=dict(missing),
         seconds=seconds,
     )
-    name = f"{number:05d}-{fingerprint(sorted((*arrays, *missing)))}.safetensors"
-    with atomic_path(folder / name) as temporary:
+    path = shard_path(folder, number, [*arrays, *missing])
+    with atomic_path(path) as temporary:
         header = json.dumps(asdict(shard), ensure_ascii=False)
         save_file(tensors, temporary, {"shard": header})
-    return folder / name
+    return path
+
+
+def shard_path(folder: Path, number: int, clip_ids: Sequence[str]) -> Path:
+    """Where the shard of some clips is, or will be."""
+    return folder / f"{number:05d}-{fingerprint(sorted(clip_ids))}.safetensors"
 
 
 def next_shard_number(folder: Path) -> int:

@@ -1,8 +1,10 @@
-"""Batches from memory: standardised features on the device, gathered, padded, noised.
+"""Batches from memory: features on the device, gathered, standardised, padded, noised.
 
-Statistics for standardising come from the labelled train clips alone. Imports numpy and torch.
+Features stay in memory as they were loaded, in one copy that worker processes share. Statistics for
+standardising come from the labelled train clips alone. Imports numpy and torch.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +19,7 @@ from meiju_utils.modelling.dataset import Dataset
 # Clips are sorted by length within so many batches, then cut into batches: little padding, and
 # still other company in every epoch.
 BUCKET = 16
+BLOCK = 8192  # frames whose statistics are taken at once
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,13 @@ class Standardiser:
         scale: dict[Modality, Tensor] = {}
         train = dataset.labelled("train")
         for modality, sequences in dataset.features.items():
-            frames = sequences.of(train)
-            centre = frames.mean(axis=0, dtype=np.float64)
-            spread = frames.std(axis=0, dtype=np.float64)
+            rows = sequences.frame_rows(train)
+            # Block by block: at frame level a copy in float64 could be gigabytes.
+            blocks = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+            frames = sequences.frames
+            centre = sum(frames[b].sum(axis=0, dtype=np.float64) for b in blocks) / len(rows)
+            squares = sum(np.square(frames[b] - centre).sum(axis=0) for b in blocks)
+            spread = np.sqrt(squares / len(rows))
             # float32 features carry about 7 digits: less spread than that is rounding.
             varies = spread > 1e-6 * np.maximum(np.abs(centre), 1e-6)
             inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=varies)
@@ -43,10 +50,14 @@ class Standardiser:
             scale[modality] = torch.from_numpy(inverse.astype(np.float32))
         return cls(mean, scale)
 
-    def apply(self, modality: Modality, frames: NDArray[np.float32]) -> Tensor:
-        """Frames [T, D] less the mean, times the inverse spread."""
-        centred = torch.tensor(frames) - self.mean[modality]
-        return centred.mul_(self.scale[modality])
+    def to(self, device: torch.device) -> "Standardiser":
+        """The same on a device."""
+        mean = {modality: values.to(device) for modality, values in self.mean.items()}
+        return Standardiser(mean, {m: values.to(device) for m, values in self.scale.items()})
+
+    def apply_(self, modality: Modality, x: Tensor) -> Tensor:
+        """Frames [..., D] less the mean, times the inverse spread; in place."""
+        return x.sub_(self.mean[modality]).mul_(self.scale[modality])
 
 
 class Batch(NamedTuple):
@@ -64,6 +75,7 @@ class ClipTensors:
         self, dataset: Dataset, standardiser: Standardiser, device: torch.device | str = "cpu"
     ) -> None:
         self.device = torch.device(device)
+        self._standardiser = standardiser.to(self.device)
         self._values: dict[Modality, Tensor] = {}
         self._starts: dict[Modality, Tensor] = {}
         self._lengths: dict[Modality, Tensor] = {}
@@ -71,19 +83,21 @@ class ClipTensors:
         self._varies: dict[Modality, Tensor] = {}
         self._cost = np.zeros(len(dataset.clip_ids))
         for modality, sequences in dataset.features.items():
-            values = standardiser.apply(modality, sequences.frames)
-            # The row of zeros at the end stands for every padded or missing frame.
-            padded = torch.cat([values, values.new_zeros(1, sequences.width)])
-            self._values[modality] = padded.to(self.device)
+            with warnings.catch_warnings():  # a worker's view is read-only: nothing is written
+                warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+                self._values[modality] = torch.from_numpy(sequences.frames).to(self.device)
             self._starts[modality] = torch.from_numpy(sequences.starts).to(self.device)
             self._lengths[modality] = torch.from_numpy(sequences.lengths).to(self.device)
             self._complete[modality] = bool(sequences.present.all())
-            self._varies[modality] = (standardiser.scale[modality] > 0).to(self.device)
+            self._varies[modality] = self._standardiser.scale[modality] > 0
             self._cost += sequences.lengths * sequences.width
         self._utterances = all(s.lengths.max() <= 1 for s in dataset.features.values())
 
     def batch(self, rows: NDArray[np.int64], noise: float = 0.0) -> Batch:
-        """The clips of some rows, with Gaussian noise of `noise` standard deviations a feature."""
+        """The clips of some rows, with Gaussian noise of `noise` standard deviations a feature.
+
+        Steps that a clip does not have are zeros.
+        """
         index = torch.from_numpy(rows).to(self.device)
         features: dict[Modality, Tensor] = {}
         lengths: dict[Modality, Tensor] = {}
@@ -93,17 +107,18 @@ class ClipTensors:
             steps = torch.arange(
                 1 if self._utterances else max(1, int(length.max())), device=self.device
             )
-            real = steps < length.unsqueeze(1)
             frames = self._starts[modality][index].unsqueeze(1) + steps
-            x = values[frames.where(real, len(values) - 1)]
+            x = self._standardiser.apply_(modality, values[frames.clamp_(max=len(values) - 1)])
             if noise:
                 # Standardised features have spread 1, or 0 where constant.
-                x = torch.addcmul(x, torch.randn_like(x), self._varies[modality], value=noise)
-            features[modality] = x
+                x.addcmul_(torch.randn_like(x), self._varies[modality], value=noise)
             if len(steps) > 1:
                 lengths[modality] = length
             if not self._complete[modality]:
                 present[modality] = length > 0
+            if len(steps) > 1 or not self._complete[modality]:
+                x.masked_fill_((steps >= length.unsqueeze(1)).unsqueeze(2), 0)
+            features[modality] = x
         return Batch(features, lengths, present)
 
     def shuffled(

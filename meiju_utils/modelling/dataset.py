@@ -5,7 +5,7 @@ and sequences are the same thing, nothing is padded before a batch is made, and 
 can share the arrays. Imports `embeddings`, `run`, numpy and pandas.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,10 +47,14 @@ class Sequences:
 
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The frames of some clips, one after another."""
+        found: NDArray[np.float32] = self.frames[self.frame_rows(rows)]
+        return found
+
+    def frame_rows(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the frames of some clips are."""
         chosen = np.zeros(len(self.lengths), dtype=bool)
         chosen[rows] = True
-        found: NDArray[np.float32] = self.frames[np.repeat(chosen, self.lengths)]
-        return found
+        return np.flatnonzero(np.repeat(chosen, self.lengths))
 
     def means(self) -> NDArray[np.float32]:
         """Means over time [N, D]; NaN where the modality is missing."""
@@ -69,10 +73,21 @@ class Sequences:
     @classmethod
     def of_list(cls, arrays: Sequence[NDArray[Any] | None], width: int) -> "Sequences":
         """Frames [T, D] of each clip, None where it lacks the modality."""
-        empty = np.zeros((0, width), dtype=np.float32)
-        filled = [empty if array is None else array for array in arrays]
-        frames = np.concatenate([empty, *filled]).astype(np.float32)
-        return cls(frames, np.array([len(array) for array in filled], dtype=np.int64))
+        return cls.of_parts(arrays, [0 if array is None else len(array) for array in arrays], width)
+
+    @classmethod
+    def of_parts(
+        cls, arrays: Iterable[NDArray[Any] | None], lengths: Sequence[int], width: int
+    ) -> "Sequences":
+        """The same of arrays that come one at a time, their lengths known: one copy at most."""
+        counts = np.array(lengths, dtype=np.int64)
+        frames = np.empty((counts.sum(), width), dtype=np.float32)
+        end = 0
+        for array, count in zip(arrays, lengths, strict=True):
+            start, end = end, end + count
+            if array is not None:
+                frames[start:end] = array
+        return cls(frames, counts)
 
 
 @dataclass(frozen=True)
@@ -152,7 +167,8 @@ def make_dataset(
 
 
 def _check_finite(clip_ids: NDArray[Any], modality: str, sequences: Sequences) -> None:
-    bad_frames = ~np.isfinite(sequences.frames).all(axis=1)
+    # A sum, as it needs no second array of that size; in float64 finite features cannot overflow.
+    bad_frames = ~np.isfinite(sequences.frames.sum(axis=1, dtype=np.float64))
     if bad_frames.any():
         owner = np.repeat(np.arange(len(clip_ids)), sequences.lengths)
         bad = clip_ids[np.unique(owner[bad_frames])]
@@ -253,6 +269,7 @@ def load_dataset(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = N
             features[modality] = Sequences.of_means(*store.means(clip_ids))
         else:
             held = set(store.clip_ids)
-            arrays = [store.get(clip_id) if clip_id in held else None for clip_id in clip_ids]
-            features[modality] = Sequences.of_list(arrays, store.width)
+            lengths = [store.frames(clip_id) if clip_id in held else 0 for clip_id in clip_ids]
+            arrays = (store.get(clip_id) if clip_id in held else None for clip_id in clip_ids)
+            features[modality] = Sequences.of_parts(arrays, lengths, store.width)
     return make_dataset(clips, features, dataset_key(run, encoders))

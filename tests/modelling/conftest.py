@@ -131,6 +131,9 @@ class ToyStore:
     def get(self, clip_id: str) -> Any:
         return self._arrays[clip_id]
 
+    def frames(self, clip_id: str) -> int:
+        return len(self._arrays[clip_id])
+
     def means(self, clip_ids: list[str]) -> Any:
         present = np.array([clip_id in self._arrays for clip_id in clip_ids])
         zero = np.zeros((1, self.width))

@@ -40,7 +40,7 @@ rows_of_clips = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows_of_clips, st.integers(1, 6), st.sampled_from(["both", "per-task"]))
 def test_no_class_is_over_its_cap_or_empty_in_silence(
     rows: list[Row], most: int, tasks: str
@@ -70,7 +70,7 @@ def test_no_class_is_over_its_cap_or_empty_in_silence(
         assert all(any((t, row[t]) in full for t in TASKS) for row in left.to_dict("records"))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows_of_clips, st.randoms())
 def test_the_order_of_clips_does_not_matter(rows: list[Row], random: Any) -> None:
     table = predictions(rows)

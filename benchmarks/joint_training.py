@@ -1,0 +1,347 @@
+"""Training the joint network: epochs a second, the whole Table I, memory, where the time goes.
+
+    python benchmarks/joint_training.py                    # all of it, about 20 minutes on 2 cores
+    python benchmarks/joint_training.py --only utterance   # or: frame, table-one, profile
+
+Features 1024 wide for 2294 train and 324 validation clips (Track 1, Mandarin), made for the
+occasion: one vector a clip, or at frame level 50 to 200 audio, 2 to 6 visual, 5 to 30 text steps.
+They lie in folders of .npy files, which the loop of `published_loop.py` reads clip by clip and we
+extract into feature stores (`npy:<folder>`) and train from. Both train the same network (checked
+first: equal weights, equal logits) with batches of 32 and one thread, and score the validation
+split after every epoch. Each measurement is a process of its own; the two sides alternate.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from published_loop import PublishedNetwork, epochs
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from meiju_utils.challenge import CLASSES, MODALITIES, TASKS
+from meiju_utils.config import Training
+from meiju_utils.corpus.official import read_corpus
+from meiju_utils.embeddings import extract_features
+from meiju_utils.modelling import recipes, training
+from meiju_utils.modelling.architecture import NetworkConfig
+from meiju_utils.modelling.batches import ClipTensors, Standardiser
+from meiju_utils.modelling.dataset import Dataset, load_dataset
+from meiju_utils.modelling.network import JointNetwork
+from meiju_utils.modelling.optimisation import JointLoss, clip_gradients, label_weights
+from meiju_utils.preprocessing.pipeline import preprocess_corpus
+from meiju_utils.run import Run, open_run
+
+WIDTH = 1024
+WIDTHS = dict.fromkeys(MODALITIES, WIDTH)
+STEPS = {"audio": (50, 200), "visual": (2, 6), "text": (5, 30)}  # at frame level
+SIZES = {"Training": 2294, "Validation": 324}
+POOL = 16000  # unlabelled clips of Table I, which are only predicted, but for the pseudo labels
+EPOCHS = {"utterance": 8, "frame": 1}  # timed, of each stage
+STAGES = ("pretrain", "joint")
+# What the published loop does; everything else of a training is the same in any recipe.
+PUBLISHED = {"beta1": 0.5, "clipping": "per-network", "noise": 0.0, "learning_rate": 2e-4}
+
+
+def make_corpus(folder: Path, level: str) -> None:
+    """Lists, labels and features without media, in the layout of Track 1 Mandarin.
+
+    The features bear a weak trace of the labels, so that training neither fails nor saturates.
+    """
+    rng = np.random.default_rng(0)
+    pool = {} if level == "frame" else {"Testing": 643, "NoAnnotation": POOL}
+    lists = folder / "Track1/Mandarin/Annotation"
+    lists.mkdir(parents=True)
+    clips = [
+        (word, f"Track1_{word}_{i:05}")
+        for word, size in {**SIZES, **pool}.items()
+        for i in range(size)
+    ]
+    labels = {task: rng.integers(len(CLASSES[task]), size=len(clips)) for task in TASKS}
+    table = pd.DataFrame(clips, columns=["word", "FileName"]).assign(
+        Subtitle=".", **{task: np.array(CLASSES[task])[labels[task]] for task in TASKS}
+    )
+    for word, part in table.groupby("word"):
+        if word == "NoAnnotation":
+            (lists.parent / word).mkdir()
+            part = part.rename(columns={"FileName": "name", "Subtitle": "sentence"})
+            part[["name", "sentence"]].to_csv(
+                lists.parent / word / "transcription.csv", index=False
+            )
+            continue
+        columns = ["FileName"] if word == "Testing" else ["FileName", *TASKS]
+        part[columns].to_csv(lists / f"{word}_files.txt", sep=" ", header=False, index=False)
+        part[["FileName", "Subtitle"]].to_csv(lists / f"{word}_transcription.csv", index=False)
+    for modality in MODALITIES:
+        (folder / modality).mkdir()
+        traces = {task: rng.normal(0, 0.08, (len(CLASSES[task]), WIDTH)) for task in TASKS}
+        low, high = STEPS[modality] if level == "frame" else (1, 1)
+        for row, (_, clip_id) in enumerate(clips):
+            trace = sum(traces[task][labels[task][row]] for task in TASKS)
+            frames = rng.standard_normal((rng.integers(low, high + 1), WIDTH)) + trace
+            np.save(folder / modality / f"{clip_id}.npy", frames.astype(np.float32))
+
+
+def open_bench(folder: Path, level: str, training: Mapping[str, Any] | None = None) -> Run:
+    """The run on a corpus, preprocessed and its features extracted where they are not yet."""
+    encoders = {m: {"name": f"npy:{folder / m}", "level": level} for m in MODALITIES}
+    profile = folder / "bench.yaml"
+    profile.write_text(json.dumps({"embeddings": encoders, "training": dict(training or {})}))
+    run = open_run(str(profile), str(folder), str(folder / "run"))
+    if not run.path("clips.parquet").is_file():
+        preprocess_corpus(run, read_corpus(run.data_dir, run.setting))
+    for modality, encoder in run.config.embeddings.chosen().items():
+        extract_features(run, modality, encoder)
+    return run
+
+
+def network_config(stage: str, **options: Any) -> NetworkConfig:
+    heads = dict.fromkeys(TASKS, 2)
+    return NetworkConfig(
+        WIDTHS, heads, stage="joint" if stage == "joint" else "pretrain", **options
+    )
+
+
+def check_equal() -> None:
+    """The published network's weights, loaded into ours, give the same logits."""
+    torch.manual_seed(0)
+    theirs = PublishedNetwork(WIDTHS, joint=True).eval()
+    ours = JointNetwork.from_official(theirs.state_dict(), 2)
+    features = {m: torch.randn(4, 7, WIDTH) for m in MODALITIES}
+    with torch.no_grad():
+        for a, b in zip(ours(features), theirs(features), strict=True):
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+# --- one measurement each, in a process of its own ------------------------------------------------
+
+
+def time_ours(folder: Path, level: str) -> dict[str, Any]:
+    """Seconds of EPOCHS epochs of each stage, after one that warms up."""
+    dataset, count = load_dataset(open_bench(folder, level)), EPOCHS[level]
+    settings = Training(epochs=count + 1, patience=count + 1, device="cpu", **PUBLISHED)
+    seconds = 0.0
+    for stage in STAGES:
+        plan = training.Plan(network_config(stage), settings, "weighted")
+        history = training.train_network(dataset, plan, seed=0).history
+        seconds += sum(row["seconds"] for row in history[1:])
+    return {"seconds": seconds}
+
+
+def time_loop(folder: Path, level: str, count: int | None = None) -> dict[str, Any]:
+    """The same of the published loop."""
+    clips = pd.read_parquet(folder / "run/clips.parquet")
+    rows = {
+        split: [
+            (row["clip_id"], *(CLASSES[task].index(row[task]) for task in TASKS))
+            for row in clips[clips["split"] == split].to_dict("records")
+        ]
+        for split in ("train", "valid")
+    }
+    seconds = 0.0
+    for stage in STAGES:
+        training_epochs = epochs(folder, rows, WIDTHS, joint=stage == "joint")
+        next(training_epochs)
+        started = perf_counter()
+        for _ in range(count or EPOCHS[level]):
+            next(training_epochs)
+        seconds += perf_counter() - started
+    return {"seconds": seconds}
+
+
+def time_table_one(folder: Path, seeds: int) -> dict[str, Any]:
+    """All rows × seeds by the default settings: two processes of one thread, early stopping."""
+    run = open_bench(folder, "utterance", {"seeds": list(range(seeds))})
+    started = perf_counter()
+    rows = recipes.train_recipes(run)
+    seconds = perf_counter() - started
+    books = recipes.load_recipes()
+    trained = {n: recipes.load_experiment(run, n) for n in books if "official" not in n}
+    own = [e.history[e.history["stage"] == n] for n, e in trained.items() if len(e.history)]
+    return {
+        "seconds": seconds,
+        "epochs": sum(map(len, own)),
+        "trainings": sum(len(h["seed"].unique()) for h in own),
+        "joint": rows["ensemble"].intervals.joint.value,
+    }
+
+
+def time_loop_120(folder: Path) -> dict[str, Any]:
+    """The published loop's 60 + 60 epochs of one seed, with two threads for torch."""
+    torch.set_num_threads(2)
+    return time_loop(folder, "utterance", count=60)
+
+
+# --- where the time goes --------------------------------------------------------------------------
+
+GROUPS = {
+    "matrix products": ("mm", "linear", "bmm", "baddbmm", "addmm"),
+    "LSTM": ("mkldnn_rnn", "lstm"),
+    "attention": ("flash", "scaled_dot"),
+    "optimiser": ("_fused_adamw", "optimizer"),
+    "gathering batches, noise": ("index", "gather", "normal", "randn"),
+}
+
+
+def peak() -> float:
+    """Floating-point operations a second of a large float32 matrix product, best of three."""
+    a, b = torch.randn(1536, 1536), torch.randn(1536, 1536)
+    times = []
+    for _ in range(4):
+        started = perf_counter()
+        torch.mm(a, b)
+        times.append(perf_counter() - started)
+    return 2 * 1536**3 / min(times[1:])
+
+
+def one_epoch(dataset: Dataset) -> Any:
+    """A function that trains one epoch, as `training` does it."""
+    settings = Training(device="cpu")
+    tensors = ClipTensors(dataset, Standardiser.fit(dataset))
+    network = JointNetwork(network_config("joint"))
+    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
+    rows = dataset.labelled("train")
+    loss = JointLoss(
+        dataset.labels, label_weights(dataset.labels, rows, False), 1.0, torch.device("cpu")
+    )
+    order = np.random.default_rng(0)
+
+    def run() -> None:
+        for some in tensors.shuffled(rows, 32, order):
+            value = loss(network(*tensors.batch(some, settings.noise)), some)
+            optimizer.zero_grad()
+            value.backward()
+            clip_gradients(network, settings)
+            optimizer.step()
+
+    return run
+
+
+def lstm_operations(dataset: Dataset) -> float:
+    """Of an epoch's LSTMs, forward and backward, which torch's counter does not see."""
+    rows = dataset.labelled("train")
+    frames = sum(int(dataset.features[m].lengths[rows].sum()) for m in ("audio", "visual"))
+    return 3 * 2 * len(TASKS) * frames * 4 * 128 * (WIDTH + 128)
+
+
+def profile_epoch(folder: Path, level: str) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    dataset = load_dataset(open_bench(folder, level))
+    epoch = one_epoch(dataset)
+    with FlopCounterMode(display=False) as counter:
+        epoch()
+    operations = counter.get_total_flops() + (lstm_operations(dataset) if level == "frame" else 0)
+    before, started = peak(), perf_counter()
+    epoch()
+    seconds = perf_counter() - started
+    share = operations / seconds / ((before + peak()) / 2)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        epoch()
+    times = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+    total = sum(times.values())
+    groups = dict.fromkeys([*GROUPS, "the rest"], 0.0)
+    for key, value in times.items():
+        name = next((g for g, keys in GROUPS.items() if any(k in key.lower() for k in keys)), None)
+        groups[name or "the rest"] += value / total
+    return {"seconds": seconds, "share": share, "groups": groups}
+
+
+# --- running and reporting ------------------------------------------------------------------------
+
+PARTS = {
+    "ours": time_ours,
+    "loop": time_loop,
+    "table-one": time_table_one,
+    "loop-120": time_loop_120,
+    "profile": profile_epoch,
+}
+
+
+def measure(part: str, folder: Path, *arguments: Any) -> dict[str, Any]:
+    """A part in a process of its own: what it found and its peak memory in GB."""
+    command = [sys.executable, __file__, "--part", part, str(folder), *map(str, arguments)]
+    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
+def run_part(part: str, folder: str, *arguments: str) -> None:
+    torch.set_num_threads(1)
+    values = [int(a) if a.isdigit() else a for a in arguments]
+    found = PARTS[part](Path(folder), *values)
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({**found, "gigabytes": kilobytes / 1e6}))
+
+
+def compare(folder: Path, level: str, rounds: int) -> None:
+    open_bench(folder, level)
+    pairs = [
+        (measure("ours", folder, level), measure("loop", folder, level)) for _ in range(rounds)
+    ]
+    ratios = [loop["seconds"] / ours["seconds"] for ours, loop in pairs]
+    ours, loop = (
+        2 * EPOCHS[level] / median(pair[side]["seconds"] for pair in pairs) for side in (0, 1)
+    )
+    memory = [max(pair[side]["gigabytes"] for pair in pairs) for side in (0, 1)]
+    print(
+        f"{level:<10} epochs/s ours {ours:.2f}, loop {loop:.2f}; ratio {median(ratios):.2f} "
+        f"({min(ratios):.2f}-{max(ratios):.2f}); peak memory {memory[0]:.2f}, {memory[1]:.2f} GB",
+        flush=True,
+    )
+
+
+def compare_table_one(folder: Path) -> None:
+    open_bench(folder, "utterance")
+    ours, loop = measure("table-one", folder, 3), measure("loop-120", folder)
+    print(
+        f"table I    3 seeds: {ours['seconds']:.0f} s for {ours['trainings']} trainings of "
+        f"{ours['epochs']} epochs; the loop's 60 + 60 epochs of one seed: {loop['seconds']:.0f} s",
+        flush=True,
+    )
+
+
+def describe(folder: Path, level: str) -> None:
+    found = measure("profile", folder, level)
+    print(
+        f"{level:<10} {found['seconds']:.2f} s an epoch, {found['share']:.0%} of the peak; of it:"
+    )
+    for group, share in found["groups"].items():
+        print(f"    {group:<26}{share:6.0%}", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=["utterance", "frame", "table-one", "profile"])
+    parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
+    chosen = parser.parse_args(arguments)
+    if chosen.part:
+        run_part(*chosen.part)
+        return
+    check_equal()
+    with tempfile.TemporaryDirectory() as temporary:
+        for level in ("utterance", "frame"):
+            folder = Path(temporary) / level
+            if chosen.only in (None, level, "profile") or level == "utterance":
+                make_corpus(folder, level)
+            if chosen.only in (None, level):
+                compare(folder, level, chosen.rounds)
+            if chosen.only in (None, "table-one") and level == "utterance":
+                compare_table_one(folder)
+            if chosen.only in (None, "profile"):
+                describe(folder, level)
+
+
+if __name__ == "__main__":
+    main()

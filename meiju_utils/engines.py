@@ -1,0 +1,265 @@
+"""Engines that apply a function to items: this process, joblib's processes, Dask, Ray.
+
+Each yields `(index, result, error)` as the items finish, in any order. Where a process dies under
+an item, the engine tries again; when it has given up, the error is WorkerDied. Imports `config`
+and `errors`; Dask and Ray only where they are asked for.
+"""
+
+import socket
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+import cloudpickle
+import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from meiju_utils.config import Parallel
+from meiju_utils.errors import ConfigError, MeijuError
+
+Function = Callable[[Any], Any]
+Outcome = tuple[int, Any, Exception | None]
+Outcomes = Generator[Outcome, None, None]
+
+RETRIES = 3  # of an item whose process died; the default of Dask and of Ray
+CONNECT_S = 10  # to reach a cluster's address
+POLL_S = 1  # between looks at what Ray has finished
+
+
+class WorkerDied(MeijuError):
+    """The processes an item was given to died, each time it was tried."""
+
+
+def run_serial(function: Function, items: Sequence[Any], settings: Parallel) -> Outcomes:
+    """One after another, here."""
+    for index, item in enumerate(items):
+        yield _outcome(function, index, item)
+
+
+def run_loky(function: Function, items: Sequence[Any], settings: Parallel) -> Outcomes:
+    """In processes of this machine. One that dies takes the others with it: all start anew."""
+    left = dict(enumerate(items))
+    for _ in range(1 + RETRIES):
+        with joblib.parallel_config("loky", n_jobs=settings.workers, inner_max_num_threads=1):
+            pool = joblib.Parallel(return_as="generator_unordered")
+        jobs = [joblib.delayed(_outcome)(function, *pair) for pair in left.items()]
+        try:
+            for outcome in pool(jobs):
+                del left[outcome[0]]
+                yield outcome
+        except TerminatedWorkerError:
+            continue
+        return
+    for index in left:
+        yield index, None, WorkerDied(f"its process died in each of {1 + RETRIES} attempts")
+
+
+def run_dask(function: Function, items: Sequence[Any], settings: Parallel) -> Outcomes:
+    """On the workers of a Dask cluster, each of which must run one task at a time.
+
+    Dask holds a worker's death against all it had been given, so that an item may be given up
+    because of another that waited on the same worker.
+    """
+    dask, distributed = _import("dask"), _import("distributed")
+    options = {
+        "distributed.admin.large-graph-warning-threshold": "1TB",  # the work is sent once
+        "distributed.scheduler.worker-saturation": 1.0,  # as few as can be wait on a worker
+    }
+    with dask.config.set(options), dask_client(settings) as client:
+        # a task's result, not scattered data: computed again where its only worker dies
+        work = client.submit(bytes, _pack(function, items), pure=False)
+        tasks = client.map(_run_alone, range(len(items)), work=work, pure=False)
+        indices = {task.key: index for index, task in enumerate(tasks)}
+        finished = distributed.as_completed(
+            tasks, loop=client.loop, with_results=True, raise_errors=False
+        )
+        del tasks  # so that a result is let go once it is here
+        for task, result in finished:
+            index = indices[task.key]
+            if task.status == "finished":
+                yield index, *_opened(result)
+            elif task.status == "error":
+                _, error, _ = result
+                killed = isinstance(error, distributed.KilledWorker)
+                yield index, None, WorkerDied(str(error)) if killed else error
+            else:
+                yield index, None, MeijuError("The connection to the Dask cluster was lost.")
+
+
+def run_ray(function: Function, items: Sequence[Any], settings: Parallel) -> Outcomes:
+    """On a Ray cluster: one CPU a task, and its share of the GPUs where the cluster has any."""
+    ray = _import("ray")
+    died = (
+        ray.exceptions.WorkerCrashedError,
+        ray.exceptions.OutOfMemoryError,
+        ray.exceptions.NodeDiedError,
+    )
+    with ray_connection(settings):
+        gpus = gpu_share(ray.cluster_resources())
+        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_run)
+        work = ray.put(_pack(function, items))
+        running = {task.remote(index, work): index for index in range(len(items))}
+        try:
+            while running:
+                done, _ = ray.wait(list(running), num_returns=len(running), timeout=POLL_S)
+                for reference in done:
+                    index = running.pop(reference)
+                    try:
+                        yield index, *_opened(ray.get(reference))
+                    except died as error:
+                        yield index, None, WorkerDied(str(error))
+                    except ray.exceptions.RayError as error:
+                        yield index, None, error
+        finally:
+            for reference in running:
+                ray.cancel(reference)
+
+
+ENGINES = {"serial": run_serial, "loky": run_loky, "dask": run_dask, "ray": run_ray}
+
+
+def gpu_share(resources: Mapping[str, float]) -> float:
+    """The part of a GPU that falls to each CPU of a Ray cluster, 0 to 1, in steps of Ray's 1e-4.
+
+    Asked for with every task, so that Ray gives each GPU to as many as there are CPUs for it.
+    """
+    share = resources.get("GPU", 0) / max(resources.get("CPU", 1), 1)
+    return int(min(share, 1) * 1e4) / 1e4
+
+
+@contextmanager
+def dask_client(settings: Parallel) -> Generator[Any, None, None]:
+    """A client of the cluster at the address; else of one on this machine, ended afterwards.
+
+    Raises ConfigError where Dask is missing or nothing answers.
+    """
+    distributed = _import("distributed")
+    if settings.address:
+        try:
+            client = distributed.Client(settings.address, timeout=CONNECT_S, set_as_default=False)
+        except Exception as error:  # from OSError to what a server of another kind provokes
+            raise _unreachable(settings, error) from error
+        with client:
+            yield client
+    else:
+        with (
+            distributed.LocalCluster(
+                n_workers=settings.workers,
+                threads_per_worker=1,
+                memory_limit=None,
+                dashboard_address="127.0.0.1:0",
+            ) as cluster,
+            distributed.Client(cluster, set_as_default=False) as client,
+        ):
+            yield client
+
+
+@contextmanager
+def ray_connection(settings: Parallel) -> Generator[None, None, None]:
+    """Ray at the address; else on this machine, ended afterwards.
+
+    A process that is connected already stays so. Raises ConfigError as `dask_client` does.
+    """
+    ray = _import("ray")
+    local = {
+        "num_cpus": settings.workers,
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",
+        "_system_config": {"task_oom_retries": RETRIES},  # without end by default
+    }
+    connected = ray.is_initialized()
+    if settings.address:
+        try:
+            _reach(settings.address)
+            if not connected:
+                ray.init(address=settings.address, logging_level="ERROR")
+        except (OSError, ValueError) as error:
+            raise _unreachable(settings, error) from error
+    elif not connected:
+        try:
+            ray.init(**local, logging_level="ERROR")
+        except Exception:  # it gives its helpers 15 s to start, too little on a busy machine
+            ray.shutdown()
+            ray.init(**local, logging_level="ERROR")
+    try:
+        yield
+    finally:
+        if not connected:
+            ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """OSError where nothing answers at host:port; Ray would try for minutes, then exit."""
+    if ":" in address:
+        host, _, port = address.rpartition("/")[2].rpartition(":")
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+
+
+def _outcome(function: Function, index: int, item: Any) -> Outcome:
+    try:
+        return index, function(item), None
+    except Exception as error:  # any fault of one item, so that the others go on
+        return index, None, error
+
+
+def _pack(function: Function, items: Sequence[Any]) -> bytes:
+    """Everything a worker needs, in one piece: what items have in common travels once."""
+    packed: bytes = cloudpickle.dumps((function, list(items)))
+    return packed
+
+
+@lru_cache(maxsize=1)
+def _unpack(work: bytes) -> tuple[Function, list[Any]]:
+    """Once a worker, so that what the function has loaded (a model) serves all its items."""
+    function, items = cloudpickle.loads(work)
+    return function, items
+
+
+def _run(index: int, work: bytes) -> bytes:
+    """One item in a worker; result and error, packed."""
+    function, items = _unpack(work)
+    _, result, error = _outcome(function, index, items[index])
+    packed: bytes = cloudpickle.dumps((result, error))
+    return packed
+
+
+def _opened(packed: bytes) -> tuple[Any, Exception | None]:
+    """Result and error of an item, from what `_run` returned."""
+    try:
+        result, error = cloudpickle.loads(packed)
+    except Exception as fault:  # of a class that cannot be pickled both ways
+        return None, fault
+    return result, error
+
+
+def _run_alone(index: int, work: bytes) -> bytes:
+    """`_run` in a Dask worker; ConfigError where others could run in the same process."""
+    from distributed import get_worker
+
+    threads = get_worker().state.nthreads
+    if threads > 1:
+        raise ConfigError(
+            f"The Dask worker runs {threads} tasks at a time in one process; models and seeds "
+            "need it for themselves. Start the workers with --nthreads 1."
+        )
+    return _run(index, work)
+
+
+def _import(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        extra = "ray" if module == "ray" else "dask"
+        raise ConfigError(
+            f"parallel.backend = {extra!r} needs this package's extra {extra!r} ({error}). In the "
+            f'folder of pyproject.toml run: pip install -e ".[{extra}]"'
+        ) from error
+
+
+def _unreachable(settings: Parallel, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"parallel.address = {settings.address!r}: no {settings.backend.capitalize()} cluster "
+        f"answers there ({error}). Start one, or leave the address empty for this machine."
+    )
