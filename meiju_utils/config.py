@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -121,13 +122,22 @@ class Embeddings(_Section):
         return {modality: encoder for modality, encoder in pairs.items() if encoder}
 
 
+def _unlike(values: list[int]) -> list[int]:
+    if len(set(values)) < len(values):
+        raise ValueError("the same number stands there twice")
+    return values
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
 class Training(_Section):
     """How the joint network is trained (paper section III, official baseline's options).
 
-    A recipe may fix some of these; `epochs` and `patience` are then upper bounds.
+    What a recipe fixes counts for it in place of these.
     """
 
-    seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
+    seeds: Annotated[list[Seed], AfterValidator(_unlike)] = Field(default=[0, 1, 2], min_length=1)
     epochs: int = Field(default=60, ge=1, description="at most so many a stage")
     patience: int = Field(default=10, ge=1, description="epochs without a better joint score")
     batch_size: int = Field(default=32, ge=1)
@@ -142,7 +152,14 @@ class Training(_Section):
     initialisation: Literal["torch", "kaiming"] = "torch"
     clipping: Literal["none", "global", "per-network"] = "global"
     clip_norm: float = Field(default=1.0, gt=0)
+    standardise: bool = Field(default=True, description="features; false: as they are (published)")
     noise: float = Field(default=0.1, ge=0, description="times each feature's standard deviation")
+    modality_dropout: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="share of train clips that go without a modality some clip of the corpus lacks",
+    )
     dropout: float = Field(default=0.2, ge=0, lt=1, description="of the classifiers")
     masking: bool = Field(default=True, description="false: padding counts, as published")
     class_weights: bool = False
@@ -197,6 +214,9 @@ class Profile(_Section):
     embeddings: Embeddings = Embeddings()
     training: Training = Training()
     pseudo_labels: PseudoLabels = PseudoLabels()
+    recipes: str = Field(
+        default="", description="a YAML file of recipes of your own, as modelling/recipes.yaml"
+    )
     parallel: Parallel = Parallel()
 
     @property

@@ -24,16 +24,20 @@ BLOCK = 8192  # frames whose statistics are taken at once
 
 @dataclass(frozen=True)
 class Standardiser:
-    """Mean and scale [D] of each modality; a feature constant in train becomes zero everywhere."""
+    """What is taken from features [D] of each modality, and what they are then multiplied with.
+
+    A feature constant in train becomes zero everywhere. `spread` is left of a feature's standard
+    deviation in train.
+    """
 
     mean: dict[Modality, Tensor]
     scale: dict[Modality, Tensor]
+    spread: dict[Modality, Tensor]
 
     @classmethod
-    def fit(cls, dataset: Dataset) -> "Standardiser":
-        """Statistics over all frames of the labelled train clips."""
-        mean: dict[Modality, Tensor] = {}
-        scale: dict[Modality, Tensor] = {}
+    def fit(cls, dataset: Dataset, standardise: bool = True) -> "Standardiser":
+        """Statistics over all frames of the labelled train clips; or one that changes nothing."""
+        found = cls({}, {}, {})
         train = dataset.labelled("train")
         for modality, sequences in dataset.features.items():
             rows = sequences.frame_rows(train)
@@ -45,15 +49,18 @@ class Standardiser:
             spread = np.sqrt(squares / len(rows))
             # float32 features carry about 7 digits: less spread than that is rounding.
             varies = spread > 1e-6 * np.maximum(np.abs(centre), 1e-6)
-            inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=varies)
-            mean[modality] = torch.from_numpy(centre.astype(np.float32))
-            scale[modality] = torch.from_numpy(inverse.astype(np.float32))
-        return cls(mean, scale)
+            scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=varies)
+            if not standardise:
+                centre, scale = np.zeros_like(centre), np.ones_like(scale)
+            left = np.where(varies, spread * scale, 0)
+            for part, values in ((found.mean, centre), (found.scale, scale), (found.spread, left)):
+                part[modality] = torch.from_numpy(values.astype(np.float32))
+        return found
 
     def to(self, device: torch.device) -> "Standardiser":
         """The same on a device."""
-        mean = {modality: values.to(device) for modality, values in self.mean.items()}
-        return Standardiser(mean, {m: values.to(device) for m, values in self.scale.items()})
+        parts = (self.mean, self.scale, self.spread)
+        return Standardiser(*({m: values.to(device) for m, values in p.items()} for p in parts))
 
     def apply_(self, modality: Modality, x: Tensor) -> Tensor:
         """Frames [..., D] less the mean, times the inverse spread; in place."""
@@ -80,7 +87,6 @@ class ClipTensors:
         self._starts: dict[Modality, Tensor] = {}
         self._lengths: dict[Modality, Tensor] = {}
         self._complete: dict[Modality, bool] = {}
-        self._varies: dict[Modality, Tensor] = {}
         self._cost = np.zeros(len(dataset.clip_ids))
         for modality, sequences in dataset.features.items():
             with warnings.catch_warnings():  # a worker's view is read-only: nothing is written
@@ -89,14 +95,14 @@ class ClipTensors:
             self._starts[modality] = torch.from_numpy(sequences.starts).to(self.device)
             self._lengths[modality] = torch.from_numpy(sequences.lengths).to(self.device)
             self._complete[modality] = bool(sequences.present.all())
-            self._varies[modality] = self._standardiser.scale[modality] > 0
             self._cost += sequences.lengths * sequences.width
         self._utterances = all(s.lengths.max() <= 1 for s in dataset.features.values())
 
-    def batch(self, rows: NDArray[np.int64], noise: float = 0.0) -> Batch:
+    def batch(self, rows: NDArray[np.int64], noise: float = 0.0, drop: float = 0.0) -> Batch:
         """The clips of some rows, with Gaussian noise of `noise` standard deviations a feature.
 
-        Steps that a clip does not have are zeros.
+        Steps that a clip does not have are zeros. A modality that some clip of the dataset lacks is
+        left out of a share `drop` of the clips, so that the network learns what to do without.
         """
         index = torch.from_numpy(rows).to(self.device)
         features: dict[Modality, Tensor] = {}
@@ -110,12 +116,14 @@ class ClipTensors:
             frames = self._starts[modality][index].unsqueeze(1) + steps
             x = self._standardiser.apply_(modality, values[frames.clamp_(max=len(values) - 1)])
             if noise:
-                # Standardised features have spread 1, or 0 where constant.
-                x.addcmul_(torch.randn_like(x), self._varies[modality], value=noise)
+                x.addcmul_(torch.randn_like(x), self._standardiser.spread[modality], value=noise)
             if len(steps) > 1:
                 lengths[modality] = length
             if not self._complete[modality]:
                 present[modality] = length > 0
+                if drop:
+                    kept = torch.rand(len(index), device=self.device) >= drop
+                    present[modality] = present[modality] & kept
             if len(steps) > 1 or not self._complete[modality]:
                 x.masked_fill_((steps >= length.unsqueeze(1)).unsqueeze(2), 0)
             features[modality] = x

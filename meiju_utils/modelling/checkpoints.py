@@ -41,9 +41,8 @@ class TrainedNetwork:
     def save(self, path: Path) -> None:
         """Write everything needed to rebuild it, atomically."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        for modality in self.standardiser.mean:
-            tensors[f"mean.{modality}"] = self.standardiser.mean[modality]
-            tensors[f"scale.{modality}"] = self.standardiser.scale[modality]
+        for part, values in vars(self.standardiser).items():
+            tensors |= {f"{part}.{modality}": tensor for modality, tensor in values.items()}
         about = {"network": self.network.config.to_json(), "seen": self.seen}
         save_tensors(path, tensors, about)
 
@@ -55,12 +54,11 @@ class TrainedNetwork:
             raise TrainingError(f"{path.name} is not a checkpoint of this package's training.")
         network = JointNetwork(NetworkConfig.from_json(about["network"]))
         network.load_state_dict(with_prefix(tensors, "network."))
-        mean: dict[Modality, Tensor] = {}
-        scale: dict[Modality, Tensor] = {}
-        for modality in network.config.widths:
-            mean[modality] = tensors[f"mean.{modality}"]
-            scale[modality] = tensors[f"scale.{modality}"]
-        return cls(network.eval(), Standardiser(mean, scale), about["seen"])
+        parts: list[dict[Modality, Tensor]] = [
+            {modality: tensors[f"{part}.{modality}"] for modality in network.config.widths}
+            for part in ("mean", "scale", "spread")
+        ]
+        return cls(network.eval(), Standardiser(*parts), about["seen"])
 
     def probabilities(
         self, dataset: Dataset, rows: NDArray[np.int64], device: str = "auto"

@@ -217,29 +217,38 @@ def dataset_notes(dataset: Dataset) -> list[str]:
 
 
 def chosen_encoders(
-    run: Run, overrides: Mapping[Modality, str | None]
+    run: Run, overrides: Mapping[Modality, Mapping[str, Any] | None]
 ) -> dict[Modality, EncoderConfig]:
-    """The profile's encoders, some replaced by name or (None) left out.
+    """The profile's encoders, some replaced by others it lists, or (None) left out.
 
-    Raises FeatureError for a name that the profile does not list.
+    An override is the settings that tell an encoder from the others of its modality, its name at
+    least. Raises FeatureError where the profile lists none, or several, with these settings.
     """
     chosen = run.config.embeddings.chosen()
-    for modality, name in overrides.items():
-        chosen.pop(modality, None)
-        if name is None:
+    for modality, wanted in overrides.items():
+        main = chosen.pop(modality, None)
+        if wanted is None:
             continue
-        main = run.config.embeddings.chosen().get(modality)
         listed = [*([main] if main else []), *run.config.embeddings.compare.get(modality, [])]
-        found = [encoder for encoder in listed if encoder.name == name]
+        found = [e for e in listed if e.model_dump().items() >= dict(wanted).items()]
         if not found:
             names = ", ".join(encoder.name for encoder in listed) or "none"
             raise FeatureError(
-                f"The recipe wants {modality} encoder {name!r}, which profile {run.config.name} "
-                f"does not extract. It has: {names}. Add it under embeddings.compare.{modality} "
-                "and run notebook 02."
+                f"The recipe wants the {modality} encoder {_settings(wanted)}, which profile "
+                f"{run.config.name} does not extract. It has: {names}. Add it under "
+                f"embeddings.compare.{modality} and run notebook 02."
+            )
+        if len(found) > 1:
+            raise FeatureError(
+                f"Profile {run.config.name} extracts {len(found)} {modality} encoders with "
+                f"{_settings(wanted)}. Say which, as {{name: ..., level: frame}} or by its layers."
             )
         chosen[modality] = found[0]
     return {modality: chosen[modality] for modality in MODALITIES if modality in chosen}
+
+
+def _settings(wanted: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value!r}" for key, value in wanted.items())
 
 
 def dataset_key(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = None) -> str:

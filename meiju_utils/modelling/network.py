@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from meiju_utils.challenge import CLASSES, TASKS, Modality, Task
+from meiju_utils.challenge import CLASSES, TASKS, Task
 from meiju_utils.errors import FeatureError, TrainingError
 from meiju_utils.modelling.architecture import NetworkConfig
 from meiju_utils.modelling.layers import (
@@ -73,8 +73,8 @@ class JointNetwork(nn.Module):
 
         `features` has a float tensor [B, T, D] a modality, padding last; `lengths` [B] the real
         steps where not all are real; `present` [B] (bool) who has the modality at all, by default
-        those of length > 0. Raises FeatureError for a modality that is absent or of another width
-        than the network's.
+        those of length > 0. A learned token stands for what a clip, or the whole batch, lacks.
+        Raises FeatureError for another width than the network's, and where nothing is there.
         """
         embedded = self.embed(features, lengths or {}, present or {})
         fused = self.fusion(embedded)
@@ -92,8 +92,12 @@ class JointNetwork(nn.Module):
     ) -> Tensor:
         """Tokens [G, B, M, H] in the order of TOKENS, the learned one where a clip lacks it."""
         tokens = []
+        clips = self._batch_size(features)
         for modality in self.config.modalities:
-            x = self._checked(modality, features.get(modality))
+            x = features.get(modality)
+            if x is None or not x.shape[1]:
+                tokens.append(self.missing[modality].expand(-1, clips, -1))
+                continue
             length, has = lengths.get(modality), present.get(modality)
             if has is None and length is not None:
                 has = length > 0
@@ -109,16 +113,20 @@ class JointNetwork(nn.Module):
             tokens.append(token)
         return torch.stack(tokens, dim=2)
 
-    def _checked(self, modality: Modality, x: Tensor | None) -> Tensor:
-        width = self.config.widths[modality]
-        if x is None:
-            raise FeatureError(f"The network needs {modality} features [B, T, {width}]; got none.")
-        if x.ndim != 3 or x.shape[2] != width:
-            raise FeatureError(
-                f"The network takes {modality} features [B, T, {width}]; got {list(x.shape)}. "
-                "Use the encoder it was trained with, or train anew."
-            )
-        return x
+    def _batch_size(self, features: Mapping[str, Tensor]) -> int:
+        """B of the features, whose shapes are checked."""
+        found = {m: features[m] for m in self.config.modalities if features.get(m) is not None}
+        for modality, x in found.items():
+            width = self.config.widths[modality]
+            if x.ndim != 3 or x.shape[2] != width:
+                raise FeatureError(
+                    f"The network takes {modality} features [B, T, {width}]; got {list(x.shape)}. "
+                    "Use the encoder it was trained with, or train anew."
+                )
+        if not found:
+            names = ", ".join(self.config.modalities)
+            raise FeatureError(f"The network needs features of at least one of: {names}.")
+        return len(next(iter(found.values())))
 
     def start_from(self, other: "JointNetwork") -> None:
         """Take over all weights or, after stage "pretrain", those of encoders and fusion.
@@ -142,9 +150,11 @@ class JointNetwork(nn.Module):
             ) from None
 
     def initialise_kaiming(self) -> None:
-        """Kaiming-normal weights for linear layers and convolutions, as published."""
+        """Linear layers and convolutions as published: Kaiming-normal weights, zero biases."""
         with torch.no_grad():
             for module in self.modules():
+                if isinstance(module, TaskLinear | TextCnn):
+                    module.bias.zero_()
                 if isinstance(module, TaskLinear):
                     module.weight.normal_(std=(2 / module.weight.shape[1]) ** 0.5)
                 elif isinstance(module, TextCnn):

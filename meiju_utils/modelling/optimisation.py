@@ -74,12 +74,15 @@ class JointLoss:
 
 
 def learning_rate(training: Training, epoch: int) -> float:
-    """Learning rate of an epoch (counted from 1): constant, or held and then linear to zero."""
+    """Learning rate of an epoch (counted from 1): constant, or held and then linear.
+
+    As published the rate would be zero in the epoch after the last.
+    """
     if training.schedule == "constant":
         return training.learning_rate
-    decay = training.epochs - training.hold_epochs
-    elapsed = max(0, epoch - training.hold_epochs - 1)
-    return training.learning_rate * (1 - elapsed / max(1, decay))
+    decay = max(0, training.epochs - training.hold_epochs)
+    elapsed = max(0, epoch - training.hold_epochs)
+    return training.learning_rate * (1 - elapsed / (decay + 1))
 
 
 def clip_gradients(network: JointNetwork, training: Training) -> None:

@@ -89,6 +89,9 @@ def make_pseudo_labels(run: Run, teacher: Experiment) -> PseudoLabelSet:
             f"{run.config.name} ({run.setting.name}) has no unlabelled clips to pseudo-label. "
             "Train the recipes without pseudo labels."
         )
+    settings = run.config.pseudo_labels.model_dump(mode="json")
+    made_from = {"teacher": teacher.name, "teacher_key": teacher.key, "settings": settings}
+    write_json(found.folder / "config.json", made_from)
     selection = select_pseudo_labels(teacher.predictions("unlabeled"), run.config.pseudo_labels)
     known = clips[(clips["emotion"] != "") & (clips["intent"] != "")]
     audit = audit_pseudo_labels(teacher.predictions("valid"), known, run.config.pseudo_labels)

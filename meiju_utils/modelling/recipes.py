@@ -33,7 +33,7 @@ from meiju_utils.modelling.pool import has_pool, make_pseudo_labels, pseudo_labe
 from meiju_utils.modelling.probabilities import combine
 from meiju_utils.modelling.recipe_book import Recipe, load_recipes
 from meiju_utils.parallel import map_items
-from meiju_utils.run import Run
+from meiju_utils.run import Run, resolve
 
 VERSION = 1  # raise it when the same recipe would give other results
 TABLE_ONE = (
@@ -66,7 +66,11 @@ def train_recipes(
     """
     book = _Book(run, recipes)
     resolved = {name: book.resolve(name) for name in names}
-    for wave in book.waves(list(resolved.values())):
+    waves = book.waves(list(resolved.values()))
+    for wave in waves:
+        for name in wave:
+            book.check(name)
+    for wave in waves:
         todo = [name for name in wave if not book.experiment(name).done]
         trained = [name for name in todo if not book.recipes[name].combine]
         jobs = [job for name in trained for job in book.jobs(name) if not job.done]
@@ -96,7 +100,8 @@ class _Book:
 
     def __init__(self, run: Run, recipes: Recipes | None) -> None:
         self.run = run
-        self.recipes = dict(recipes or load_recipes())
+        own = run.config.recipes
+        self.recipes = dict(recipes or load_recipes(resolve(own) if own else None))
         self.clips = run.table("clips")
         self.pool = has_pool(self.clips)
         self._experiments: dict[str, Experiment] = {}
@@ -140,16 +145,32 @@ class _Book:
         values = self.run.config.model_dump(mode="json")
         values["training"] |= recipe.training
         training = validate_profile(values, source=f"Recipe {name!r}").training
-        if recipe.pseudo_labels:
+        if recipe.pseudo_labels and recipe.start:
             rate = training.learning_rate * training.stage_two_factor
             training = training.model_copy(update={"learning_rate": rate})
         return training
 
-    def network(self, name: str) -> NetworkConfig:
+    def check(self, name: str) -> None:
+        """Raise now what would be wrong with a recipe once its turn to train has come."""
+        recipe = self.recipes[name]
+        if recipe.combine:
+            return
+        self.network(name, dict.fromkeys(self.encoders(name), 1))
+        if recipe.start:
+            lacking = set(self.training(name).seeds) - set(
+                self.training(self.resolve(recipe.start)).seeds
+            )
+            if lacking:
+                raise ConfigError(
+                    f"Recipe {name!r} trains seeds {sorted(lacking)}, which {recipe.start!r}, its "
+                    "start, does not. Give both the same training.seeds."
+                )
+
+    def network(self, name: str, widths: dict[Modality, int]) -> NetworkConfig:
         spec, training = self.recipes[name].network, self.training(name)
         heads = spec.fusion_heads
         return NetworkConfig(
-            widths=self.dataset(name).widths,
+            widths=widths,
             fusion_heads=dict.fromkeys(TASKS, heads) if isinstance(heads, int) else heads,
             kernel_heights=tuple(spec.kernel_heights),
             stage=spec.stage,
@@ -198,7 +219,7 @@ class _Book:
             found = make_pseudo_labels(self.run, self._member(recipe.pseudo_labels))
             labels = found.labels(dataset)
             notes += found.notes
-        network = self.network(name)
+        network = self.network(name, dataset.widths)
         start = self._member(recipe.start) if recipe.start else None
         self._write_config(name, notes, network)
         serial = self.run.config.parallel.backend == "serial"
@@ -243,6 +264,8 @@ class _Book:
             "made from": {other: self._member(other).key for other in recipe.needs()},
             "notes": notes,
         }
+        if recipe.pseudo_labels:
+            config["pseudo_labels"] = self.run.config.pseudo_labels.model_dump(mode="json")
         if network is not None:
             encoders = self.encoders(name).items()
             config |= {

@@ -111,7 +111,7 @@ class _Trainer:
             for task in TASKS
             for values in [dataset.labels[task][dataset.labelled("train")]]
         }
-        self.standardiser = Standardiser.fit(dataset)
+        self.standardiser = Standardiser.fit(dataset, self.training.standardise)
         self.tensors = ClipTensors(dataset, self.standardiser, device)
         weights = label_weights(labels, rows, self.training.class_weights)
         self.loss = JointLoss(labels, weights, self.training.auxiliary_weight, device)
@@ -204,7 +204,8 @@ class _Trainer:
         self.network.train()
         total = torch.zeros((), device=self.tensors.device)
         for rows in self.tensors.shuffled(self.rows, self.training.batch_size, self.order):
-            output = self.network(*self.tensors.batch(rows, self.training.noise))
+            batch = self.tensors.batch(rows, self.training.noise, self.training.modality_dropout)
+            output = self.network(*batch)
             loss = self.loss(output, rows)
             self.optimizer.zero_grad()
             torch.autograd.backward(loss)
@@ -250,6 +251,7 @@ class _Trainer:
             "best_epoch": self.best_epoch,
             "best_joint": self.best_joint,
             "steps": self.steps,
+            "device": self.tensors.device.type,
         }
         save_tensors(path, tensors, about)
 
@@ -266,7 +268,8 @@ class _Trainer:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         torch.set_rng_state(tensors["random.cpu"])
-        if "random.device" in tensors:
+        # Progress may come from another device, whose generator says nothing here.
+        if "random.device" in tensors and about["device"] == self.tensors.device.type != "cpu":
             generator = torch.get_device_module(self.tensors.device)
             generator.set_rng_state(tensors["random.device"])
         self.order.bit_generator.state = about["order"]

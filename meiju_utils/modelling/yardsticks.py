@@ -21,7 +21,7 @@ from sklearn.svm import LinearSVC
 from meiju_utils.challenge import CLASSES, TASKS, Task
 from meiju_utils.config import Parallel
 from meiju_utils.embeddings.probe import fewest_dimensions
-from meiju_utils.files import atomic_path, fingerprint
+from meiju_utils.files import atomic_path, fingerprint, write_json
 from meiju_utils.metrics import score_intervals, task_f1
 from meiju_utils.modelling.dataset import Dataset, dataset_key, load_dataset
 from meiju_utils.parallel import map_items
@@ -69,6 +69,14 @@ def train_yardsticks(run: Run) -> Yardsticks:
     folder = run.path("yardsticks", key)
     paths = [folder / "predictions.parquet", folder / "table.parquet"]  # the last marks it whole
     if not paths[-1].is_file():
+        encoders = run.config.embeddings.chosen().items()
+        config = {
+            "setting": run.setting.name,
+            "encoders": {m: encoder.model_dump(mode="json") for m, encoder in encoders},
+            "strengths": STRENGTHS,
+            "folds": FOLDS,
+        }
+        write_json(folder / "config.json", config)
         made = fit_yardsticks(load_dataset(run), run.setting.average, run.config.parallel)
         for path, table in zip(paths, (made.predictions, made.table), strict=True):
             with atomic_path(path) as temporary:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from meiju_utils.modelling.batches import ClipTensors, Standardiser
@@ -45,6 +46,33 @@ def test_noise_is_relative_to_a_features_spread(make_toy: MakeToy) -> None:
     torch.manual_seed(0)
     noise = tensors.batch(rows, 0.3).features["audio"] - tensors.batch(rows).features["audio"]
     torch.testing.assert_close(noise.std((0, 1)), torch.full((8,), 0.3), atol=0.02, rtol=0)
+
+
+def test_features_are_left_as_they_are_where_the_published_baseline_wants_it(
+    make_toy: MakeToy,
+) -> None:
+    dataset = make_toy()
+    frames = dataset.features["audio"].frames
+    frames[:, 0] *= 40
+    tensors = ClipTensors(dataset, Standardiser.fit(dataset, standardise=False))
+    rows = np.arange(60)
+    x = tensors.batch(rows).features["audio"][:, 0]
+    np.testing.assert_array_equal(x, frames[:60])
+    torch.manual_seed(0)
+    noise = tensors.batch(rows, 0.5).features["audio"][:, 0] - x
+    # about 60 draws a feature: a standard deviation known to a tenth
+    torch.testing.assert_close(noise.std(0), 0.5 * x.std(0), rtol=0.35, atol=0)
+
+
+def test_only_a_modality_that_some_clip_lacks_is_dropped(make_toy: MakeToy, without: Any) -> None:
+    dataset = without(make_toy(), "text", [100])
+    tensors = ClipTensors(dataset, Standardiser.fit(dataset))
+    rows = np.repeat(np.arange(60), 20)
+    torch.manual_seed(0)
+    present = tensors.batch(rows, drop=0.25).present
+    assert set(present) == {"text"}
+    assert float(present["text"].float().mean()) == pytest.approx(0.75, abs=0.05)
+    assert tensors.batch(rows).present["text"].all()
 
 
 def test_a_batch_holds_each_clips_frames_then_zeros(make_toy: MakeToy, without: Any) -> None:

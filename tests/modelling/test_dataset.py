@@ -128,10 +128,18 @@ def test_the_key_changes_with_labels_features_and_encoders(
 
 def test_a_recipes_encoder_must_be_one_of_the_profiles(make_run: Callable[..., Run]) -> None:
     run = make_run(embeddings={"compare": {"text": ["hf:bert"]}})
-    chosen = chosen_encoders(run, {"text": "hf:bert", "audio": None})
+    chosen = chosen_encoders(run, {"text": {"name": "hf:bert"}, "audio": None})
     assert {m: encoder.name for m, encoder in chosen.items()} == {
         "visual": "visual",
         "text": "hf:bert",
     }
     with pytest.raises(FeatureError, match=r"hf:roberta.*text, hf:bert"):
-        chosen_encoders(run, {"text": "hf:roberta"})
+        chosen_encoders(run, {"text": {"name": "hf:roberta"}})
+
+
+def test_of_several_encoders_of_one_name_a_recipe_says_which(make_run: Callable[..., Run]) -> None:
+    frames = {"name": "text", "level": "frame"}
+    run = make_run(embeddings={"compare": {"text": [frames]}})
+    assert chosen_encoders(run, {"text": frames})["text"].level == "frame"
+    with pytest.raises(FeatureError, match="2 text encoders with name 'text'"):
+        chosen_encoders(run, {"text": {"name": "text"}})

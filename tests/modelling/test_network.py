@@ -221,8 +221,22 @@ def test_features_that_do_not_fit_are_refused() -> None:
     x = batch()
     with pytest.raises(FeatureError, match=r"text features \[B, T, 6\]; got \[3, 1, 9\]"):
         model({**x, "text": torch.zeros(3, 1, 9)})
-    with pytest.raises(FeatureError, match="got none"):
-        model({m: v for m, v in x.items() if m != "audio"})
+    with pytest.raises(FeatureError, match="at least one of: visual, audio, text"):
+        model({})
+
+
+@pytest.mark.parametrize("modality", list(WIDTHS))
+def test_the_learned_token_stands_for_a_modality_the_whole_batch_lacks(modality: str) -> None:
+    model = network()
+    with torch.no_grad():
+        model.missing[modality].uniform_()
+    x = batch(text=5, audio=4)
+    nobody = torch.zeros(3, dtype=torch.bool)
+    expected = logits(model, x, {}, {modality: nobody})
+    without = {m: v for m, v in x.items() if m != modality}
+    torch.testing.assert_close(logits(model, without), expected)
+    empty = {**x, modality: x[modality][:, :0]}
+    torch.testing.assert_close(logits(model, empty, {modality: torch.zeros(3)}), expected)
 
 
 @pytest.mark.parametrize(
@@ -261,5 +275,8 @@ def test_kaiming_initialisation_has_the_spread_of_its_fan_in() -> None:
     for height, row in model.encoders["text"].kernel_rows():
         spread = float(row.detach().std())
         assert spread == pytest.approx((2 / (6 * height)) ** 0.5, rel=0.15)
+    for name, bias in model.named_parameters():
+        if name.endswith("bias") and "rnns" not in name and "norm" not in name:
+            assert (bias == 0).all(), name
     # As torch's multi-head attention: Xavier over queries, keys and values as one matrix.
     assert model.fusion.attention.query.weight.abs().max() <= (6 / 256) ** 0.5

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from meiju_utils.challenge import PAPER_TABLE_I, TASKS
-from meiju_utils.errors import ConfigError, FeatureError, MissingStageError
+from meiju_utils.errors import ConfigError, FeatureError, MeijuError, MissingStageError
 from meiju_utils.modelling import experiments, recipes
 from meiju_utils.modelling.comparison import compare, paper_findings
 from meiju_utils.modelling.dataset import Dataset
@@ -68,6 +68,13 @@ def test_built_in_recipes_cover_table_one_and_the_official_baseline() -> None:
         ("mine: {title: x, combine: {emotion: [baseline]}}", "intent"),
         ("mine: {title: x, network: {fusion_heads: many}}", "fusion_heads"),
         ("a: {title: x, start: b}\nb: {title: y, start: a}", "circle"),
+        ("mine: {title: x, network: {fusion_heads: {emotion: 2}}}", "one for emotion and one"),
+        ("mine: {title: x, network: 3}", "network"),
+        ("mine: {title: x, combine: {emotion: baseline, intent: [baseline]}}", "list"),
+        ("mine: {title: x, start: ensemble}", "no weights of its own"),
+        ("mine:", "must map each recipe's name to its settings"),
+        ("- mine", "must map each recipe's name to its settings"),
+        ("mine: {title: x", "cannot be read"),
     ],
 )
 def test_a_recipe_that_cannot_be_followed_is_refused(
@@ -87,6 +94,42 @@ def test_unknown_recipes_settings_and_encoders_are_refused(make_run: MakeRun) ->
     other = {"other": Recipe(title="x", encoders={"text": "hf:unknown"})}
     with pytest.raises(FeatureError, match="hf:unknown"):
         train_recipe(run, "other", other)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"encoders": {"text": "hf:unknown"}}, "hf:unknown"),
+        ({"training": {"learning_rte": 1}}, "learning_rate"),
+        ({"training": {"seeds": [0, 5]}}, r"seeds \[5\]"),
+        ({"network": {"fusion_heads": 3}}, "3 fusion heads"),
+    ],
+)
+def test_what_is_wrong_with_a_later_stage_is_said_before_anything_is_trained(
+    make_run: MakeRun, trained: list[tuple[str, int]], fault: dict[str, Any], message: str
+) -> None:
+    recipes = {
+        "first": Recipe(title="one"),
+        "second": Recipe.model_validate({"title": "two", "start": "first", **fault}),
+    }
+    with pytest.raises(MeijuError, match=message):
+        train_recipe(make_run(), "second", recipes)
+    assert trained == []
+
+
+def test_recipes_of_ones_own_are_named_in_the_profile(make_run: MakeRun, tmp_path: Path) -> None:
+    own = write(tmp_path / "mine.yaml", "mine: {title: x, network: {kernel_heights: [1, 2]}}")
+    run = make_run(recipes=str(own))
+    found = train_recipe(run, "mine")
+    assert found.config["network"]["kernel_heights"] == [1, 2]
+
+
+def test_the_published_fault_of_unmasked_padding_is_a_recipe(make_run: MakeRun) -> None:
+    recipes = load_recipes()
+    masked, unmasked = recipes["official-baseline"], recipes["official-baseline-unmasked"]
+    assert unmasked.training == {**masked.training, "masking": False}
+    found = train_recipe(make_run(training={"epochs": 1}), "official-baseline-unmasked")
+    assert not found.network(0).network.config.masking
 
 
 def test_all_of_table_one_trains_shares_and_is_found_again(
@@ -263,4 +306,5 @@ def test_a_setting_fixed_by_the_recipe_wins_over_the_profile(make_run: MakeRun) 
     assert book.training("official-baseline").learning_rate == 2e-4
     assert book.training("baseline").noise == 0.7
     assert book.training("+1textcnn").learning_rate == pytest.approx(0.001)
-    assert book.training("official-baseline").epochs == 2
+    assert book.training("official-baseline").epochs == 60  # its schedule counts on them
+    assert book.training("baseline").epochs == 2
