@@ -206,10 +206,7 @@ def score_probabilities(
 ) -> dict[str, Any]:
     """Scores of the clips in `truth` (clip_id, emotion, intent): see `Experiment.scores`."""
     known = probabilities[probabilities["clip_id"].isin(truth["clip_id"])]
-    members = {
-        str(seed): paired_labels(part, truth)
-        for seed, part in known.sort_values("seed", kind="stable").groupby("seed")
-    }
+    members = labels_by_seed(known, truth)
     points = {seed: score(*member, average) for seed, member in members.items()}
     together = paired_labels(mean_over_members(known), truth)
     return {
@@ -224,29 +221,49 @@ def score_probabilities(
 def _single_intervals(
     members: Sequence[Labels], points: Sequence[Scores], average: Average
 ) -> ScoreIntervals:
-    """Mean scores over trainings; each bootstrap draw takes other clips and other trainings."""
-    # The same draws of clips for each training: [trainings, resamples, 3]
-    draws = np.stack([bootstrap_scores(*member, average) for member in members])
-    rng = np.random.default_rng(0)
-    chosen = rng.integers(len(members), size=(len(members), draws.shape[1]))
-    means = np.take_along_axis(draws, chosen[:, :, None], axis=0).mean(axis=0)
-    low, high = np.quantile(means, [0.025, 0.975], axis=0)
+    """Mean scores over trainings, with intervals over trainings and clips."""
+    low, high = np.quantile(single_draws(members, average), [0.025, 0.975], axis=0)
     mean = np.mean([(p.emotion, p.intent, p.joint) for p in points], axis=0)
     return ScoreIntervals(
         *(Interval(float(v), float(a), float(b)) for v, a, b in zip(mean, low, high, strict=True))
     )
 
 
+def single_draws(members: Sequence[Labels], average: Average) -> NDArray[np.float64]:
+    """Scores [resamples, 3] of one training: each draw takes other clips and other trainings.
+
+    The numbers of clips and trainings fix the draws, so that experiments can be compared draw by
+    draw, clips with the same clips and seeds with the same seeds.
+    """
+    draws = np.stack([bootstrap_scores(*member, average) for member in members])
+    rng = np.random.default_rng(0)
+    chosen = rng.integers(len(members), size=(len(members), draws.shape[1]))
+    means: NDArray[np.float64] = np.take_along_axis(draws, chosen[:, :, None], axis=0).mean(axis=0)
+    return means
+
+
 def _as_intervals(scores: Mapping[str, Mapping[str, float]]) -> ScoreIntervals:
     return ScoreIntervals(**{name: Interval(**values) for name, values in scores.items()})
 
 
+def labels_by_seed(probabilities: pd.DataFrame, truth: pd.DataFrame) -> dict[str, Labels]:
+    """Of each seed, in order, what `paired_labels` gives."""
+    ordered = probabilities.sort_values("seed", kind="stable")
+    return {str(seed): paired_labels(part, truth) for seed, part in ordered.groupby("seed")}
+
+
 def paired_labels(probabilities: pd.DataFrame, truth: pd.DataFrame) -> Labels:
+    """What `matched_labels` gives of the likeliest labels."""
+    return matched_labels(answers(probabilities), truth)
+
+
+def matched_labels(predicted: pd.DataFrame, truth: pd.DataFrame) -> Labels:
     """True and predicted emotion, true and predicted intent, of the clips in both tables.
 
-    In the order of `truth`: the arguments of the functions in `metrics`.
+    Both have clip_id, emotion, intent. In the order of `truth`: the arguments of the functions in
+    `metrics`.
     """
-    both = truth.merge(answers(probabilities), on="clip_id", suffixes=("_true", "_predicted"))
+    both = truth.merge(predicted, on="clip_id", suffixes=("_true", "_predicted"))
     return (
         both["emotion_true"].to_numpy(dtype=str),
         both["emotion_predicted"].to_numpy(dtype=str),

@@ -18,10 +18,14 @@ from meiju_utils.errors import TrainingError
 from meiju_utils.files import atomic_path, fingerprint, read_json, safe_name, write_json
 from meiju_utils.modelling.dataset import UNKNOWN, Dataset
 from meiju_utils.modelling.experiments import Experiment
-from meiju_utils.modelling.pseudo_labels import audit_pseudo_labels, select_pseudo_labels
+from meiju_utils.modelling.pseudo_labels import (
+    audit_candidates,
+    audit_pseudo_labels,
+    select_pseudo_labels,
+)
 from meiju_utils.run import Run
 
-VERSION = 1  # raise it when the same settings would give other labels
+VERSION = 2  # raise it when the same settings would give other labels
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,18 @@ class PseudoLabelSet:
     def audit(self) -> pd.DataFrame:
         """Coverage and precision against threshold on the validation clips."""
         return pd.read_parquet(self.folder / "audit.parquet")
+
+    @cached_property
+    def audit_in_force(self) -> pd.DataFrame:
+        """The same at each class's threshold in force."""
+        return pd.read_parquet(self.folder / "audit_in_force.parquet")
+
+    @property
+    def by_class(self) -> pd.DataFrame:
+        """`thresholds`, and of validation clips how many would have been chosen and were right."""
+        audit = self.audit_in_force.rename(columns={"passed": "held_out"})
+        columns = ["task", "label", "held_out", "precision", "precision_low", "precision_high"]
+        return self.thresholds.merge(audit[columns], on=["task", "label"])
 
     @cached_property
     def notes(self) -> list[str]:
@@ -94,11 +110,15 @@ def make_pseudo_labels(run: Run, teacher: Experiment) -> PseudoLabelSet:
     write_json(found.folder / "config.json", made_from)
     selection = select_pseudo_labels(teacher.predictions("unlabeled"), run.config.pseudo_labels)
     known = clips[(clips["emotion"] != "") & (clips["intent"] != "")]
-    audit = audit_pseudo_labels(teacher.predictions("valid"), known, run.config.pseudo_labels)
+    held_out = (teacher.predictions("valid"), known)
     for name, table in (
         ("labels", selection.table),
         ("thresholds", selection.thresholds),
-        ("audit", audit),
+        ("audit", audit_pseudo_labels(*held_out, run.config.pseudo_labels)),
+        (
+            "audit_in_force",
+            audit_candidates(*held_out, selection.thresholds, run.config.pseudo_labels),
+        ),
     ):
         with atomic_path(found.folder / f"{name}.parquet") as temporary:
             table.to_parquet(temporary, index=False)

@@ -8,9 +8,10 @@ How clips are chosen (`select_pseudo_labels`):
 
 1. A clip's confidence is the smaller of the probabilities of its two predicted labels; with
    `tasks: per-task` each label has its own and the tasks are treated apart.
-2. A class whose predicted clips reach the threshold fewer than `least` times is short. Its
-   threshold falls to the `fallback_quantile` of its own clips' confidences, and a note says so. A
-   clip is a candidate where it reaches the threshold of its emotion or of its intent.
+2. A class whose predicted clips reach the threshold fewer than `least` times is short, and a note
+   says so. Its threshold falls to the `fallback_quantile` of its own clips' confidences, where that
+   is lower. A clip is a candidate where it reaches the threshold of its emotion or of its intent: a
+   short class brings in clips that its other class alone would not.
 3. The class (of either task) with the fewest chosen clips takes its most confident candidate, over
    and over. No class gets more than `per_class` clips, so a candidate whose other class is full is
    passed over. It ends when no class can take any more.
@@ -37,7 +38,7 @@ class Selection:
     intent_confidence, confidence (the smaller), candidate, use_emotion, use_intent (whether the
     label is trained on) and selected (either is).
     `thresholds`, one row a class: task, label, predicted (clips), passed (the asked threshold),
-    threshold (in force), selected.
+    threshold (its own in force), selected, lowest (confidence among those; NaN without any).
     """
 
     table: pd.DataFrame
@@ -58,12 +59,9 @@ def select_pseudo_labels(predictions: pd.DataFrame, settings: PseudoLabels) -> S
     thresholds: list[pd.DataFrame] = []
     groups: list[tuple[Task, ...]] = [TASKS] if settings.tasks == "both" else [(t,) for t in TASKS]
     for tasks in groups:
-        confidence = table["confidence" if len(tasks) > 1 else f"{tasks[0]}_confidence"].to_numpy()
+        confidence = table[_confidence_column(tasks[0], settings)].to_numpy()
         found = _class_thresholds(table, tasks, confidence, settings)
-        candidate = np.zeros(len(table), dtype=bool)
-        for task in tasks:
-            own = found[found["task"] == task].set_index("label")["threshold"]
-            candidate |= confidence >= table[task].map(own).to_numpy(dtype=float)
+        candidate = _reach(table, tasks, confidence, found)
         chosen = _sample(table, tasks, confidence, candidate, settings.per_class)
         table["candidate"] |= candidate
         for task in tasks:
@@ -71,11 +69,31 @@ def select_pseudo_labels(predictions: pd.DataFrame, settings: PseudoLabels) -> S
         thresholds.append(found)
     table["selected"] = table["use_emotion"] | table["use_intent"]
     classes = pd.concat(thresholds, ignore_index=True)
-    classes["selected"] = [
-        int((table.loc[table[f"use_{task}"], task] == label).sum())
-        for task, label in zip(classes["task"], classes["label"], strict=True)
-    ]
+    counts, lowest = [], []
+    for task, label in zip(classes["task"], classes["label"], strict=True):
+        used = table[table[f"use_{task}"] & (table[task] == label)]
+        counts.append(len(used))
+        lowest.append(used[_confidence_column(task, settings)].min())
+    classes = classes.assign(selected=counts, lowest=lowest)
     return Selection(table, classes, _notes(classes, settings))
+
+
+def _confidence_column(task: Task, settings: PseudoLabels) -> str:
+    return "confidence" if settings.tasks == "both" else f"{task}_confidence"
+
+
+def _reach(
+    table: pd.DataFrame,
+    tasks: Sequence[Task],
+    confidence: NDArray[np.float64],
+    classes: pd.DataFrame,
+) -> NDArray[np.bool_]:
+    """Which clips reach the threshold in force of any of their classes."""
+    reached = np.zeros(len(table), dtype=bool)
+    for task in tasks:
+        own = classes[classes["task"] == task].set_index("label")["threshold"]
+        reached |= confidence >= table[task].map(own).to_numpy(dtype=float)
+    return reached
 
 
 def _class_thresholds(
@@ -140,11 +158,16 @@ def _notes(classes: pd.DataFrame, settings: PseudoLabels) -> list[str]:
         name = f"{row['task']} {row['label']}"
         if row["predicted"] == 0:
             notes.append(f"{name} is never predicted on the pool: it gets no pseudo label.")
-        elif row["threshold"] < settings.threshold:
+        elif row["passed"] < settings.least:
+            falls = (
+                f"the threshold falls to {row['threshold']:.3f}, their quantile "
+                f"{settings.fallback_quantile:g}"
+                if row["threshold"] < settings.threshold
+                else f"their quantile {settings.fallback_quantile:g} is no lower"
+            )
             notes.append(
                 f"{name}: {row['passed']} of {row['predicted']} predicted clips reach "
-                f"{settings.threshold:g}, fewer than {settings.least}; the threshold falls to "
-                f"{row['threshold']:.3f}, their quantile {settings.fallback_quantile:g}. "
+                f"{settings.threshold:g}, fewer than {settings.least}; {falls}. "
                 f"{row['selected']} chosen."
             )
         elif row["selected"] == 0:
@@ -165,39 +188,71 @@ def audit_pseudo_labels(
     class): clips (predicted so), passed, coverage (their share), right, precision (NaN where none
     passes) with the bounds of its 95 % Wilson interval.
     """
+    table = _with_truth(predictions, truth)
+    rows = []
+    for threshold in sorted({*thresholds, settings.threshold}):
+        for task, label, among, confidence, right in _groups(table, settings):
+            counts = _counts(among, among & (confidence >= threshold), right)
+            rows.append({"task": task, "label": label, "threshold": threshold, **counts})
+    return pd.DataFrame(rows)
+
+
+def audit_candidates(
+    predictions: pd.DataFrame, truth: pd.DataFrame, classes: pd.DataFrame, settings: PseudoLabels
+) -> pd.DataFrame:
+    """The same at the thresholds in force (`Selection.thresholds`): what is trained on, audited.
+
+    Held-out clips stand for those of the pool. One row a task and label, without `threshold`.
+    """
+    table = _with_truth(predictions, truth)
+    groups: list[tuple[Task, ...]] = [TASKS] if settings.tasks == "both" else [(t,) for t in TASKS]
+    passed: dict[str, NDArray[np.bool_]] = {}
+    for tasks in groups:
+        confidence = table[_confidence_column(tasks[0], settings)].to_numpy()
+        passed |= dict.fromkeys(tasks, _reach(table, tasks, confidence, classes))
+    passed["both"] = np.logical_and.reduce([passed[task] for task in TASKS])
+    return pd.DataFrame(
+        {"task": task, "label": label, **_counts(among, among & passed[task], right)}
+        for task, label, among, _, right in _groups(table, settings)
+    )
+
+
+def _with_truth(predictions: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     table = predictions.merge(truth[["clip_id", *TASKS]], on="clip_id", suffixes=("", "_true"))
+    smaller = table[[f"{task}_confidence" for task in TASKS]].min(axis=1)
+    return table.assign(confidence=smaller)
+
+
+def _groups(
+    table: pd.DataFrame, settings: PseudoLabels
+) -> list[tuple[str, str, NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]]:
+    """Task, label, the clips predicted so, confidences, which are right: both, each task, class."""
     right = {task: (table[task] == table[f"{task}_true"]).to_numpy() for task in TASKS}
-    confidences = {task: table[f"{task}_confidence"].to_numpy() for task in TASKS}
-    smaller = np.minimum(confidences["emotion"], confidences["intent"])
     every = np.ones(len(table), dtype=bool)
+    smaller = table["confidence"].to_numpy()
     groups = [("both", "all", every, smaller, right["emotion"] & right["intent"])]
     for task in TASKS:
-        confidence = smaller if settings.tasks == "both" else confidences[task]
+        confidence = table[_confidence_column(task, settings)].to_numpy()
         groups.append((task, "all", every, confidence, right[task]))
         for label in CLASSES[task]:
             groups.append((task, label, (table[task] == label).to_numpy(), confidence, right[task]))
-    rows = []
-    for threshold in sorted({*thresholds, settings.threshold}):
-        for name, label, among, confidence, correct in groups:
-            passed = among & (confidence >= threshold)
-            clips, n = int(among.sum()), int(passed.sum())
-            k = int((passed & correct).sum())
-            low, high = _wilson(k, n)
-            rows.append(
-                {
-                    "task": name,
-                    "label": label,
-                    "threshold": threshold,
-                    "clips": clips,
-                    "passed": n,
-                    "coverage": n / clips if clips else np.nan,
-                    "right": k,
-                    "precision": k / n if n else np.nan,
-                    "precision_low": low,
-                    "precision_high": high,
-                }
-            )
-    return pd.DataFrame(rows)
+    return groups
+
+
+def _counts(
+    among: NDArray[np.bool_], passed: NDArray[np.bool_], right: NDArray[np.bool_]
+) -> dict[str, float]:
+    clips, n, k = int(among.sum()), int(passed.sum()), int((passed & right).sum())
+    low, high = _wilson(k, n)
+    return {
+        "clips": clips,
+        "passed": n,
+        "coverage": n / clips if clips else np.nan,
+        "right": k,
+        "precision": k / n if n else np.nan,
+        "precision_low": low,
+        "precision_high": high,
+    }
 
 
 def _wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:

@@ -48,6 +48,13 @@ TABLE_ONE = (
 Recipes = Mapping[str, Recipe]
 
 
+def rows_of(run: Run) -> list[str]:
+    """The recipes that notebook 05 compares: Table I and those of the profile's own file."""
+    own = run.config.recipes
+    names = load_recipes(resolve(own)).keys() - load_recipes().keys() if own else []
+    return [*TABLE_ONE, *sorted(names)]
+
+
 def train_recipe(run: Run, name: str, recipes: Recipes | None = None) -> Experiment:
     """The experiment of a recipe, trained (with whatever it builds on) where it is not there yet.
 

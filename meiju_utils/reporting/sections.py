@@ -144,8 +144,9 @@ def _encoders(parts: ReportParts) -> Section:
 def _training(parts: ReportParts) -> Section:
     section = Section(
         "The joint network and its yardsticks",
-        "On the validation split, which trains nothing. The network must beat a linear model on "
-        "the same embeddings to justify itself.",
+        "On the validation split, which trains nothing but chose each network's epoch, so that the "
+        "networks' scores are a little too kind. The network must beat a linear model on the same "
+        "embeddings to justify itself.",
         "03_baseline",
     )
     if parts.history is not None:

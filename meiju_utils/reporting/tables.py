@@ -46,12 +46,12 @@ def score_table(scores: Mapping[str, ScoreIntervals]) -> pd.DataFrame:
 
 
 def recipe_table(experiments: Mapping[str, "Experiment"]) -> pd.DataFrame:
-    """Validation scores of experiments by recipe (see `train_recipes`), with intervals over clips.
+    """Validation scores of one training by recipe (see `train_recipes`): means over seeds.
 
-    Where recipes share an experiment, since there is no pool to label, a column `trained_as` names
-    the experiments.
+    Intervals are over seeds and clips. Where recipes share an experiment, since there is no pool to
+    label, a column `trained_as` names the experiments.
     """
-    table = score_table({name: row.intervals for name, row in experiments.items()})
+    table = score_table({name: row.single_intervals for name, row in experiments.items()})
     trained = [row.name for row in experiments.values()]
     if trained != list(experiments):
         table.insert(1, "trained_as", trained)

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 
 from meiju_utils.challenge import CLASSES, TASKS
 from meiju_utils.config import PseudoLabels
-from meiju_utils.modelling.pseudo_labels import audit_pseudo_labels, select_pseudo_labels
+from meiju_utils.modelling.pseudo_labels import (
+    audit_candidates,
+    audit_pseudo_labels,
+    select_pseudo_labels,
+)
 
 Row = tuple[str, str, float, float]
 
@@ -105,6 +109,45 @@ def test_a_short_class_falls_to_its_quantile_and_says_so() -> None:
     assert "0.600" in fear
     assert not any(note.startswith(("emotion sad", "intent neutral")) for note in selection.notes)
     assert "emotion happy is never predicted" in " ".join(selection.notes)
+
+
+def test_a_short_class_is_noted_even_where_its_quantile_is_no_lower() -> None:
+    rows = [("sad", "neutral", 0.999, 0.999)] * 3
+    selection = select_pseudo_labels(predictions(rows), PseudoLabels(least=8))
+    assert selection.table["selected"].sum() == 3
+    notes = [note for note in selection.notes if note.startswith("emotion sad")]
+    assert "3 of 3 predicted clips reach 0.99, fewer than 8" in notes[0]
+    assert "no lower" in notes[0]
+
+
+def test_a_class_shows_the_lowest_confidence_another_class_brought_in() -> None:
+    sure = [("sad", "neutral", 0.999, 0.999)] * 8
+    rows = [*sure, ("sad", "wishing", 0.45, 0.45)]
+    classes = select_pseudo_labels(predictions(rows), PseudoLabels(least=8)).thresholds
+    sad = classes.set_index(["task", "label"]).loc[("emotion", "sad")]
+    assert sad["threshold"] == 0.99
+    assert (sad["selected"], sad["lowest"]) == (9, 0.45)
+    assert np.isnan(classes.set_index(["task", "label"]).loc[("emotion", "fear"), "lowest"])
+
+
+def test_what_is_trained_on_is_audited_at_the_thresholds_in_force() -> None:
+    sure = [("sad", "neutral", 0.999, 0.999)] * 8
+    pool = predictions([*sure, ("fear", "neutral", 0.45, 0.45)])
+    settings = PseudoLabels(least=8)
+    classes = select_pseudo_labels(pool, settings).thresholds
+    held_out = predictions(
+        [
+            ("sad", "neutral", 0.999, 0.999),
+            ("sad", "neutral", 0.98, 0.98),  # does not reach its threshold
+            ("fear", "neutral", 0.5, 0.9),
+            ("fear", "neutral", 0.6, 0.9),
+        ]
+    )
+    truth = held_out[["clip_id"]].assign(emotion=["sad", "sad", "fear", "happy"], intent="neutral")
+    found = audit_candidates(held_out, truth, classes, settings).set_index(["task", "label"])
+    assert found.loc[("emotion", "fear"), ["passed", "right"]].tolist() == [2, 1]
+    assert found.loc[("emotion", "sad"), ["clips", "passed", "right"]].tolist() == [2, 1, 1]
+    assert found.loc[("both", "all"), "precision"] == pytest.approx(2 / 3)
 
 
 def test_rare_classes_come_first_where_caps_bind() -> None:

@@ -13,7 +13,7 @@ import torch
 from meiju_utils.challenge import PAPER_TABLE_I, TASKS
 from meiju_utils.errors import ConfigError, FeatureError, MeijuError, MissingStageError
 from meiju_utils.modelling import experiments, recipes
-from meiju_utils.modelling.comparison import compare, paper_findings
+from meiju_utils.modelling.comparison import PAPER_STEPS, compare, paper_findings
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.modelling.probabilities import PROBABILITY_COLUMNS
 from meiju_utils.modelling.recipe_book import Recipe, load_recipes
@@ -274,7 +274,7 @@ def test_scarce_and_incomplete_clips_still_give_all_of_table_one(
         assert np.isfinite(experiment.intervals.joint.value)
         assert (experiment.probabilities["emotion_fear"] == 0).all()
         assert len(experiment.probabilities) == 23
-    assert len(paper_findings(run, found)) == 6
+    assert len(paper_findings(run, found)) == len(PAPER_STEPS)
 
 
 def test_a_worker_process_gives_the_same_probabilities(

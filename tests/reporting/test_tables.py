@@ -113,7 +113,7 @@ class Trained:
     joint: float
 
     @property
-    def intervals(self) -> ScoreIntervals:
+    def single_intervals(self) -> ScoreIntervals:
         return intervals(self.joint)
 
     @property
