@@ -1,13 +1,13 @@
 """Clips a second: our extraction against a script of the published kind, one clip at a time.
 
-    python benchmarks/embedding_extraction.py [--threads 1] [--rounds 3] [--only text]
+    python benchmarks/embedding_extraction.py [--rounds 3] [--only text]
 
 BERT-base on subtitles, ViT-B/16 on face crops, HuBERT-base on speech, with equal random weights,
-on 64 clips made for the occasion. Both sides read each clip's file, run the model, keep the sum
-of the last four layers (text, audio) or the pooled output (visual), and write the result: we into
-a feature store, the script as one .npy file a clip. Rounds alternate. The share of this machine's
-peak is the model's floating-point operations in our extraction, by torch's own count, against
-a large matrix product measured right before and after.
+on 64 clips made for the occasion, in one process of one thread. Both sides read each clip's file,
+run the model, keep the sum of the last four layers (text, audio) or the pooled output (visual), and
+write the result: we into a feature store, the script as one .npy file a clip. Rounds alternate. The
+share of this machine's peak is the model's floating-point operations in our extraction, by torch's
+own count, against a large matrix product measured right before and after.
 """
 
 import argparse
@@ -194,14 +194,13 @@ def compare(bench: Bench, modality: Modality, rounds: int) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=MODALITIES)
     chosen = parser.parse_args(arguments)
-    torch.set_num_threads(chosen.threads)
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         bench = make_bench(Path(folder))
-        print(f"{CLIPS} clips, {chosen.threads} threads, median of {chosen.rounds} rounds, float32")
+        print(f"{CLIPS} clips, 1 thread, median of {chosen.rounds} rounds, float32")
         print("             ours  script   ratio (range)  share of the peak")
         for modality in MODALITIES:
             if chosen.only in (None, modality):

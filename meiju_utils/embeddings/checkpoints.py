@@ -42,11 +42,18 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class CheckpointEncoder:
-    """What encoders built on a checkpoint share; one model takes all cores or the GPU."""
+    """What encoders built on a checkpoint share.
+
+    On CPUs a model runs in each worker, on one thread, for the number of threads changes the last
+    bits of some; an accelerator has one model.
+    """
 
     config: EncoderConfig
     context: EncoderContext
-    spread: bool = False
+
+    @property
+    def spread(self) -> bool:
+        return torch_device(self.context.device).type == "cpu"
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -201,6 +208,19 @@ def torch_device(name: str) -> "torch.device":
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """One thread for torch: results then do not depend on the machine's number of cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def mixed_precision(device: "torch.device", precision: str) -> AbstractContextManager[Any]:

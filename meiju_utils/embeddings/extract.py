@@ -6,6 +6,7 @@ which is the same for every backend. Imports `encoders`, `store`, `parallel`, `r
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import ceil
@@ -27,7 +28,7 @@ from meiju_utils.embeddings.base import (
     EncoderContext,
     one_ahead,
 )
-from meiju_utils.embeddings.checkpoints import CheckpointEncoder
+from meiju_utils.embeddings.checkpoints import CheckpointEncoder, single_thread
 from meiju_utils.embeddings.encoders import encoder_label, make_encoder
 from meiju_utils.embeddings.store import (
     FAILED,
@@ -170,6 +171,11 @@ class _Extraction:
     def __call__(self, shard: _Shard) -> None:
         if shard_path(shard.folder, shard.number, shard.clip_ids).is_file():
             return
+        is_model = isinstance(self.encoder, CheckpointEncoder)
+        with single_thread() if is_model else nullcontext():
+            self._make(shard)
+
+    def _make(self, shard: _Shard) -> None:
         encode = self.encode
         started = perf_counter()
         encoded: dict[str, Encoded] = {}

@@ -6,8 +6,6 @@ architecture and the classes that occurred in train. Imports torch, safetensors,
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from meiju_utils.challenge import TASKS, Modality, Task
+from meiju_utils.embeddings.checkpoints import single_thread
 from meiju_utils.errors import FeatureError, TrainingError
 from meiju_utils.files import atomic_path
 from meiju_utils.modelling.architecture import NetworkConfig
@@ -124,20 +123,6 @@ def resolve_device(name: str) -> torch.device:
             f"training.device {name!r}: this machine has {', '.join(available)}; or say auto."
         )
     return torch.device(name)
-
-
-@contextmanager
-def single_thread() -> Iterator[None]:
-    """One thread for torch: results then do not depend on the machine's number of cores.
-
-    Networks this small gain nothing from more; several trainings run beside each other instead.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from meiju_utils.challenge import TASKS, Task
 from meiju_utils.config import Training
+from meiju_utils.embeddings.checkpoints import single_thread
 from meiju_utils.errors import TrainingError
 from meiju_utils.metrics import score
 from meiju_utils.modelling.architecture import NetworkConfig
@@ -28,7 +29,6 @@ from meiju_utils.modelling.checkpoints import (
     predict,
     resolve_device,
     save_tensors,
-    single_thread,
     with_prefix,
 )
 from meiju_utils.modelling.dataset import UNKNOWN, Dataset

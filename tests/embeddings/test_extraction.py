@@ -164,6 +164,32 @@ def test_model_encoders_fill_a_store_shard_by_shard(
     np.testing.assert_allclose(ours, theirs, atol=5e-3)
 
 
+def test_a_model_runs_on_one_thread_whatever_the_machine_has(
+    make_run: MakeRun, source: Any, checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from meiju_utils.embeddings.visual import Timm
+
+    threads = []
+    forward = Timm._forward
+
+    def record(self: Timm, model: Any, images: Any) -> Any:
+        threads.append(torch.get_num_threads())
+        return forward(self, model, images)
+
+    monkeypatch.setattr(Timm, "_forward", record)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        config = EncoderConfig(name=f"timm:{checkpoints['tiny-vit']}")
+        extract_features(make_run(source), "visual", config, source)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(threads) == {1}
+
+
 def test_a_folder_of_npy_files_serves_as_an_encoder(
     make_run: MakeRun, source: Any, tmp_path: Path
 ) -> None:
