@@ -69,8 +69,8 @@ class Encoder(Protocol):
 
     `load` returns the function that maps inputs to embeddings `[T, D]` (T frames or tokens), each
     independent of the others in the call. `settings` and `inputs_key` change with everything that
-    shapes them. An encoder that is `spread` runs in many processes, any other in one: this one, or a
-    worker of a cluster where it is a model.
+    shapes them. An encoder that is `spread` runs in many processes, any other in one: this one,
+    or a worker of a cluster where it is a model.
     """
 
     @property
