@@ -6,6 +6,7 @@ and `errors`; Dask and Ray only where they are asked for.
 """
 
 import socket
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -40,6 +41,8 @@ def run_serial(function: Function, items: Sequence[Any], settings: Parallel) -> 
 
 def run_loky(function: Function, items: Sequence[Any], settings: Parallel) -> Outcomes:
     """In processes of this machine. One that dies takes the others with it: all start anew."""
+    # loky replaces a worker that has grown by 300 MB, as one does that first loads a model
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     left = dict(enumerate(items))
     for _ in range(1 + RETRIES):
         with joblib.parallel_config("loky", n_jobs=settings.workers, inner_max_num_threads=1):
