@@ -16,6 +16,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from meiju_utils.challenge import SETTINGS, Language, Modality, Setting, TrackNumber
@@ -25,7 +26,17 @@ PROFILES = Path(__file__).parent / "profiles"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_only_where_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python's True would pass as 1."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        given = value if isinstance(value, list | tuple) else [value]
+        if kind is not bool and any(isinstance(one, bool) for one in given):
+            raise ValueError("true or false has no meaning here (yes, no, on, off mean them too)")
+        return value
 
 
 class Faces(_Section):
@@ -110,6 +121,12 @@ class Embeddings(_Section):
     batch_tokens: int = Field(default=512, ge=1, description="of text, with their padding")
     shard_size: int = Field(default=256, ge=1, description="clips a shard of the feature store")
     device: str = Field(default="auto", description="auto, cpu, cuda, mps")
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> "Embeddings":
+        if not self.chosen():
+            raise ValueError("audio, visual and text are all null; give one of them an encoder")
+        return self
 
     def chosen(self) -> dict[Modality, EncoderConfig]:
         """Modality → its encoder, for the modalities in use."""
@@ -199,6 +216,13 @@ class Profile(_Section):
     pseudo_labels: PseudoLabels = PseudoLabels()
     parallel: Parallel = Parallel()
 
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not name.strip() or name in (".", "..") or set(name) & set("/\\\0"):
+            raise ValueError("must be able to name the run's folder, without / or \\")
+        return name
+
     @property
     def setting(self) -> Setting:
         return SETTINGS[self.track, self.language]
@@ -225,8 +249,10 @@ def load_profile(profile: str, overrides: dict[str, Any] | None = None) -> Profi
     elif not path.is_file():
         raise ConfigError(f"No profile file {path}. Give an existing .yaml file or a name.")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
+        values = _read_yaml(path.read_text(encoding="utf-8")) or {}
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text. Save it in that encoding.") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that there is not
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold keys and values, not {type(values).__name__}.")
@@ -253,13 +279,32 @@ def parse_overrides(assignments: list[str]) -> dict[str, Any]:
         if not separator or not key.strip():
             raise ConfigError(f"--set {assignment!r}: expected KEY=VALUE, as training.epochs=5.")
         try:
-            overrides[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {assignment!r}: the value is not valid YAML.") from error
+            overrides[key.strip()] = _read_yaml(text)
+        except (yaml.YAMLError, ValueError) as error:
+            raise ConfigError(f"--set {assignment!r} is not valid YAML: {error}") from error
     return overrides
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping; the plain loader takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} stands twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(text: str) -> Any:
+    return yaml.load(text, _StrictLoader)
+
+
 def _set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
+    if not isinstance(key, str):
+        raise ConfigError(f"Override {key!r}: expected a dotted key, as 'training.epochs'.")
     *parents, last = key.split(".")
     level = values
     for parent in parents:
@@ -278,7 +323,8 @@ def _describe(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         fields = _fields_at(where[:-1])
         return f"unknown key {dotted!r}: {nearest(where[-1], fields)}" if fields else dotted
-    return f"{dotted} = {fault['input']!r}: {fault['msg'].lower()}"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{dotted} = {fault['input']!r}: {message[:1].lower()}{message[1:]}"
 
 
 def _fields_at(path: list[str]) -> list[str]:

@@ -79,9 +79,8 @@ class Run:
     @property
     def submission_files(self) -> tuple[Path, Path, Path]:
         """`submission.csv`, and its copies `submissions/<name of the run folder>.csv`, `.zip`."""
-        copy = project_root() / "submissions" / self.folder.name
-        copies = (copy.with_name(f"{copy.name}{suffix}") for suffix in (".csv", ".zip"))
-        return (self.path(SUBMISSION_NAME), *copies)
+        copies, name = project_root() / "submissions", self.folder.name
+        return self.path(SUBMISSION_NAME), copies / f"{name}.csv", copies / f"{name}.zip"
 
     def path(self, *parts: str) -> Path:
         """A path inside the run folder."""

@@ -59,9 +59,10 @@ def _problems(run: Run) -> list[str]:
         problems = run.table("problems")
     except MissingStageError:
         return []
-    clips = problems["clip_id"].nunique()
-    kinds = ", ".join(f"{n} {kind}" for kind, n in problems["problem"].value_counts().items())
-    return [f"{'Problems':<11} " + (f"{clips} clips: {kinds}" if clips else "none")]
+    clips = problems.loc[problems["clip_id"] != "", "clip_id"].nunique()  # "": of a whole split
+    kinds = problems["problem"].replace("MediaError", "unreadable").value_counts()
+    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return [f"{'Problems':<11} " + (f"of {clips} clips: {told}" if told else "none")]
 
 
 def _place(title: str, paths: Iterable[Path], otherwise: str) -> str:

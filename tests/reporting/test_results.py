@@ -98,13 +98,11 @@ def test_scores_of_other_settings_are_not_passed_off_as_these(run: Run) -> None:
 def test_the_summary_says_how_many_clips_had_problems_and_why(run: Run) -> None:
     assert "Problems" not in final_summary(run)
     names = ["clip_id", "stage", "problem", "reason"]
-    rows = [
-        ("a", "media", "no sound", ""),
-        ("a", "list", "no text", ""),
-        ("b", "asr", "no text", ""),
-    ]
+    kinds = {"a": "MediaError", "b": "no subtitle", "c": "no subtitle", "": "split not there"}
+    rows = [(clip_id, "stage", kind, "reason") for clip_id, kind in kinds.items()]
     run.save_table("problems", pd.DataFrame(rows, columns=names))
-    assert "Problems    2 clips: 2 no text, 1 no sound" in final_summary(run)
+    told = "Problems    of 3 clips: 2 no subtitle, 1 unreadable, 1 split not there"
+    assert told in final_summary(run)
     run.save_table("problems", pd.DataFrame([], columns=names))
     assert "Problems    none" in final_summary(run)
 
