@@ -1,13 +1,13 @@
 """The profile: every setting of a run, validated before hours of work depend on it.
 
 A profile is a YAML file (built-in ones lie in `profiles/`); whatever it leaves out has the default
-below. Overrides are dotted keys on top. Imports `challenge`, `errors` only.
+below. Overrides are dotted keys on top. Imports `challenge`, `errors`, `strict_yaml`
+only.
 """
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -21,6 +21,7 @@ from pydantic import (
 
 from meiju_utils.challenge import SETTINGS, Language, Modality, Setting, TrackNumber
 from meiju_utils.errors import ConfigError, nearest
+from meiju_utils.strict_yaml import parse_yaml, read_yaml
 
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -248,12 +249,7 @@ def load_profile(profile: str, overrides: dict[str, Any] | None = None) -> Profi
             )
     elif not path.is_file():
         raise ConfigError(f"No profile file {path}. Give an existing .yaml file or a name.")
-    try:
-        values = _read_yaml(path.read_text(encoding="utf-8")) or {}
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not UTF-8 text. Save it in that encoding.") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that there is not
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    values = read_yaml(path) or {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold keys and values, not {type(values).__name__}.")
     values.setdefault("name", path.stem)
@@ -278,28 +274,8 @@ def parse_overrides(assignments: list[str]) -> dict[str, Any]:
         key, separator, text = assignment.partition("=")
         if not separator or not key.strip():
             raise ConfigError(f"--set {assignment!r}: expected KEY=VALUE, as training.epochs=5.")
-        try:
-            overrides[key.strip()] = _read_yaml(text)
-        except (yaml.YAMLError, ValueError) as error:
-            raise ConfigError(f"--set {assignment!r} is not valid YAML: {error}") from error
+        overrides[key.strip()] = parse_yaml(text, f"--set {assignment!r}")
     return overrides
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping; the plain loader takes the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} stands twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(text: str) -> Any:
-    return yaml.load(text, _StrictLoader)
 
 
 def _set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
