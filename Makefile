@@ -4,6 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# uv reads none of pip's settings: an index, and folders of packages, that are set for pip are passed
+# on to it, unless it has its own.
+pip_has = $(BIN)/python -m pip config list | sed -n 's/\\n/ /g; s/^global\.$(1)=.\(.*\).$$/\1/p'
+define UV_AS_PIP
+index=$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$($(call pip_has,index-url))}}}; \
+links=$${UV_FIND_LINKS:-$$(echo $${PIP_FIND_LINKS:-$$($(call pip_has,find-links))} | tr ' ' ,)}; \
+env $${index:+UV_DEFAULT_INDEX="$$index"} $${links:+UV_FIND_LINKS="$$links"} $(BIN)/uv
+endef
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format lab lock clean
 
@@ -19,9 +28,9 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo "Could not make $(VENV): is the venv module installed (Debian: python3-venv)?"; exit 1; }
 	@echo "Installing the locked packages ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		"uv==$$(sed -n 's/^uv==\([^ ;]*\).*/\1/p' requirements.lock)"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@awk '/^[^ ]/ {of_uv = /^uv==/} of_uv' requirements.lock > $(VENV)/uv.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
+	@$(UV_AS_PIP) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 	@echo "Ready: $$($(BIN)/python --version), $$($(BIN)/uv pip list --python $(BIN)/python 2>/dev/null | tail -n +3 | wc -l) packages."
@@ -50,7 +59,7 @@ lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --notebook-dir=. notebooks/01_preprocessing.ipynb
 
 lock: $(READY) ## resolve requirements.lock again from pyproject.toml
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	@$(UV_AS_PIP) pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
 
 clean: ## remove the environment, the demo corpus and the demo's run; other runs stay

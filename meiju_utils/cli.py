@@ -71,13 +71,14 @@ def run(
         _absolute(data_dir),
         _absolute(run_dir),
         parse_overrides(overrides or []),
-        [name for name in only.split(",") if name.strip()],
+        only.split(",") if only else [],
         force,
     )
     for notebook in executed:
-        if notebook.status == "up to date":
-            typer.echo(f"{notebook.name:<28}: up to date")
-    typer.echo(f"\n{final_summary(opened)}\n\nDone in {time.perf_counter() - started:.0f} s.")
+        if notebook.status != "run":
+            typer.echo(f"{notebook.name:<28}: {notebook.status}")
+    summary = final_summary(opened, current=executed[-1].status != "outdated")
+    typer.echo(f"\n{summary}\n\nDone in {time.perf_counter() - started:.0f} s.")
 
 
 @app.command()

@@ -1,13 +1,13 @@
 """The profile: every setting of a run, validated before hours of work depend on it.
 
 A profile is a YAML file (built-in ones lie in `profiles/`); whatever it leaves out has the default
-below. Overrides are dotted keys on top. Imports `challenge`, `errors` only.
+below. Overrides are dotted keys on top. Imports `challenge`, `errors`, `strict_yaml`
+only.
 """
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -17,16 +17,28 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from meiju_utils.challenge import SETTINGS, Language, Modality, Setting, TrackNumber
 from meiju_utils.errors import ConfigError, nearest
+from meiju_utils.strict_yaml import parse_yaml, read_yaml
 
 PROFILES = Path(__file__).parent / "profiles"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_only_where_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python's True would pass as 1."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        given = value if isinstance(value, list | tuple) else [value]
+        if kind is not bool and any(isinstance(one, bool) for one in given):
+            raise ValueError("true or false has no meaning here (yes, no, on, off mean them too)")
+        return value
 
 
 class Faces(_Section):
@@ -111,6 +123,12 @@ class Embeddings(_Section):
     batch_tokens: int = Field(default=512, ge=1, description="of text, with their padding")
     shard_size: int = Field(default=256, ge=1, description="clips a shard of the feature store")
     device: str = Field(default="auto", description="auto, cpu, cuda, mps")
+
+    @model_validator(mode="after")
+    def _one_at_least(self) -> "Embeddings":
+        if not self.chosen():
+            raise ValueError("audio, visual and text are all null; give one of them an encoder")
+        return self
 
     def chosen(self) -> dict[Modality, EncoderConfig]:
         """Modality → its encoder, for the modalities in use."""
@@ -219,6 +237,13 @@ class Profile(_Section):
     )
     parallel: Parallel = Parallel()
 
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not name.strip() or name in (".", "..") or set(name) & set("/\\\0"):
+            raise ValueError("must be able to name the run's folder, without / or \\")
+        return name
+
     @property
     def setting(self) -> Setting:
         return SETTINGS[self.track, self.language]
@@ -244,10 +269,7 @@ def load_profile(profile: str, overrides: dict[str, Any] | None = None) -> Profi
             )
     elif not path.is_file():
         raise ConfigError(f"No profile file {path}. Give an existing .yaml file or a name.")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    values = read_yaml(path) or {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold keys and values, not {type(values).__name__}.")
     values.setdefault("name", path.stem)
@@ -272,14 +294,13 @@ def parse_overrides(assignments: list[str]) -> dict[str, Any]:
         key, separator, text = assignment.partition("=")
         if not separator or not key.strip():
             raise ConfigError(f"--set {assignment!r}: expected KEY=VALUE, as training.epochs=5.")
-        try:
-            overrides[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {assignment!r}: the value is not valid YAML.") from error
+        overrides[key.strip()] = parse_yaml(text, f"--set {assignment!r}")
     return overrides
 
 
 def _set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
+    if not isinstance(key, str):
+        raise ConfigError(f"Override {key!r}: expected a dotted key, as 'training.epochs'.")
     *parents, last = key.split(".")
     level = values
     for parent in parents:
@@ -298,7 +319,8 @@ def _describe(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         fields = _fields_at(where[:-1])
         return f"unknown key {dotted!r}: {nearest(where[-1], fields)}" if fields else dotted
-    return f"{dotted} = {fault['input']!r}: {fault['msg'].lower()}"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{dotted} = {fault['input']!r}: {message[:1].lower()}{message[1:]}"
 
 
 def _fields_at(path: list[str]) -> list[str]:

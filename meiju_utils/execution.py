@@ -1,21 +1,25 @@
 """Running the notebooks headless, in order, through papermill; skipping what is up to date.
 
-A notebook is run again when its source, the settings, the data folder's files, the package's code
-or an earlier notebook's key changed, or when something it wrote is gone. Imports the base modules
-only; what the notebooks do is their business.
+A notebook is run again when its source, the settings, the user's files (the data folder's,
+corrections, whatever else a setting names), the package's code or an earlier notebook's key
+changed, or when something it wrote is changed or gone. What the notebooks do is their business.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from meiju_utils.errors import ConfigError, MeijuError, nearest
-from meiju_utils.files import fingerprint, read_json, write_json, write_text
-from meiju_utils.run import Run, open_run, project_root
+from meiju_utils.files import PARTIAL, fingerprint, listing, read_json, write_json, write_text
+from meiju_utils.preprocessing.transcripts import CORRECTIONS_NAME
+from meiju_utils.run import CONFIG_NAME, Run, open_run, project_root, resolve
 
 STATE_FILE = "state.json"
+
+Stamps = dict[str, list[int]]  # file → its size and time of change
+State = dict[str, dict[str, Any]]  # notebook → `key` ("": not run to its end) and `wrote`
 
 
 class NotebookError(MeijuError):
@@ -24,10 +28,13 @@ class NotebookError(MeijuError):
 
 @dataclass(frozen=True)
 class Executed:
-    """What became of one notebook: its name, whether it ran now, its executed copy."""
+    """What became of one notebook: its name, whether it ran now, its executed copy.
+
+    `outdated` is one that was not asked for and has not run with these settings and data.
+    """
 
     name: str
-    status: Literal["run", "up to date"]
+    status: Literal["run", "up to date", "outdated"]
     notebook: Path
     html: Path
 
@@ -66,7 +73,8 @@ def run_notebooks(
     """Execute the notebooks into `<run_dir>/notebooks`, each as .ipynb and .html.
 
     Stops at the first failure with NotebookError; what ran before stays, and the next call goes on
-    from there. `force` runs also what is up to date.
+    from there. `force` runs also what is up to date. Returns what became of all notebooks, those
+    that `only` leaves out among them.
     """
     selected = select_notebooks(only)
     run = open_run(profile, data_dir, run_dir, overrides)
@@ -77,39 +85,50 @@ def run_notebooks(
         "overrides": overrides or {},
     }
     folder = run.path("notebooks")
-    state: dict[str, Any] = {}
-    if (folder / STATE_FILE).is_file():
-        state = read_json(folder / STATE_FILE)
-    base = fingerprint(run.config.model_dump(mode="json"), _data_listing(run.data_dir), _code())
+    state = _read_state(folder / STATE_FILE)
+    settings = run.config.model_dump(mode="json")
+    base = fingerprint(settings, listing(run.data_dir), _named_files(run), _code())
+    stamps = _stamps(run)
+    earlier: list[str] = []
     executed = []
     for path in notebook_paths():
-        # A notebook depends on all before it, by the key each was last run with.
-        earlier = [state[p.stem]["key"] for p in notebook_paths() if p < path and p.stem in state]
         key = fingerprint(base, path.read_text(encoding="utf-8"), earlier)
-        if path not in selected:
-            continue
-        result = Executed(path.stem, "up to date", folder / path.name, folder / f"{path.stem}.html")
-        if force or not _is_current(run, state.get(path.stem), key, result):
-            state.pop(path.stem, None)
+        current = _is_current(state.get(path.stem), key, stamps)
+        status: Literal["run", "up to date", "outdated"] = "up to date" if current else "outdated"
+        copy, html = folder / path.name, folder / f"{path.stem}.html"
+        if path in selected and (force or not current):
+            entry = state.setdefault(path.stem, {"wrote": {}})
+            entry["key"] = ""
             write_json(folder / STATE_FILE, state)
-            _execute(path, result, parameters)
-            state[path.stem] = {"key": key, "wrote": _artefacts(run)}
-            write_json(folder / STATE_FILE, state)
-            result = Executed(path.stem, "run", result.notebook, result.html)
-        executed.append(result)
+            try:
+                _execute(path, copy, html, parameters)
+                entry["key"], status = key, "run"
+            finally:
+                before, stamps = stamps, _stamps(run)
+                _claim(state, path.stem, before, stamps)
+                write_json(folder / STATE_FILE, state)
+        executed.append(Executed(path.stem, status, copy, html))
+        # A notebook depends on all before it, by the key each was last run with.
+        earlier.append(state.get(path.stem, {"key": ""})["key"])
     return run, executed
 
 
-def _execute(source: Path, result: Executed, parameters: dict[str, Any]) -> None:
-    """Run one notebook; the executed copy and its HTML are kept also where it fails."""
+def _execute(source: Path, copy: Path, html: Path, parameters: dict[str, Any]) -> None:
+    """Run one notebook; the executed copy and its HTML are kept also where it fails.
+
+    papermill writes after every cell: into a file beside the copy, which then takes its place.
+    """
     import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    result.notebook.parent.mkdir(parents=True, exist_ok=True)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    growing = copy.with_name(f"{PARTIAL}{copy.name}")
+    growing.unlink(missing_ok=True)
     try:
         papermill.execute_notebook(
             source,
-            result.notebook,
+            growing,
             parameters,
             kernel_name="python3",
             cwd=project_root(),
@@ -120,49 +139,111 @@ def _execute(source: Path, result: Executed, parameters: dict[str, Any]) -> None
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
         )
     except PapermillExecutionError as error:
-        _to_html(result)
-        first = next((line for line in error.source.splitlines() if line.strip()), "")
-        raise NotebookError(
-            f"{source.name} stopped in cell {error.exec_count} ({first.strip()!r}):\n"
-            f"  {error.ename}: {_plain(error.evalue)}\n"
-            f"  The notebook as far as it came, with the traceback: {result.html}"
-        ) from None
-    _to_html(result)
+        cause = f"{error.ename}: {_plain(error.evalue)}"
+        raise _stopped(source, html, error.exec_count, error.source, cause) from None
+    except (DeadKernelError, CellTimeoutError) as error:
+        number, cell = _last_started(growing)
+        cause = "its Python process was killed or gave no answer"
+        cause += " (out of memory? Try fewer parallel.workers or smaller batches)"
+        raise _stopped(source, html, number, cell, f"{cause}: {_plain(str(error))}") from None
+    finally:
+        if growing.is_file():
+            growing.replace(copy)
+            _to_html(copy, html)
 
 
-def _to_html(result: Executed) -> None:
+def _stopped(source: Path, html: Path, number: int, cell: str, cause: str) -> NotebookError:
+    first = next((line.strip() for line in cell.splitlines() if line.strip()), "")
+    return NotebookError(
+        f"{source.name} stopped in cell {number} ({first!r}):\n  {cause}\n"
+        f"  The notebook as far as it came: {html}"
+    )
+
+
+def _last_started(copy: Path) -> tuple[int, str]:
+    """Number and source of the last code cell that papermill began in an executed copy."""
+    started = [
+        cell["source"]
+        for cell in read_json(copy)["cells"]
+        if cell["cell_type"] == "code" and cell["metadata"]["papermill"]["start_time"]
+    ]
+    return len(started), "".join(started[-1]) if started else ""
+
+
+def _to_html(copy: Path, html: Path) -> None:
     from nbconvert import HTMLExporter
 
-    body, _ = HTMLExporter().from_filename(str(result.notebook))  # type: ignore[no-untyped-call]
-    write_text(result.html, body)
+    body, _ = HTMLExporter().from_filename(str(copy))  # type: ignore[no-untyped-call]
+    write_text(html, body)
 
 
 def _plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text).strip()
 
 
-def _is_current(run: Run, state: dict[str, Any] | None, key: str, result: Executed) -> bool:
-    if state is None or state["key"] != key:
+def _read_state(path: Path) -> State:
+    """The notebooks' keys and files; nothing where there is no state, or none of this form."""
+    try:
+        state = read_json(path)
+        return {name: {"key": s["key"], "wrote": dict(s["wrote"])} for name, s in state.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _is_current(entry: dict[str, Any] | None, key: str, stamps: Stamps) -> bool:
+    if entry is None or entry["key"] != key:
         return False
-    kept = all(run.path(name).exists() for name in state["wrote"])
-    return kept and result.notebook.is_file() and result.html.is_file()
+    return all(stamps.get(name) == stamp for name, stamp in entry["wrote"].items())
 
 
-def _artefacts(run: Run) -> list[str]:
-    """What lies in the run folder, two levels deep: if any of it goes, later runs notice."""
-    found = [p for pattern in ("*", "*/*") for p in run.folder.glob(pattern)]
-    names = (p.relative_to(run.folder).as_posix() for p in found)
-    return sorted(n for n in names if not n.startswith("notebooks") and ".partial-" not in n)
+def _stamps(run: Run) -> Stamps:
+    """Of all that notebooks write: the run folder's files and the submission's copies."""
+    stamps = {name: [size, changed] for name, size, changed in listing(run.folder)}
+    for copy in run.submission_files[1:]:
+        if copy.is_file():
+            [(_, size, changed)] = listing(copy)
+            stamps[str(copy)] = [size, changed]
+    # Written by whoever opens the run, not by a notebook.
+    for name in (CONFIG_NAME, f"notebooks/{STATE_FILE}"):
+        stamps.pop(name, None)
+    return stamps
 
 
-def _data_listing(data_dir: Path) -> list[tuple[str, int, int]]:
-    """Names, sizes and modification times of the data folder's files."""
-    listing = []
-    for path in sorted(data_dir.rglob("*")):
-        if path.is_file():
-            stat = path.stat()
-            listing.append((path.relative_to(data_dir).as_posix(), stat.st_size, stat.st_mtime_ns))
-    return listing
+def _claim(state: State, notebook: str, before: Stamps, after: Stamps) -> None:
+    """Note what a notebook wrote, or wrote once and left as it is; a file has one writer, the last.
+
+    `before` and `after` are the stamps around its execution.
+    """
+    names = {*before, *after}
+    changed = {name for name in names if before.get(name) != after.get(name)}
+    own = changed | set(state[notebook]["wrote"])
+    for entry in state.values():
+        entry["wrote"] = {n: stamp for n, stamp in entry["wrote"].items() if n not in changed}
+    state[notebook]["wrote"] = {name: after[name] for name in sorted(own) if name in after}
+
+
+def _named_files(run: Run) -> list[Any]:
+    """Stamps of the user's files outside the data folder.
+
+    These are the run folder's corrections, and the files and folders that settings name, plainly or
+    after a kind (`npy:<folder>`). What lies in the run folder is left out: notebooks write there.
+    """
+    found = [listing(run.path(CORRECTIONS_NAME))]
+    for text in _strings(run.config.model_dump(mode="json", exclude={"name", "data_dir"})):
+        for name in (text, text.partition(":")[2]):
+            path = resolve(name)
+            if name and run.folder not in (path, *path.parents) and path not in run.folder.parents:
+                found.append(listing(path))
+    return found
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """All strings in nested settings."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _strings(one)
 
 
 def _code() -> str:

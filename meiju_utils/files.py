@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+PARTIAL = ".partial-"  # begins the name of a file that is being written
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -22,7 +24,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The temporary name keeps the suffix, since many writers choose the format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -58,6 +60,16 @@ def fingerprint(*parts: Any) -> str:
     """
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def listing(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of change (ns) of a file, or of all files below a folder, in order.
+
+    Nothing where there is no such path. Files that are being written are left out.
+    """
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    stats = ((p.relative_to(path).as_posix(), p.stat()) for p in files if PARTIAL not in p.name)
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
 def safe_name(name: str) -> str:

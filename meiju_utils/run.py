@@ -4,6 +4,8 @@ Stages meet only at files in the run folder. Imports `config`, `errors`, `files`
 """
 
 import ast
+import json
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +14,13 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from meiju_utils.challenge import Setting
+from meiju_utils.challenge import SUBMISSION_NAME, Setting
 from meiju_utils.config import Profile, load_profile
 from meiju_utils.errors import ConfigError, CorpusError, MissingStageError, nearest
 from meiju_utils.files import atomic_path, write_text
 
 PARAMETERS = ("profile", "data_dir", "run_dir", "overrides")  # of every notebook
+CONFIG_NAME = "config.yaml"  # the effective settings, in the run folder
 
 # Table in the run folder → the notebook that writes it.
 TABLES = {
@@ -44,22 +47,40 @@ def project_root(start: Path | None = None) -> Path:
 
 
 def resolve(path: str | Path) -> Path:
-    """`path` with `~` expanded; relative ones are meant from the project's root."""
-    expanded = Path(path).expanduser()
-    return expanded if expanded.is_absolute() else project_root() / expanded
+    """`path` with `~` expanded; relative ones are meant from the project's root.
+
+    `..` is followed, but a link keeps its name: the name of a run's folder is that of the run.
+    """
+    expanded = project_root() / Path(path).expanduser()
+    return expanded.resolve() if ".." in expanded.parts else expanded
 
 
 @dataclass(frozen=True)
 class Run:
-    """A profile, the data it reads and the folder it writes."""
+    """A profile, the data it reads and the folder it writes.
+
+    `options` of `meiju run` open it again; () where the profile's name is enough.
+    """
 
     config: Profile
     data_dir: Path
     folder: Path
+    options: tuple[str, ...] = ()
 
     @property
     def setting(self) -> Setting:
         return self.config.setting
+
+    @property
+    def command(self) -> str:
+        """The command line that runs the notebooks on this run."""
+        return shlex.join(["meiju", "run", *(self.options or ("--profile", self.config.name))])
+
+    @property
+    def submission_files(self) -> tuple[Path, Path, Path]:
+        """`submission.csv`, and its copies `submissions/<name of the run folder>.csv`, `.zip`."""
+        copies, name = project_root() / "submissions", self.folder.name
+        return self.path(SUBMISSION_NAME), copies / f"{name}.csv", copies / f"{name}.zip"
 
     def path(self, *parts: str) -> Path:
         """A path inside the run folder."""
@@ -85,7 +106,7 @@ class Run:
         """The error for something an earlier notebook has not written yet."""
         return MissingStageError(
             f"{self.folder.name} has no {what}. Run notebooks/{notebook}.ipynb on this run folder "
-            f"first, or: meiju run --profile {self.config.name} --only {notebook[:2]}"
+            f"first, or: {self.command} --only {notebook[:2]}"
         )
 
 
@@ -102,28 +123,53 @@ def open_run(
     `config.yaml` in the run folder.
     """
     _refuse_unknown_parameters()
+    overrides = overrides or {}
     for name, value, kind in (
         ("profile", profile, str),
         ("data_dir", data_dir, str),
         ("run_dir", run_dir, str),
-        ("overrides", overrides or {}, dict),
+        ("overrides", overrides, dict),
     ):
         if not isinstance(value, kind):
             raise ConfigError(
                 f"Parameter {name} = {value!r} is a {type(value).__name__}; "
                 f"expected a {kind.__name__}."
+                + (
+                    " With papermill: -y '{overrides: {training.epochs: 5}}'."
+                    if kind is dict
+                    else ""
+                )
             )
     if profile.endswith((".yaml", ".yml")):
         profile = str(resolve(profile))
     config = load_profile(profile, overrides)
     folder = resolve(run_dir or f"runs/{config.name}")
     data = data_folder(config, data_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(
-        folder / "config.yaml",
-        yaml.safe_dump(config.model_dump(mode="json"), allow_unicode=True, sort_keys=False),
-    )
-    return Run(config, data, folder)
+    options = ["--profile", profile]
+    if not config.data_dir or data != resolve(config.data_dir):
+        options += ["--data-dir", str(data)]
+    if folder != resolve(f"runs/{config.name}"):
+        options += ["--run-dir", str(folder)]
+    for key, value in overrides.items():
+        options += ["--set", f"{key}={_as_yaml(value)}"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(
+            folder / CONFIG_NAME,
+            yaml.safe_dump(config.model_dump(mode="json"), allow_unicode=True, sort_keys=False),
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be the run folder: {error.strerror}. Give another as run_dir."
+        ) from None
+    return Run(config, data, folder, tuple(options))
+
+
+def _as_yaml(value: Any) -> str:
+    """A value on one line, so that `--set` reads it back."""
+    plain = json.loads(json.dumps(value, default=str))  # a tuple becomes a list
+    text = yaml.safe_dump(plain, allow_unicode=True, default_flow_style=True, width=10**6)
+    return text.removesuffix("...\n").strip()
 
 
 def data_folder(config: Profile, data_dir: str = "") -> Path:
@@ -140,7 +186,7 @@ def data_folder(config: Profile, data_dir: str = "") -> Path:
     if not data.is_dir():
         hint = (
             f"make it with: meiju demo-corpus {config.data_dir}"
-            if config.name == "demo"
+            if config.name == "demo" and data == resolve(config.data_dir)
             else f"give the folder that holds Track{config.track} as data_dir"
         )
         raise CorpusError(f"No data folder {data}; {hint}.")

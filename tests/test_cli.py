@@ -33,6 +33,8 @@ def test_help_lists_the_commands() -> None:
         (["run", "--data-dir", "no such folder"], "No data folder"),
         (["run", "--set", "training.epoch=5"], "did you mean 'epochs'"),
         (["run", "--only", "09"], "No notebook '09'"),
+        (["run", "--only", ","], "No notebook ''"),
+        (["run", "--data-dir", "data/../gone"], "/gone; give the folder"),
         (["demo-corpus", "corpus", "--size", "huge"], "tiny"),
     ],
 )

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,14 +37,34 @@ def test_an_encoder_may_be_written_as_its_plain_name(tmp_path: Path) -> None:
         ({"track": 3}, "track = 3"),
         ({"embeddings.compare": {"sound": []}}, "sound"),
         ({"preprocessing.faces.detectr": "x"}, "did you mean 'detector'"),
+        ({"training.epochs": True}, "training.epochs = True: true or false"),
+        ({"training.learning_rate": True}, "training.learning_rate = True"),
+        ({"training.seeds": [0, True]}, "training.seeds = [0, True]"),
+        ({"track": True}, "track = True"),
+        ({"training.learning_rate": float("inf")}, "training.learning_rate = inf"),
+        ({"training.learning_rate": "nan"}, "training.learning_rate = 'nan'"),
+        ({3: 4}, "Override 3: expected a dotted key"),
+        ({"training": {3: 4}}, "training.3"),
+        ({"name": ""}, "name = ''"),
+        ({"name": "../up"}, "name = '../up'"),
+        ({"name": ".."}, "name = '..'"),
+        (
+            {"embeddings.audio": None, "embeddings.visual": None, "embeddings.text": None},
+            "audio, visual and text are all null",
+        ),
     ],
 )
 def test_a_bad_override_is_refused_with_the_nearest_valid_name(
-    overrides: dict[str, object], message: str
+    overrides: dict[Any, object], message: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         load_profile("demo", overrides)
     assert message in str(caught.value)
+
+
+def test_truth_values_are_taken_where_they_are_meant() -> None:
+    assert load_profile("demo", {"training.class_weights": True}).training.class_weights
+    assert not load_profile("demo", {"training.masking": False}).training.masking
 
 
 def test_all_faults_are_told_at_once() -> None:
@@ -63,10 +84,17 @@ def test_missing_profile_file_is_named(tmp_path: Path) -> None:
         load_profile(str(tmp_path / "gone.yaml"))
 
 
-@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1", "just words"])
-def test_a_profile_file_that_holds_no_keys_is_refused(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("- a\n- b\n", "a: [1", "just words", "seed: 2020-13-45", "3: 4"),
+        *("seed: 1\nseed: 2", "training: {epochs: 1, epochs: 2}"),  # the last one would win
+        "language: 普通话",  # written as GB18030 below
+    ],
+)
+def test_a_profile_file_that_is_no_profile_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "bad.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="gb18030")
     with pytest.raises(ConfigError, match=r"bad\.yaml"):
         load_profile(str(path))
 
@@ -79,7 +107,7 @@ def test_assignments_are_read_as_yaml() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["training.epochs", "=5", "a=[1"])
+@pytest.mark.parametrize("text", ["training.epochs", "=5", "a=[1", "a={b: 1, b: 2}"])
 def test_a_malformed_assignment_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
         parse_overrides([text])

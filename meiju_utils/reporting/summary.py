@@ -1,13 +1,12 @@
 """What `meiju run` prints at the end: where everything lies, and what it is worth.
 
-Imports `challenge`, `metrics`, `reporting.results`, `run`.
+Imports `metrics`, `reporting.results`, `run`.
 """
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from meiju_utils.challenge import SUBMISSION_NAME
 from meiju_utils.errors import MissingStageError
 from meiju_utils.metrics import ScoreIntervals
 from meiju_utils.reporting.results import (
@@ -17,7 +16,7 @@ from meiju_utils.reporting.results import (
     Results,
     read_results,
 )
-from meiju_utils.run import Run, project_root
+from meiju_utils.run import Run
 
 REPORT_NAME = "report.html"
 _SIXTH = "06_submission_ensembling"
@@ -25,26 +24,45 @@ _FIRST = (SUBMISSION, LOGISTIC_REGRESSION, MAJORITY)
 _TITLES = {MAJORITY: "majority answer"}
 
 
-def final_summary(run: Run) -> str:
-    """Where the submission, the executed notebooks and the report are, and the scores.
+def final_summary(run: Run, current: bool = True) -> str:
+    """Where the submission, the executed notebooks and the report are, problems, and the scores.
 
-    What is not there yet is said to be missing, with the notebook that makes it.
+    What is not there yet is said to be missing, with the notebook that makes it. `current` is
+    whether the sixth notebook has run with these settings and data: where it has not, what it left
+    is said to be older.
     """
-    copies = project_root() / "submissions"
-    name = run.folder.name
-    submission = [run.path(SUBMISSION_NAME), copies / f"{name}.csv", copies / f"{name}.zip"]
     notebooks = sorted(run.path("notebooks").glob("*.html"))
     lines = [
-        _place("Submission", submission, f"none yet: notebook {_SIXTH} writes it"),
+        _place("Submission", run.submission_files, f"none yet: notebook {_SIXTH} writes it"),
         _place("Notebooks", notebooks, "none executed yet"),
         _place("Report", [run.path(REPORT_NAME)], f"none yet: notebook {_SIXTH} writes it"),
+        *_problems(run),
         "",
     ]
     try:
-        lines += _scores(read_results(run))
+        scores = _scores(read_results(run))
     except MissingStageError:
-        lines.append(f"No scores yet: notebook {_SIXTH} writes them.")
-    return "\n".join(lines)
+        scores = [f"No scores yet: notebook {_SIXTH} writes them."]
+    else:
+        if not current:
+            scores = [
+                "Submission, report and scores are from an earlier run, with other settings or "
+                f"data. To renew them: {run.command}",
+                *scores,
+            ]
+    return "\n".join(lines + scores)
+
+
+def _problems(run: Run) -> list[str]:
+    """How many clips had problems, and which; nothing before the first notebook has run."""
+    try:
+        problems = run.table("problems")
+    except MissingStageError:
+        return []
+    clips = problems.loc[problems["clip_id"] != "", "clip_id"].nunique()  # "": of a whole split
+    kinds = problems["problem"].replace("MediaError", "unreadable").value_counts()
+    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return [f"{'Problems':<11} " + (f"of {clips} clips: {told}" if told else "none")]
 
 
 def _place(title: str, paths: Iterable[Path], otherwise: str) -> str:

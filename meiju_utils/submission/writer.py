@@ -16,7 +16,7 @@ import pandas as pd
 from meiju_utils.challenge import SUBMISSION_COLUMNS, SUBMISSION_NAME
 from meiju_utils.errors import SubmissionError
 from meiju_utils.files import atomic_path, write_text
-from meiju_utils.run import Run, project_root
+from meiju_utils.run import Run
 from meiju_utils.submission.checker import check_bytes, check_submission
 from meiju_utils.submission.faults import SubmissionCheck
 
@@ -89,11 +89,10 @@ def publish_submission(run: Run, answers: pd.DataFrame) -> Published:
     ordered = answers.sort_values("clip_id", key=lambda ids: ids.map(place).fillna(unknown))
     text = _as_csv(*(ordered[name].tolist() for name in ("clip_id", "emotion", "intent")))
     check_bytes(SUBMISSION_NAME, text.encode(), test_clip_ids).raise_if_invalid()
-    in_run = run.path(SUBMISSION_NAME)
-    copy = project_root() / "submissions" / f"{run.folder.name}.csv"
+    in_run, copy, archive = run.submission_files
     for path in (in_run, copy):
         write_text(path, text)
-    archive = zip_submission(copy, copy.with_suffix(".zip"))
+    zip_submission(copy, archive)
     check = check_submission(archive, test_clip_ids)  # what is handed in, as it lies on disk
     check.raise_if_invalid()
     return Published(in_run, copy, archive, check)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from meiju_utils.config import Profile
@@ -82,6 +83,28 @@ def test_the_summary_of_a_whole_run_names_every_file_and_score(run: Run, tmp_pat
     assert "0.600 [0.500, 0.700]" in lines[at["submission "]]
     assert "160 test clips" in summary
     assert "80 validation clips" in summary
+
+
+def test_scores_of_other_settings_are_not_passed_off_as_these(run: Run) -> None:
+    assert "earlier run" not in final_summary(run, current=False)  # there is nothing yet
+    write_results(run, {SUBMISSION: intervals(0.6)}, {}, 80, 160)
+    assert "earlier run" not in final_summary(run)
+    outdated = final_summary(run, current=False).splitlines()
+    told = next(i for i, line in enumerate(outdated) if "from an earlier run" in line)
+    assert outdated[told].endswith("meiju run --profile demo")
+    assert told < next(i for i, line in enumerate(outdated) if "0.600" in line)
+
+
+def test_the_summary_says_how_many_clips_had_problems_and_why(run: Run) -> None:
+    assert "Problems" not in final_summary(run)
+    names = ["clip_id", "stage", "problem", "reason"]
+    kinds = {"a": "MediaError", "b": "no subtitle", "c": "no subtitle", "": "split not there"}
+    rows = [(clip_id, "stage", kind, "reason") for clip_id, kind in kinds.items()]
+    run.save_table("problems", pd.DataFrame(rows, columns=names))
+    told = "Problems    of 3 clips: 2 no subtitle, 1 unreadable, 1 split not there"
+    assert told in final_summary(run)
+    run.save_table("problems", pd.DataFrame([], columns=names))
+    assert "Problems    none" in final_summary(run)
 
 
 def test_without_true_test_labels_the_summary_gives_the_validation_scores(run: Run) -> None:
