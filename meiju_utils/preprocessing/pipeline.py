@@ -191,6 +191,10 @@ def _records(run: Run, corpus: Corpus) -> dict[str, Record]:
         "Preprocessing clips",
     )
     records |= {record["clip_id"]: record for record in made.succeeded()}
+    # Clips whose processes died left no record, so the next run tries them again.
+    records |= {
+        f.name: {"clip_id": f.name, "problem": f.error, "reason": f.reason} for f in made.failures
+    }
     whole = {clip_id: record for clip_id, record in records.items() if record is not None}
     if all(record["problem"] for record in whole.values()):
         first = next(iter(whole.values()))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from meiju_utils import engines
 from meiju_utils.corpus.official import Corpus, read_corpus
 from meiju_utils.errors import ConfigError, CorpusError, MeijuError, MissingStageError
 from meiju_utils.preprocessing import clips as clips_module
@@ -243,6 +244,28 @@ def test_an_unexpected_error_of_one_clip_is_its_own_problem_and_tried_again(
     assert MUTE in run.table("media")["clip_id"].tolist()
     preprocess_corpus(run, corpus)
     assert TALKING in run.table("media")["clip_id"].tolist()
+
+
+def _deadly_at_mute(task: ClipTask) -> clips_module.Record:
+    if task.clip_id == MUTE:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return preprocess_clip(task)
+
+
+def test_a_clip_that_kills_its_process_is_a_problem_and_the_tables_are_written(
+    opened: Callable[..., tuple[Run, Corpus]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, corpus = opened(parallel__backend="loky")
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "preprocess_clip", _deadly_at_mute)
+        patched.setattr(engines, "RETRIES", 1)
+        preprocess_corpus(run, corpus)
+    problems = run.table("problems").set_index("clip_id")
+    assert problems.loc[MUTE, "problem"] == "WorkerDied"
+    assert "memory" in problems.loc[MUTE, "reason"]
+    assert run.table("media")["clip_id"].tolist() == [TALKING, HEARD, FOUR]
+    preprocess_corpus(run, corpus)  # it is tried again
+    assert MUTE in run.table("media")["clip_id"].tolist()
 
 
 def test_a_corpus_of_broken_clips_stops_the_run(
