@@ -1,8 +1,8 @@
 """Running the notebooks headless, in order, through papermill; skipping what is up to date.
 
-A notebook is run again when its source, the settings, the data folder's files, the package's code
-or an earlier notebook's key changed, or when something it wrote is gone. Imports the base modules
-only; what the notebooks do is their business.
+A notebook is run again when its source, the settings, the data folder's files, the user's
+corrections, a local model, the package's code or an earlier notebook's key changed, or when
+something it wrote is gone. Imports the base modules only; what the notebooks do is their business.
 """
 
 import re
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from meiju_utils.config import Profile
 from meiju_utils.errors import ConfigError, MeijuError, nearest
-from meiju_utils.files import fingerprint, read_json, write_json, write_text
-from meiju_utils.run import Run, open_run, project_root
+from meiju_utils.files import fingerprint, read_json, stamps, write_json, write_text
+from meiju_utils.run import CORRECTIONS_NAME, Run, open_run, project_root, resolve
 
 STATE_FILE = "state.json"
 
@@ -80,7 +81,12 @@ def run_notebooks(
     state: dict[str, Any] = {}
     if (folder / STATE_FILE).is_file():
         state = read_json(folder / STATE_FILE)
-    base = fingerprint(run.config.model_dump(mode="json"), _data_listing(run.data_dir), _code())
+    base = fingerprint(
+        run.config.model_dump(mode="json"),
+        [stamps(path) for path in (run.data_dir, run.path(CORRECTIONS_NAME))],
+        _local_models(run.config),
+        _code(),
+    )
     executed = []
     for path in notebook_paths():
         # A notebook depends on all before it, by the key each was last run with.
@@ -155,14 +161,20 @@ def _artefacts(run: Run) -> list[str]:
     return sorted(n for n in names if not n.startswith("notebooks") and ".partial-" not in n)
 
 
-def _data_listing(data_dir: Path) -> list[tuple[str, int, int]]:
-    """Names, sizes and modification times of the data folder's files."""
-    listing = []
-    for path in sorted(data_dir.rglob("*")):
-        if path.is_file():
-            stat = path.stat()
-            listing.append((path.relative_to(data_dir).as_posix(), stat.st_size, stat.st_mtime_ns))
-    return listing
+def _local_models(config: Profile) -> list[Any]:
+    """Stamps of the files and folders that settings name, as `talknet:<path>` or `npy:<folder>`."""
+    dump = config.model_dump(mode="json", include={"preprocessing", "embeddings"})
+    names = {text.partition(":")[2] or text for text in _texts(dump)} - {""}
+    return [stamps(resolve(name)) for name in sorted(names)]
+
+
+def _texts(value: Any) -> list[str]:
+    """All texts in nested settings."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [text for part in value for text in _texts(part)]
+    return [value] if isinstance(value, str) else []
 
 
 def _code() -> str:

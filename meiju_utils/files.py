@@ -51,6 +51,17 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def stamps(path: Path) -> list[tuple[str, int, int]]:
+    """Names, sizes and modification times of a file, or of all files below a folder."""
+    listing = []
+    for found in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if found.is_file():
+            status = found.stat()
+            name = found.relative_to(path).as_posix()
+            listing.append((name, status.st_size, status.st_mtime_ns))
+    return listing
+
+
 def fingerprint(*parts: Any) -> str:
     """Twelve hexadecimal digits that change when any JSON-able part changes.
 

@@ -16,7 +16,7 @@ from meiju_utils.config import Parallel
 from meiju_utils.engines import ENGINES, WorkerDied
 from meiju_utils.errors import MeijuError
 
-FEW = 3  # items whose processes die are taken for bad, however small the whole
+FEW = 3  # items that fail in the same way may all be bad; of more, something else is
 MEMORY = (
     "mostly memory runs out: give each worker more, by fewer parallel.workers or larger machines"
 )

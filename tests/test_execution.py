@@ -5,6 +5,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from meiju_utils import execution
 from meiju_utils.errors import ConfigError
 from meiju_utils.execution import Executed, NotebookError, run_notebooks, select_notebooks
 
@@ -59,6 +60,28 @@ def test_notebooks_run_in_order_and_again_only_where_something_changed(project: 
     assert _run(project, only=["01"]) == {"01_first": "run"}
     # The second read what the first has written anew: it is no longer current.
     assert _run(project) == {"01_first": "up to date", "02_second": "run"}
+
+
+def test_corrections_and_local_models_make_notebooks_run_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(_: Path, result: Executed, __: object) -> None:
+        result.notebook.parent.mkdir(parents=True, exist_ok=True)
+        result.notebook.touch()
+        result.html.touch()
+
+    monkeypatch.setattr(execution, "_execute", execute)
+    model = project / "talknet.model"
+    overrides = {"preprocessing.speaker": f"talknet:{model}"}
+
+    def run() -> str:
+        return _run(project, overrides=overrides, only=["01"])["01_first"]
+
+    assert [run(), run()] == ["run", "up to date"]
+    for path in (project / "r" / "corrections.csv", model):
+        for content in ("one", "another"):
+            path.write_text(content)
+            assert [run(), run()] == ["run", "up to date"]
 
 
 def test_a_failure_names_notebook_cell_and_cause_and_keeps_what_ran(project: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from meiju_utils import engines
+from meiju_utils.config import Preprocessing
 from meiju_utils.corpus.official import Corpus, read_corpus
 from meiju_utils.errors import ConfigError, CorpusError, MeijuError, MissingStageError
 from meiju_utils.preprocessing import clips as clips_module
@@ -23,6 +25,7 @@ from meiju_utils.preprocessing import (
 )
 from meiju_utils.preprocessing.clips import ClipTask, preprocess_clip
 from meiju_utils.preprocessing.media import read_media
+from meiju_utils.preprocessing.state import preprocessing_key
 from meiju_utils.run import Run, open_run
 
 MakeClip = Callable[..., Path]
@@ -319,6 +322,74 @@ def test_corrections_beside_the_lists_or_in_the_run_folder_are_applied(
     run.path("corrections.csv").write_text("clip_id,text,note\nnobody,好,\n", encoding="utf-8")
     with pytest.raises(CorpusError, match="no clip nobody"):
         preprocess_corpus(run, corpus)
+
+
+def test_corrections_lie_beside_the_lists_and_others_are_reported(
+    opened: Callable[..., tuple[Run, Corpus]],
+) -> None:
+    run, corpus = opened()
+    beside = run.data_dir / "Track1" / "Mandarin" / "Annotation" / "corrections.csv"
+    beside.write_text(f"clip_id,text,note\n{MUTE},快走！！,\n", encoding="utf-8")
+    strays = ("corrections.csv", "Track1/corrections.csv", "Track1/Mandarin/Corrections.xlsx")
+    for name in strays:
+        (run.data_dir / name).write_text("clip_id,text\nx,y\n")
+    run.path("my corrections.csv").touch()
+    assert preprocess_corpus(run, corpus).text(MUTE) == "快走！！"
+    problems = run.table("problems").query("problem == 'unused corrections'")
+    named = {reason.split(" is not read")[0] for reason in problems["reason"]}
+    assert named == {*strays, "my corrections.csv"}
+
+
+def test_changed_corrections_lists_or_data_folder_are_not_done(
+    opened: Callable[..., tuple[Run, Corpus]], tmp_path: Path
+) -> None:
+    run, corpus = opened()
+    preprocess_corpus(run, corpus)
+    other = shutil.copytree(run.data_dir, tmp_path / "other")
+    with pytest.raises(MissingStageError, match="settings and data"):
+        open_preprocessed(Run(run.config, other, run.folder))
+    run.path("corrections.csv").write_text(f"clip_id,text,note\n{MUTE},走吧！,\n")
+    with pytest.raises(MissingStageError):
+        open_preprocessed(run)
+    assert preprocess_corpus(run, corpus).text(MUTE) == "走吧！"
+    assert open_preprocessed(run).text(MUTE) == "走吧！"
+    table = run.data_dir / "Track1" / "Mandarin" / "Annotation" / "Training_transcription.csv"
+    table.write_text(table.read_text().replace("走!", "来!!"))
+    with pytest.raises(MissingStageError):
+        open_preprocessed(run)
+
+
+def test_half_updated_tables_do_not_count_as_done(
+    opened: Callable[..., tuple[Run, Corpus]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, corpus = opened()
+    preprocess_corpus(run, corpus)
+    other, _ = opened(preprocessing__transcripts__apply_suggestions=2)
+    save = Run.save_table
+
+    def full(self: Run, name: str, table: Any) -> Path:
+        if name == "problems":
+            raise OSError("No space left on device")
+        return save(self, name, table)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "save_table", full)
+        with pytest.raises(OSError, match="No space"):
+            preprocess_corpus(other, corpus)
+    for one in (run, other):
+        with pytest.raises(MissingStageError):
+            open_preprocessed(one)
+
+
+def test_a_model_of_other_content_under_the_same_name_changes_the_key(tmp_path: Path) -> None:
+    model = tmp_path / "talknet.model"
+    settings = Preprocessing(speaker=f"talknet:{model}")
+    keys = set()
+    for content in ("one", "two"):
+        model.write_text(content)
+        os.utime(model, ns=(0, len(keys)))
+        keys.add(preprocessing_key(settings))
+    assert len(keys) == 2
 
 
 def test_recognised_speech_fills_in_missing_texts(
