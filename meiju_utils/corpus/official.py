@@ -70,6 +70,9 @@ def survey_corpus(data_dir: Path, setting: Setting) -> Survey:
     findings = Findings(faults=list(layout.faults))
     if layout.features_only:
         findings.problem("", "features only", "no clip has a video file")
+    for path in layout.ambiguous:
+        reason = f"{path} may be of either language; move it into {setting.language.capitalize()}"
+        findings.problem("", "ambiguous folder", f"{reason}; not read")
     for clip_id, path in layout.doubled:
         findings.problem(clip_id, "doubled video", f"{path} is not used; another one came first")
     splits: Sequence[Split] = SPLITS

@@ -63,7 +63,7 @@ def read_split(layout: Layout, setting: Setting, split: Split, findings: Finding
     clip_ids = _members(layout, split, lists, tables, findings)
     told = [*tables, *lists]
     if clip_ids:
-        _check_tables(split, clip_ids, tables, findings)
+        _check_tables(layout, split, clip_ids, tables, findings)
     if split != "unlabeled":
         _check_track(setting, split, clip_ids, findings)
     labels = _labels(clip_ids, told, findings)
@@ -141,16 +141,32 @@ def _compare_lists(one: Listing, other: Listing, findings: Findings) -> None:
 
 
 def _check_tables(
-    split: Split, clip_ids: Sequence[str], tables: Sequence[Listing], findings: Findings
+    layout: Layout,
+    split: Split,
+    clip_ids: Sequence[str],
+    tables: Sequence[Listing],
+    findings: Findings,
 ) -> None:
-    """A transcript of a clip that is in no list: a fault; in the pool only a problem."""
-    members = set(clip_ids)
+    """A transcript of a clip that is in no list, and of which there is no video: a fault.
+
+    Only a problem where the video tells that the clip exists, in the pool, and in what is a list
+    of its own in CSV form.
+    """
+    members, filmed = set(clip_ids), layout.videos[split]
     for table in tables:
         unlisted = [clip_id for clip_id in table.entries if clip_id not in members]
-        if split == "unlabeled":
-            for clip_id in unlisted:
-                findings.problem(clip_id, "unlisted transcript", f"{table.where(clip_id)}: no clip")
-        elif unlisted:
+        is_list = "files" in table.source.rpartition("/")[2].casefold()
+        if split == "unlabeled" or is_list:
+            known = unlisted
+        else:
+            known = [clip_id for clip_id in unlisted if clip_id in filmed]
+        for clip_id in known:
+            why = "in no list" if clip_id in filmed else "no such clip"
+            findings.problem(
+                clip_id, "unlisted transcript", f"{table.where(clip_id)}: {why}; not used"
+            )
+        unlisted = [clip_id for clip_id in unlisted if clip_id not in known]
+        if unlisted:
             findings.faults.append(
                 f"{table.where(unlisted[0])}: {len(unlisted)} transcripts of clips unknown to the "
                 f"{split} list ({first_few(unlisted)}); remove them or list the clips."
@@ -242,6 +258,9 @@ def _note_gaps(
                 "", "no videos", "unlabeled: the transcript table alone makes the pool"
             )
     elif not layout.features_only:
+        if clips and not layout.videos[split]:
+            places = ", ".join(layout.searched[split]) or f"no folder {WORDS[split]} found"
+            findings.problem("", "no videos", f"{split}: none of {len(clips)}; looked in: {places}")
         for clip in clips:
             if not clip.video:
                 findings.problem(clip.clip_id, "absent", f"{split}: listed, but without a video")
