@@ -96,8 +96,8 @@ def _testing_folders(
     outer = inside.folders(above, word)
     outer += inside.folders(outer, word)
     named = inside.folders(outer, setting.language)
-    other = [track for track in above[:1] if all(_subfolders(track, name) for name in LANGUAGES)]
-    if named or not other:
+    shared = [track for track in above[:1] if all(_subfolders(track, name) for name in LANGUAGES)]
+    if named or not shared:
         return [*own, *(named or outer)]
     layout.ambiguous += [inside.relative(folder) for folder in outer]
     return own

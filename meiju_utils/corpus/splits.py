@@ -54,8 +54,10 @@ def first_few(clip_ids: Sequence[str]) -> str:
 
 def read_split(layout: Layout, setting: Setting, split: Split, findings: Findings) -> list[Clip]:
     """All clips of a split, in the order of its list."""
-    lists = [_read(layout, path, split, findings) for path in layout.lists[split]]
-    tables = [_read(layout, path, split, findings) for path in layout.tables[split]]
+    lists, tables = (
+        [_read(layout, path, setting, split, findings) for path in paths[split]]
+        for paths in (layout.lists, layout.tables)
+    )
     plain = [listing for listing in lists if not listing.is_table]
     if plain:  # then a list in CSV form beside it is one more transcript, and may have gaps as such
         tables += [listing for listing in lists if listing.is_table]
@@ -77,11 +79,13 @@ def read_split(layout: Layout, setting: Setting, split: Split, findings: Finding
     return clips
 
 
-def _read(layout: Layout, relative: str, split: Split, findings: Findings) -> Listing:
+def _read(
+    layout: Layout, relative: str, setting: Setting, split: Split, findings: Findings
+) -> Listing:
     path = layout.root / relative
     source = path.relative_to(layout.folder).as_posix()
     try:
-        text = decode_text(path.read_bytes(), source)
+        text = decode_text(path.read_bytes(), source, setting.language)
     except CorpusError as error:
         listing = Listing(source, {}, [str(error)])
     else:

@@ -6,6 +6,7 @@ Imports `corpus`, `run`, `errors`.
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from meiju_utils.challenge import Language
 from meiju_utils.corpus.layout import find_layout, plain
 from meiju_utils.corpus.lists import decode_text
 from meiju_utils.corpus.tables import parse_table
@@ -58,13 +59,15 @@ def stray_corrections(run: Run) -> list[str]:
     return stray
 
 
-def read_corrections(path: Path, clip_ids: Collection[str]) -> dict[str, str]:
+def read_corrections(
+    path: Path, clip_ids: Collection[str], language: Language = "mandarin"
+) -> dict[str, str]:
     """Clip id → its corrected text, from a CSV with the columns clip_id, text, note.
 
     The note is the user's own. Raises CorpusError, with the line, for doubled ids, for rows
     without a text, for clips that are not among `clip_ids`, and for what is no such table.
     """
-    text = decode_text(path.read_bytes(), path.name)
+    text = decode_text(path.read_bytes(), path.name, language)
     listing = parse_table(text, path.name, required=("text",))
     faults = list(listing.faults)
     for clip_id, entry in listing.entries.items():

@@ -73,7 +73,8 @@ def preprocess_corpus(run: Run, corpus: Corpus) -> Preprocessed:
         )
     state = state_of(run)  # before the work: what changes meanwhile is noticed afterwards
     path = find_corrections(corrections_folders(run))
-    corrections = read_corrections(path, set(corpus.clips["clip_id"])) if path else {}
+    clip_ids = set(corpus.clips["clip_id"])
+    corrections = read_corrections(path, clip_ids, run.setting.language) if path else {}
     records = _records(run, corpus)
     texts = dict(zip(corpus.clips["clip_id"], corpus.clips["text"], strict=True))
     recognised, failed = _recognise(run, texts)
