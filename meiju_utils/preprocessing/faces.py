@@ -87,12 +87,15 @@ def find_faces(media: Media, settings: Preprocessing) -> ClipFaces:
     silent = is_silent(media.audio)
     scorer = make_scorer(settings.speaker, media.sample_rate)
     hop = media.sample_rate // TRACKING_RATE
-    scores = tuple(
-        scorer.score(media.audio[track.start * hop :], scored_crops(media.tracking, track))
-        if not silent and len(track) >= LEAST_FRAMES
-        else None
-        for track in tracks
+    asked = [w for w, track in enumerate(tracks) if not silent and len(track) >= LEAST_FRAMES]
+    heard = scorer.score_all(
+        [
+            (media.audio[tracks[w].start * hop :], scored_crops(media.tracking, tracks[w]))
+            for w in asked
+        ]
     )
+    answers = dict(zip(asked, heard, strict=True))
+    scores = tuple(answers.get(which) for which in range(len(tracks)))
     moments = np.rint(media.frame_times * TRACKING_RATE).astype(int)
     moments = np.minimum(moments, len(media.tracking) - 1)
     decision = _decide(tracks, scores, moments, silent)
