@@ -108,14 +108,18 @@ def _clips_table(clips: Sequence[Clip], setting: Setting) -> pd.DataFrame:
                 clip.text,
                 clip.emotion,
                 clip.intent,
+                float("nan"),  # the rest is known once the clip was decoded
+                "",
                 float("nan"),
+                "",
             )
             for clip in clips
         ],
         columns=list(CLIP_COLUMNS),
     )
     return table.astype(
-        dict.fromkeys(CLIP_COLUMNS, "str") | {"track": "int64", "duration_s": "float64"}
+        dict.fromkeys(CLIP_COLUMNS, "str")
+        | {"track": "int64", "duration_s": "float64", "face_score": "float64"}
     )
 
 

@@ -50,6 +50,7 @@ MEDIA_COLUMNS = {
     "face_score": "float64",
     "face_reason": "str",
 }
+FOUND = ("duration_s", "face_choice", "face_score", "face_reason")  # also in the clips table
 CHANGES_FILE = "transcript_changes.csv"
 SUGGESTIONS_FILE = "transcript_suggestions.csv"
 _STATE = "current.json"
@@ -59,11 +60,12 @@ WHERE = f"expected {CORRECTIONS_NAME} in the run folder or beside the setting's 
 def preprocess_corpus(run: Run, corpus: Corpus) -> Preprocessed:
     """Preprocess what is not done yet, then write the tables of the run folder.
 
-    Tables: `clips` (durations filled in), `media` (one row a decoded clip), `transcripts`,
-    `problems` (the corpus's and the clips'); beside them `transcript_changes.csv` (every change
-    of a text) and `transcript_suggestions.csv` (end marks for review). A clip that cannot be used
-    is a problem and not an error; MeijuError is raised where none can be used, ConfigError and
-    CorpusError, before any work, for a detector, a scorer or corrections that are not sound.
+    Tables: `clips` (duration and choice of face filled in), `media` (one row a decoded clip),
+    `transcripts`, `problems` (the corpus's and the clips'); beside them `transcript_changes.csv`
+    (every change of a text) and `transcript_suggestions.csv` (end marks for review). A clip that
+    cannot be used, even one that kills its process, is a problem and not an error; MeijuError is
+    raised where none can be used, ConfigError and CorpusError, before any work, for a detector, a
+    scorer or corrections that are not sound.
     """
     settings = run.config.preprocessing
     if settings.transcripts.asr and settings.sample_rate != SAMPLE_RATE:
@@ -210,8 +212,10 @@ def _save_tables(
 ) -> None:
     rows = [record["media"] for record in records.values() if not record["problem"]]
     media = pd.DataFrame(rows, columns=list(MEDIA_COLUMNS)).astype(MEDIA_COLUMNS)
-    durations = corpus.clips["clip_id"].map(media.set_index("clip_id")["duration_s"])
-    run.save_table("clips", corpus.clips.assign(duration_s=durations.astype("float64")))
+    decoded = media.set_index("clip_id")
+    found = {column: corpus.clips["clip_id"].map(decoded[column]) for column in FOUND}
+    clips = corpus.clips.assign(**found).fillna({"face_choice": "", "face_reason": ""})
+    run.save_table("clips", clips.astype(corpus.clips.dtypes))
     run.save_table("media", media)
     run.save_table("transcripts", reviewed.transcripts)
     run.save_table("problems", _problems(run, corpus, list(records.values()), unheard))

@@ -1,6 +1,5 @@
 """The reader: every quirk of the wild gives the same table, every contradiction a clear error."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,8 +54,10 @@ def test_the_table_has_the_contracts_columns_and_order(tmp_path: Path, write_rel
     assert clips["split"].drop_duplicates().tolist() == ["train", "valid", "test", "unlabeled"]
     for _, part in clips.groupby("split"):
         assert part["clip_id"].is_monotonic_increasing
-    assert all(math.isnan(value) for value in clips["duration_s"])
-    assert not clips.drop(columns="duration_s").isna().any(axis=None)
+    later = clips[["duration_s", "face_score"]]
+    assert later.isna().all(axis=None)
+    assert not clips.drop(columns=later).isna().any(axis=None)
+    assert (clips[["face_choice", "face_reason"]] == "").all(axis=None)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from meiju_utils import engines
 from meiju_utils.config import Preprocessing
 from meiju_utils.corpus.official import Corpus, read_corpus
+from meiju_utils.corpus.schema import validate_clips
 from meiju_utils.errors import ConfigError, CorpusError, MeijuError, MissingStageError
 from meiju_utils.preprocessing import clips as clips_module
 from meiju_utils.preprocessing import (
@@ -84,6 +85,13 @@ def test_the_tables_are_those_the_later_stages_expect(
     clips = run.table("clips").set_index("clip_id")
     assert clips.loc[TALKING, "duration_s"] == pytest.approx(1.4)
     assert np.isnan(clips.loc[BROKEN, "duration_s"])
+    assert clips.loc[TALKING, ["face_choice", "face_reason"]].tolist() == [
+        "whole-frame",
+        "no face found",
+    ]
+    assert clips.loc[BROKEN, ["face_choice", "face_reason"]].tolist() == ["", ""]
+    assert clips["face_score"].isna().all()
+    validate_clips(run.table("clips"))
     media = run.table("media").set_index("clip_id")
     assert list(media.index) == [TALKING, MUTE, HEARD, FOUR]
     assert media.loc[TALKING].to_dict() == {
@@ -303,6 +311,7 @@ def test_a_features_only_corpus_gives_its_texts(
     assert preprocessed.audio(MUTE).size == 0
     assert run.table("media").empty
     assert run.table("clips")["duration_s"].isna().all()
+    validate_clips(run.table("clips"))
 
 
 def test_corrections_beside_the_lists_or_in_the_run_folder_are_applied(
