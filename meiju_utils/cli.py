@@ -90,15 +90,24 @@ def doctor(
 ) -> None:
     """Examine a challenge folder: what is there, what is promised, what would spoil a run.
 
-    Exits with 1 where a run would be unsound.
+    Exits with 1 where a run would be unsound, or where there is no such folder or profile; with
+    --json that is an object with `sound` and `faults`, too.
     """
+    from json import dumps
+
     from meiju_utils.config import load_profile
     from meiju_utils.corpus.doctor import examine, render
     from meiju_utils.run import data_folder
 
-    config = load_profile(profile)
-    folder = data_folder(config, _absolute(data_dir))
-    diagnosis = examine(folder, config.setting, deep=not quick, parallel=config.parallel)
+    try:
+        config = load_profile(profile)
+        folder = data_folder(config, _absolute(data_dir))
+        diagnosis = examine(folder, config.setting, deep=not quick, parallel=config.parallel)
+    except MeijuError as error:
+        if not json:
+            raise
+        typer.echo(dumps({"sound": False, "faults": [str(error)]}, ensure_ascii=False, indent=1))
+        raise typer.Exit(1) from None
     typer.echo(diagnosis.to_json() if json else render(diagnosis))
     if not diagnosis.sound:
         raise typer.Exit(1)

@@ -48,7 +48,7 @@ class Faces(_Section):
         default="dlib-hog", description="or yunet:<path of its .onnx or hub id>, for real footage"
     )
     detect_every: int = Field(
-        default=10, ge=1, description="detect in one of so many frames, at 25 a second"
+        default=5, ge=1, description="detect in one of so many frames, at 25 a second"
     )
     tracking_side: int = Field(
         default=960, ge=64, description="faces are followed in frames of at most this side, pixels"

@@ -26,6 +26,7 @@ Outcomes = Generator[Outcome, None, None]
 
 RETRIES = 3  # of an item whose process died; the default of Dask and of Ray
 CONNECT_S = 10  # to reach a cluster's address
+DISPATCHED = 2  # items a process of this machine has or waits for
 POLL_S = 1  # between looks at what Ray has finished
 
 
@@ -40,23 +41,44 @@ def run_serial(function: Function, items: Sequence[Any], settings: Parallel) -> 
 
 
 def run_loky(function: Function, items: Sequence[Any], settings: Parallel) -> Outcomes:
-    """In processes of this machine. One that dies takes the others with it: all start anew."""
+    """In processes of this machine. One that dies takes the others with it.
+
+    Those that were under way are then tried one at a time, so that only the item that kills is
+    given up; the rest goes on in new processes.
+    """
     # loky replaces a worker that has grown by 300 MB, as one does that first loads a model
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     left = dict(enumerate(items))
-    for _ in range(1 + RETRIES):
-        with joblib.parallel_config("loky", n_jobs=settings.workers, inner_max_num_threads=1):
-            pool = joblib.Parallel(return_as="generator_unordered")
-        jobs = [joblib.delayed(_outcome)(function, *pair) for pair in left.items()]
+    while left:
         try:
-            for outcome in pool(jobs):
+            for outcome in _pool(function, left, settings.workers):
                 del left[outcome[0]]
                 yield outcome
         except TerminatedWorkerError:
+            # Dispatched in order, so what was under way comes first in what is left.
+            for index in list(left)[: DISPATCHED * settings.workers]:
+                yield _alone(function, index, left.pop(index))
+
+
+def _pool(function: Function, items: Mapping[int, Any], workers: int) -> Outcomes:
+    with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
+        pool = joblib.Parallel(
+            return_as="generator_unordered",
+            pre_dispatch=DISPATCHED * workers,
+            batch_size=1,  # a batch would be lost as a whole
+        )
+    yield from pool([joblib.delayed(_outcome)(function, *pair) for pair in items.items()])
+
+
+def _alone(function: Function, index: int, item: Any) -> Outcome:
+    """One item with a pool of its own; WorkerDied where that dies each time."""
+    for _ in range(RETRIES):
+        try:
+            (outcome,) = _pool(function, {index: item}, workers=2)  # of one, joblib would stay here
+        except TerminatedWorkerError:
             continue
-        return
-    for index in left:
-        yield index, None, WorkerDied(f"its process died in each of {1 + RETRIES} attempts")
+        return outcome
+    return index, None, WorkerDied(f"its process died in each of {1 + RETRIES} attempts")
 
 
 def run_dask(function: Function, items: Sequence[Any], settings: Parallel) -> Outcomes:

@@ -13,8 +13,7 @@ from typing import Any, Literal
 
 from meiju_utils.errors import ConfigError, MeijuError, nearest
 from meiju_utils.files import PARTIAL, fingerprint, listing, read_json, write_json, write_text
-from meiju_utils.preprocessing.transcripts import CORRECTIONS_NAME
-from meiju_utils.run import CONFIG_NAME, Run, open_run, project_root, resolve
+from meiju_utils.run import CONFIG_NAME, CORRECTIONS_NAME, Run, open_run, project_root, resolve
 
 STATE_FILE = "state.json"
 

@@ -13,8 +13,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from meiju_utils.config import Parallel
-from meiju_utils.engines import ENGINES, RETRIES, WorkerDied
+from meiju_utils.engines import ENGINES, WorkerDied
 from meiju_utils.errors import MeijuError
+
+FEW = 3  # items that fail in the same way may all be bad; of more, something else is
+MEMORY = (
+    "mostly memory runs out: give each worker more, by fewer parallel.workers or larger machines"
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -60,11 +65,13 @@ def map_items(
     Ray unpickles them once, so that what the function keeps serves all its items. Where
     `tolerant`, an item's exception becomes a Failure, unless every item fails: then something is
     wrong with the run and not with a clip, and MeijuError is raised with the first reason.
-    Otherwise the first exception is raised. An item whose process dies whenever it is tried
-    raises MeijuError, where `tolerant` once the others are done: the machine may be at fault.
+    Otherwise the first exception is raised.
+
+    An item whose process dies whenever it is tried is a failure like any other, as long as there
+    are few of them (see `_machine_at_fault`). One worker of loky is this very process, which such
+    an item would take with it: use two where the clips are not to be trusted.
     """
-    small = settings.workers == 1 or len(items) < 2
-    serial = not items or (settings.backend == "loky" and small)
+    serial = not items or (settings.backend == "loky" and settings.workers == 1)
     run = ENGINES["serial" if serial else settings.backend]
     results: list[Result | None] = [None] * len(items)
     failures: dict[int, Failure] = {}
@@ -83,17 +90,17 @@ def map_items(
                 results[index] = result
             elif isinstance(error, WorkerDied):
                 died[names[index]] = error
-                if not tolerant or len(died) > RETRIES + done / 2:  # not just some bad items
+                failures[index] = Failure(names[index], "WorkerDied", f"{error}; {MEMORY}")
+                if not tolerant or _machine_at_fault(len(died), done):
                     break
             elif not tolerant:
                 raise error
             else:
                 failures[index] = Failure(names[index], type(error).__name__, str(error))
-    if died:
+    if died and (not tolerant or _machine_at_fault(len(died), len(items))):
         raise MeijuError(
-            f"{description}: the process died whenever it was at {_listed(list(died))}. Mostly "
-            "memory runs out: give each worker more, by fewer parallel.workers or larger "
-            "machines. What is finished is kept; start again to go on from there."
+            f"{description}: the process died whenever it was at {_listed(list(died))}; {MEMORY}. "
+            "What is finished is kept; start again to go on from there."
         ) from next(iter(died.values()))
     ordered = [failures[index] for index in sorted(failures)]
     if items and len(ordered) == len(items):
@@ -103,6 +110,11 @@ def map_items(
             f"{first.error}: {first.reason}"
         )
     return Mapped(results, ordered)
+
+
+def _machine_at_fault(died: int, done: int) -> bool:
+    """So many items can hardly all be bad: more than a few, and more than a tenth."""
+    return died > FEW and died > done / 10
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -19,6 +19,8 @@ from meiju_utils.config import Profile, load_profile
 from meiju_utils.errors import ConfigError, CorpusError, MissingStageError, nearest
 from meiju_utils.files import atomic_path, write_text
 
+CORRECTIONS_NAME = "corrections.csv"  # the user's, in the run folder or beside the lists
+
 PARAMETERS = ("profile", "data_dir", "run_dir", "overrides")  # of every notebook
 CONFIG_NAME = "config.yaml"  # the effective settings, in the run folder
 

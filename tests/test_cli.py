@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,25 @@ def test_a_users_mistake_ends_in_one_readable_message(
     shown = capsys.readouterr().err
     assert message in shown
     assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data-dir", "no such folder"], "No data folder"),
+        (["--profile", "demoo"], "did you mean 'demo'"),
+        (["--data-dir", "."], "No Track1/Mandarin"),
+    ],
+)
+def test_the_doctor_prints_json_also_where_it_finds_nothing_to_examine(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = CliRunner().invoke(cli.app, ["doctor", "--json", *arguments])
+    assert shown.exit_code == 1
+    told = json.loads(shown.stdout)
+    assert told["sound"] is False
+    assert message in told["faults"][0]
 
 
 def test_features_go_out_as_npy_files_and_come_back_as_a_store(tmp_path: Path) -> None:

@@ -91,15 +91,51 @@ def test_processes_of_this_machine_start_again_where_one_has_died(tmp_path: Path
 
 
 @needs_sigkill
-def test_an_item_that_always_kills_is_named_once_the_others_are_done(
+def test_an_item_that_always_kills_is_a_failure_and_the_others_are_done(
     cluster: Parallel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "RETRIES", 1)
     work = partial(_square, folder=tmp_path, deadly=2, attempts=99)
-    with pytest.raises(MeijuError, match=r"died whenever it was at .*clip 2.*memory"):
-        map_items(work, ITEMS, NAMES, cluster, "squares")
-    done = {path.name.split("-")[0] for path in tmp_path.iterdir()}
-    assert done == {"0", "1", "2", "3", "4", "5"}
+    mapped = map_items(work, ITEMS, NAMES, cluster, "squares")
+    failed = {failure.name: failure for failure in mapped.failures}
+    assert failed["clip 2"].error == "WorkerDied"
+    assert "memory" in failed["clip 2"].reason
+    # Dask may give up another one that waited on the same worker.
+    assert len(failed) <= 2
+    assert all(r == i * i for i, r in zip(ITEMS, mapped.results, strict=True) if r is not None)
+    assert mapped.results.count(None) == len(failed)
+
+
+@needs_sigkill
+def test_processes_of_this_machine_give_up_only_the_item_that_kills(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "RETRIES", 1)
+    work = partial(_square, folder=tmp_path, deadly=2, attempts=99)
+    items = list(range(20))
+    mapped = map_items(work, items, [str(i) for i in items], Parallel(workers=2), "squares")
+    assert mapped.results == [None if i == 2 else i * i for i in items]
+    assert [(f.name, f.error) for f in mapped.failures] == [("2", "WorkerDied")]
+
+
+def _die(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@needs_sigkill
+def test_where_most_items_kill_the_machine_is_at_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "RETRIES", 1)
+    with pytest.raises(MeijuError, match=r"died whenever it was at .*memory"):
+        map_items(_die, ITEMS, NAMES, Parallel(workers=2), "dying")
+
+
+@needs_sigkill
+def test_a_single_item_that_kills_leaves_this_process_alive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engines, "RETRIES", 1)
+    with pytest.raises(MeijuError, match=r"all 1 items failed.*WorkerDied"):
+        map_items(_die, [0], ["clip"], Parallel(workers=2), "dying")
 
 
 @needs_sigkill

@@ -44,6 +44,7 @@ TINY = {
     "embeddings.visual.name": "timm:{run_dir}/checkpoints/tiny-vit",
     "embeddings.text.name": "hf:{run_dir}/checkpoints/tiny-bert",
     "preprocessing.faces.detector": "dlib-hog",
+    "preprocessing.faces.detect_every": 10,  # drawn heads hardly move
     "preprocessing.transcripts.asr": "",
 }
 QUICK = {"training.epochs": 1, "training.seeds": [0], "parallel.backend": "serial"}

@@ -7,7 +7,6 @@ import json
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ import pandas as pd
 from meiju_utils.challenge import CLASSES, EMOTIONS, INTENTS, SPLITS, TASKS, Setting
 from meiju_utils.config import Parallel
 from meiju_utils.corpus.duplicates import find_duplicates
-from meiju_utils.corpus.fingerprints import Glimpse, look_at
+from meiju_utils.corpus.fingerprints import Glimpse
+from meiju_utils.corpus.glimpses import look_at_all
 from meiju_utils.corpus.official import survey_corpus
 from meiju_utils.corpus.splits import first_few
 from meiju_utils.corpus.verdict import SplitCount, find_faults, find_warnings
-from meiju_utils.parallel import map_items
 
 STAGE = "doctor"
 WIDTH = 100  # columns
@@ -71,26 +70,24 @@ class Diagnosis:
 
 
 def examine(
-    data_dir: Path, setting: Setting, deep: bool = True, parallel: Parallel = _PARALLEL
+    data_dir: Path,
+    setting: Setting,
+    deep: bool = True,
+    parallel: Parallel = _PARALLEL,
+    cache: Path | None = None,
 ) -> Diagnosis:
     """Read the corpus, open every clip, look for copies.
 
     A quick look decodes each clip's first frame and finds files with equal bytes; a `deep` one also
-    decodes the sound and finds near duplicates. Raises CorpusError only where there is no folder of
+    decodes the sound and finds near duplicates. What was seen of a clip is kept in the folder
+    `cache`, if given, until its file changes. Raises CorpusError only where there is no folder of
     this setting; contradictions inside it become faults.
     """
     survey = survey_corpus(data_dir, setting)
     clips = survey.corpus.clips
     filmed = clips[clips["video"] != ""].drop_duplicates("clip_id").reset_index(drop=True)
     paths = [survey.corpus.root / video for video in filmed["video"]]
-    mapped = map_items(
-        partial(look_at, deep=deep), paths, filmed["clip_id"].tolist(), parallel, "Opening clips"
-    )
-    reasons = {failure.name: failure.reason for failure in mapped.failures}
-    glimpses = [
-        glimpse or Glimpse(fault=reasons[clip_id])
-        for clip_id, glimpse in zip(filmed["clip_id"], mapped.results, strict=True)
-    ]
+    glimpses = look_at_all(filmed["clip_id"].tolist(), paths, deep, parallel, cache)
     readable = [index for index, glimpse in enumerate(glimpses) if not glimpse.fault]
     duplicates = find_duplicates(
         filmed.iloc[readable],

@@ -25,6 +25,7 @@ GAP = 32  # hops between the two words of a search key: a frame's length, so ind
 COMMON = 64  # a key in more clips than this says nothing (hum)
 COMPARED = 128  # hops compared of a pair: neighbours differ little, so these stand for all
 SAME_PICTURE = 6  # of 64 bits
+SAME_LENGTH_S = 0.1  # by which the pictures of a re-dubbed copy may differ in length
 CHUNK = 1 << 15  # pairs, or rows of a distance matrix, handled at once
 
 
@@ -34,9 +35,11 @@ def find_duplicates(
     """Pairs of clips that hold the same recording, one row a pair, strongest evidence first.
 
     `clips` (clip_id, split), `paths` and `glimpses` go row by row. `kind` is "same file" (bytes),
-    "same sound" (decoded samples) or "near" (sound; of two mute clips the pictures). `sound_bits`
-    is the share of differing bits, `picture_bits` how many of 64 differ between first or between
-    middle frames, the fewer; NaN where unknown. Of equal clips each is paired with the first.
+    "same sound" (decoded samples), "near" (sound; of two mute clips the pictures) or "same picture"
+    (pictures and their length; the sound differs or one has none). The last may be two takes of one
+    scene. `sound_bits` is the share of differing bits, `picture_bits` how many of 64 differ between
+    first or between middle frames, the fewer; NaN where unknown. Of equal clips each is paired with
+    the first.
     """
     sounds = [glimpse.sound for glimpse in glimpses]
     pictures = np.array([glimpse.pictures for glimpse in glimpses], np.uint64).reshape(-1, 2)
@@ -52,9 +55,13 @@ def find_duplicates(
     rest = [index for index in range(len(glimpses)) if index not in copies]
     for first, other, errors in similar_sounds([sounds[index] for index in rest]):
         found[rest[first], rest[other]] = ("near", errors)
-    mute = [index for index in rest if not sounds[index].any() and pictures[index].all()]
-    for first, other in similar_pictures(pictures[mute]):
-        found[mute[first], mute[other]] = ("near", float("nan"))
+    seen = [index for index in rest if pictures[index].all()]
+    for first, other in similar_pictures(pictures[seen]):
+        a, b = seen[first], seen[other]
+        if not sounds[a].any() and not sounds[b].any():
+            found[a, b] = ("near", float("nan"))
+        elif abs(glimpses[a].picture_s - glimpses[b].picture_s) <= SAME_LENGTH_S:
+            found.setdefault((a, b), ("same picture", float("nan")))
     ids, splits = clips["clip_id"].tolist(), clips["split"].tolist()
     rows = [
         (

@@ -2,7 +2,9 @@
 
 The sound's fingerprint follows Haitsma and Kalker (A Highly Robust Audio Fingerprinting System,
 ISMIR 2002) with half their bands, each twice as wide: one utterance must suffice, not a song. The
-picture's is the usual perceptual hash, signs of low DCT coefficients. Imports PyAV, OpenCV.
+picture's is the usual perceptual hash, signs of low DCT coefficients. Both are written here:
+Chromaprint wants several seconds and a system library, imagehash brings Pillow, SciPy and
+PyWavelets for the five lines of `picture_hash`. Imports PyAV, OpenCV.
 """
 
 import hashlib
@@ -16,6 +18,8 @@ import numpy as np
 from av.error import FFmpegError
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
+
+VERSION = 1  # raise it when the same file gives another glimpse
 
 RATE = 8000  # Hz; the bands end at 2 kHz
 FRAME = 2960  # samples, 0.37 s: so long that a shift by half a hop changes little
@@ -35,7 +39,8 @@ class Glimpse:
 
     `fault` says why nothing can be read ("" if something can), `remarks` what else is amiss. After
     a deep look: `digest` hashes the decoded samples ("" without sound), `sound` is uint16 [hops]
-    (0 where quiet), `pictures` hashes the first and the middle frame, uint64 [2] (0: no hash).
+    (0 where quiet), `pictures` hashes the first and the middle frame, uint64 [2] (0: no hash),
+    `picture_s` is the picture's length by its header (0: none, or it does not say).
     """
 
     fault: str = ""
@@ -43,6 +48,7 @@ class Glimpse:
     digest: str = ""
     sound: NDArray[np.uint16] = field(default_factory=lambda: np.zeros(0, np.uint16))
     pictures: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(2, np.uint64))
+    picture_s: float = 0.0
 
 
 def look_at(path: Path, deep: bool) -> Glimpse:
@@ -70,9 +76,11 @@ def _look(container: Any, deep: bool) -> Glimpse:
         return Glimpse(fault="opens, but neither picture nor sound decodes")
     if not deep:
         return Glimpse(remarks=tuple(remarks))
-    middle = _frame(container, video, (container.duration or 0) / av.time_base / 2)
+    picture_s = _promised_s(video)
+    # Of the picture, not of the file: sound may go on long after it.
+    middle = _frame(container, video, (picture_s or (container.duration or 0) / av.time_base) / 2)
     lost = samples.size and samples.size / RATE < sound_s - LOST_S
-    if lost or (first and not middle):
+    if lost or (first and picture_s and not middle):
         remarks.append("cut short or damaged")
     silent = not samples.any()
     if samples.size and silent:
@@ -82,13 +90,15 @@ def _look(container: Any, deep: bool) -> Glimpse:
         digest="" if silent else hashlib.sha256(samples.tobytes()).hexdigest(),
         sound=sound_fingerprint(samples),
         pictures=np.array([_hash(first), _hash(middle)], np.uint64),
+        picture_s=picture_s,
     )
 
 
 def _frame(container: Any, video: Any, time_s: float) -> Any:
-    """The first frame shown at `time_s` or later, None where none decodes."""
+    """The first frame shown at `time_s` or later, else the one still shown then; None: neither."""
     if video is None:
         return None
+    frame = None
     try:
         container.seek(round(time_s * av.time_base))
         for frame in container.decode(video):
@@ -96,7 +106,16 @@ def _frame(container: Any, video: Any, time_s: float) -> Any:
                 return frame
     except FFmpegError:
         pass
-    return None
+    if frame is None:
+        return None
+    timed = frame.duration and frame.time_base
+    shown_s = float(frame.duration * frame.time_base) if timed else 0.0
+    return frame if frame.time + shown_s >= time_s - LOST_S else None
+
+
+def _promised_s(stream: Any) -> float:
+    """Length of a stream by its header, seconds; 0 where there is none or it says nothing."""
+    return float(stream.duration * stream.time_base) if stream and stream.duration else 0.0
 
 
 def _samples(container: Any, audio: Any, most: int | None) -> tuple[NDArray[np.int16], float]:
@@ -114,8 +133,7 @@ def _samples(container: Any, audio: Any, most: int | None) -> tuple[NDArray[np.i
     except FFmpegError:
         pass  # what decoded is kept; the promised length shows the loss
     parts.extend(part.to_ndarray()[0] for part in resampler.resample(None) if parts)
-    promised = float(audio.duration * audio.time_base) if audio.duration else 0.0
-    return np.concatenate(parts) if parts else np.zeros(0, np.int16), promised
+    return np.concatenate(parts) if parts else np.zeros(0, np.int16), _promised_s(audio)
 
 
 def sound_fingerprint(samples: NDArray[np.int16]) -> NDArray[np.uint16]:

@@ -29,7 +29,8 @@ class Layout:
 
     `lists` and `tables` may hold several files of one role, in order of precedence; `videos` maps
     clip id to path. `faults` are things that must stop a run (links that leave the data folder),
-    `doubled` is (clip id, path) of files whose clip already has a file.
+    `doubled` is (clip id, path) of files whose clip already has a file. `searched` are the folders
+    videos were looked for in, `ambiguous` those that may be another language's and were not.
     """
 
     root: Path
@@ -38,6 +39,8 @@ class Layout:
     tables: dict[Split, list[str]] = field(default_factory=dict)
     videos: dict[Split, dict[str, str]] = field(default_factory=dict)
     doubled: list[tuple[str, str]] = field(default_factory=list)
+    searched: dict[Split, list[str]] = field(default_factory=dict)
+    ambiguous: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -62,6 +65,9 @@ def find_layout(data_dir: Path, setting: Setting) -> Layout:
     top = [layout.folder, *inside.folders([layout.folder], "Annotation")]
     for split, word in WORDS.items():
         own = inside.folders(top, word)
+        if split == "test":
+            own = _testing_folders(layout, inside, setting, own)
+        layout.searched[split] = [inside.relative(place) for place in own]
         places = [*own, *top] if split == "unlabeled" else [*top, *own]
         layout.tables[split] = inside.files(places, _names(setting, f"{word}_transcription", "csv"))
         if split == "unlabeled":  # has no list
@@ -72,6 +78,29 @@ def find_layout(data_dir: Path, setting: Setting) -> Layout:
             layout.lists[split] = inside.files(places, names)
         layout.videos[split] = inside.videos(own)
     return layout
+
+
+def _testing_folders(
+    layout: Layout, inside: "_Inside", setting: Setting, own: list[Path]
+) -> list[Path]:
+    """The test clips came as a download of their own: also `Testing` inside itself or further up.
+
+    Further up it may be either language's, whose clips bear the same names: it is taken where it
+    has a folder for the language, or where there is no other language.
+    """
+    word = WORDS["test"]
+    own = [*own, *inside.folders(own, word)]
+    if any(path.suffix.lower() == VIDEO_SUFFIX for place in own for path in inside.entries(place)):
+        return own
+    above = [folder for folder in layout.folder.parents if folder.is_relative_to(layout.root)]
+    outer = inside.folders(above, word)
+    outer += inside.folders(outer, word)
+    named = inside.folders(outer, setting.language)
+    shared = [track for track in above[:1] if all(_subfolders(track, name) for name in LANGUAGES)]
+    if named or not shared:
+        return [*own, *(named or outer)]
+    layout.ambiguous += [inside.relative(folder) for folder in outer]
+    return own
 
 
 def describe(folder: Path, limit: int = 8) -> str:

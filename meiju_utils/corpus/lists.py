@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from meiju_utils.challenge import CLASSES, TASKS, Task
+from meiju_utils.challenge import CLASSES, TASKS, Language, Task
 from meiju_utils.errors import CorpusError, nearest
 
 VIDEO_SUFFIX = ".mp4"
@@ -48,17 +48,21 @@ class Listing:
         return f"{self.source}:{self.entries[clip_id].line}"
 
 
-def decode_text(data: bytes, source: str) -> str:
-    """The text of a file in UTF-8 (with or without BOM), UTF-16 with BOM, or GB18030.
+def decode_text(data: bytes, source: str, language: Language = "mandarin") -> str:
+    """The text of a file in UTF-8 (with or without BOM), UTF-16 with BOM, GB18030 or Windows-1252.
 
-    GB18030 gives some text for most bytes, so a UTF-8 file with a damaged spot is told from it by
-    its other lines: a file is taken for GB18030 only where most of its non-ASCII lines are not
-    UTF-8. Raises CorpusError naming the line that cannot be decoded.
+    The last two give some text for most bytes, so a UTF-8 file with a damaged spot is told from
+    them by its other lines: a file is taken for another than UTF-8 only where most of its non-ASCII
+    lines are not UTF-8. It is then Windows-1252 if the language is English and non-ASCII bytes
+    stand alone, as its ’ and é do, and else GB18030, whose characters have two. Raises CorpusError
+    naming the line that cannot be decoded.
     """
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
     elif data.startswith(codecs.BOM_UTF8) or _mostly_utf8(data):
         encoding = "utf-8-sig"
+    elif language == "english" and any(len(run) % 2 for run in re.findall(rb"[\x80-\xff]+", data)):
+        encoding = "cp1252"
     else:
         encoding = "gb18030"
     try:

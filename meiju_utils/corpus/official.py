@@ -70,6 +70,9 @@ def survey_corpus(data_dir: Path, setting: Setting) -> Survey:
     findings = Findings(faults=list(layout.faults))
     if layout.features_only:
         findings.problem("", "features only", "no clip has a video file")
+    for path in layout.ambiguous:
+        reason = f"{path} may be of either language; move it into {setting.language.capitalize()}"
+        findings.problem("", "ambiguous folder", f"{reason}; not read")
     for clip_id, path in layout.doubled:
         findings.problem(clip_id, "doubled video", f"{path} is not used; another one came first")
     splits: Sequence[Split] = SPLITS
@@ -105,14 +108,18 @@ def _clips_table(clips: Sequence[Clip], setting: Setting) -> pd.DataFrame:
                 clip.text,
                 clip.emotion,
                 clip.intent,
+                float("nan"),  # the rest is known once the clip was decoded
+                "",
                 float("nan"),
+                "",
             )
             for clip in clips
         ],
         columns=list(CLIP_COLUMNS),
     )
     return table.astype(
-        dict.fromkeys(CLIP_COLUMNS, "str") | {"track": "int64", "duration_s": "float64"}
+        dict.fromkeys(CLIP_COLUMNS, "str")
+        | {"track": "int64", "duration_s": "float64", "face_score": "float64"}
     )
 
 

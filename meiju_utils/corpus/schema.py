@@ -20,6 +20,9 @@ CLIP_COLUMNS = (
     "emotion",
     "intent",
     "duration_s",
+    "face_choice",
+    "face_score",
+    "face_reason",
 )
 LONGEST_S = 3600.0  # a clip is one utterance; an hour means a broken time base
 
@@ -28,8 +31,9 @@ def validate_clips(clips: pd.DataFrame) -> pd.DataFrame:
     """The table itself if it is sound; CorpusError lists what breaks which rule.
 
     One row a clip; ids unique; one track and language; labels from the vocabularies, "" where
-    unknown, never unknown in train and valid; `video` inside the data folder; `duration_s` in
-    seconds, NaN until the clip was decoded.
+    unknown, never unknown in train and valid; `video` inside the data folder. Until the clip was
+    decoded `duration_s` (seconds) is NaN, and so is what stands for it: `face_choice` (by which
+    rule) and `face_reason` are "", `face_score` is NaN, which it stays where no face was scored.
     """
     import pandera.pandas as pa  # takes over a second: only where a table is checked
 
@@ -59,6 +63,9 @@ def validate_clips(clips: pd.DataFrame) -> pd.DataFrame:
             pa.Check.in_range(0, LONGEST_S, error=f"expected 0 to {LONGEST_S:.0f} seconds"),
             nullable=True,
         ),
+        "face_choice": pa.Column(str),
+        "face_score": pa.Column(float, nullable=True),
+        "face_reason": pa.Column(str),
     }
     labels = pa.Check(_is_labelled, error="expected both labels in train and valid")
     schema = pa.DataFrameSchema(columns, checks=labels, strict=True, ordered=True)

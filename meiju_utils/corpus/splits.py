@@ -54,8 +54,10 @@ def first_few(clip_ids: Sequence[str]) -> str:
 
 def read_split(layout: Layout, setting: Setting, split: Split, findings: Findings) -> list[Clip]:
     """All clips of a split, in the order of its list."""
-    lists = [_read(layout, path, split, findings) for path in layout.lists[split]]
-    tables = [_read(layout, path, split, findings) for path in layout.tables[split]]
+    lists, tables = (
+        [_read(layout, path, setting, split, findings) for path in paths[split]]
+        for paths in (layout.lists, layout.tables)
+    )
     plain = [listing for listing in lists if not listing.is_table]
     if plain:  # then a list in CSV form beside it is one more transcript, and may have gaps as such
         tables += [listing for listing in lists if listing.is_table]
@@ -63,7 +65,7 @@ def read_split(layout: Layout, setting: Setting, split: Split, findings: Finding
     clip_ids = _members(layout, split, lists, tables, findings)
     told = [*tables, *lists]
     if clip_ids:
-        _check_tables(split, clip_ids, tables, findings)
+        _check_tables(layout, split, clip_ids, tables, findings)
     if split != "unlabeled":
         _check_track(setting, split, clip_ids, findings)
     labels = _labels(clip_ids, told, findings)
@@ -77,11 +79,13 @@ def read_split(layout: Layout, setting: Setting, split: Split, findings: Finding
     return clips
 
 
-def _read(layout: Layout, relative: str, split: Split, findings: Findings) -> Listing:
+def _read(
+    layout: Layout, relative: str, setting: Setting, split: Split, findings: Findings
+) -> Listing:
     path = layout.root / relative
     source = path.relative_to(layout.folder).as_posix()
     try:
-        text = decode_text(path.read_bytes(), source)
+        text = decode_text(path.read_bytes(), source, setting.language)
     except CorpusError as error:
         listing = Listing(source, {}, [str(error)])
     else:
@@ -141,16 +145,32 @@ def _compare_lists(one: Listing, other: Listing, findings: Findings) -> None:
 
 
 def _check_tables(
-    split: Split, clip_ids: Sequence[str], tables: Sequence[Listing], findings: Findings
+    layout: Layout,
+    split: Split,
+    clip_ids: Sequence[str],
+    tables: Sequence[Listing],
+    findings: Findings,
 ) -> None:
-    """A transcript of a clip that is in no list: a fault; in the pool only a problem."""
-    members = set(clip_ids)
+    """A transcript of a clip that is in no list, and of which there is no video: a fault.
+
+    Only a problem where the video tells that the clip exists, in the pool, and in what is a list
+    of its own in CSV form.
+    """
+    members, filmed = set(clip_ids), layout.videos[split]
     for table in tables:
         unlisted = [clip_id for clip_id in table.entries if clip_id not in members]
-        if split == "unlabeled":
-            for clip_id in unlisted:
-                findings.problem(clip_id, "unlisted transcript", f"{table.where(clip_id)}: no clip")
-        elif unlisted:
+        is_list = "files" in table.source.rpartition("/")[2].casefold()
+        if split == "unlabeled" or is_list:
+            known = unlisted
+        else:
+            known = [clip_id for clip_id in unlisted if clip_id in filmed]
+        for clip_id in known:
+            why = "in no list" if clip_id in filmed else "no such clip"
+            findings.problem(
+                clip_id, "unlisted transcript", f"{table.where(clip_id)}: {why}; not used"
+            )
+        unlisted = [clip_id for clip_id in unlisted if clip_id not in known]
+        if unlisted:
             findings.faults.append(
                 f"{table.where(unlisted[0])}: {len(unlisted)} transcripts of clips unknown to the "
                 f"{split} list ({first_few(unlisted)}); remove them or list the clips."
@@ -242,6 +262,9 @@ def _note_gaps(
                 "", "no videos", "unlabeled: the transcript table alone makes the pool"
             )
     elif not layout.features_only:
+        if clips and not layout.videos[split]:
+            places = ", ".join(layout.searched[split]) or f"no folder {WORDS[split]} found"
+            findings.problem("", "no videos", f"{split}: none of {len(clips)}; looked in: {places}")
         for clip in clips:
             if not clip.video:
                 findings.problem(clip.clip_id, "absent", f"{split}: listed, but without a video")

@@ -6,6 +6,7 @@ Imports `lists` and `errors` only.
 import csv
 import io
 import re
+from collections.abc import Sequence
 
 from meiju_utils.corpus.lists import VIDEO_SUFFIX, Entry, Listing, build_listing
 
@@ -20,13 +21,15 @@ MISSING = ("nan", "NaN")  # how pandas writes an absent value
 OFFICIAL_ID = re.compile(r"Track\d_[A-Za-z]+_\d+$", re.IGNORECASE)
 
 
-def parse_table(text: str, source: str, headless: bool = False) -> Listing:
+def parse_table(
+    text: str, source: str, headless: bool = False, required: Sequence[str] = ()
+) -> Listing:
     """Read a CSV of clips: names, subtitles and, where they are there, labels.
 
     Columns are found by their heading, so an extra index column does no harm. Without a heading
     the columns are name and subtitle; this is accepted where the first cell is plainly a clip's
     name, or anywhere if `headless` (the pool, whose clips may have any name). A missing or NaN
-    subtitle is "".
+    subtitle is "". A table without one of the `required` columns is at fault.
     """
     rows, faults = _rows(text, source)
     if not rows:
@@ -40,10 +43,12 @@ def parse_table(text: str, source: str, headless: bool = False) -> Listing:
         columns = {"clip_id": 0, "text": 1}
         width = 2
     else:
-        faults.append(
-            f"{source}:{line}: no column FileName or name among {', '.join(map(repr, first))}."
-        )
+        faults.append(f"{source}:{line}: no column FileName or name among {_listed(first)}.")
         return Listing(source, {}, faults)
+    for column in required:
+        if column not in columns:
+            faults.append(f"{source}:{line}: no column {column} among {_listed(first)}.")
+            return Listing(source, {}, faults)
     named = []
     for line, cells in rows:
         if any(cell.strip() for cell in cells[width:]):
@@ -92,6 +97,10 @@ def _columns(header: list[str]) -> dict[str, int]:
         for column, names in HEADINGS.items()
         if any(name in plain for name in names)
     }
+
+
+def _listed(header: list[str]) -> str:
+    return ", ".join(map(repr, header))
 
 
 def _is_clip_name(cell: str) -> bool:

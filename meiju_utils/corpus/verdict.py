@@ -54,6 +54,7 @@ def find_faults(
         seen = labels[(labels["task"] == task) & (labels["train"] > 0)]
         if len(seen) < 2 and labels["train"].sum():
             faults.append(f"The train clips have fewer than two classes of {task}.")
+    duplicates = duplicates[duplicates["kind"] != "same picture"]
     leaks = duplicates[
         (duplicates["split_a"] != duplicates["split_b"])
         & duplicates["split_a"].isin(SCORED)
@@ -95,6 +96,13 @@ def find_warnings(
         absent = labels.loc[(labels["task"] == task) & (labels["train"] == 0), "label"].tolist()
         if absent and labels["train"].sum():
             warnings.append(f"No train clip has the {task} {', '.join(absent)}.")
+    alike = int((duplicates["kind"] == "same picture").sum())
+    if alike:
+        warnings.append(
+            f"{alike} pairs of clips show the same pictures with another sound, or none on one "
+            "side: dubbed anew, or takes of one scene. Look at those in two splits."
+        )
+    duplicates = duplicates[duplicates["kind"] != "same picture"]
     labelled = clips.drop_duplicates("clip_id").set_index("clip_id")[list(TASKS)]
     same = duplicates[duplicates["split_a"] == duplicates["split_b"]]
     for split, pairs in same.groupby("split_a", sort=False):

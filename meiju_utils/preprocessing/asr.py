@@ -11,9 +11,9 @@ from typing import Any
 
 from meiju_utils.challenge import Language
 from meiju_utils.config import Parallel
-from meiju_utils.errors import ConfigError
-from meiju_utils.files import fingerprint, read_json, safe_name, write_json
-from meiju_utils.parallel import map_items
+from meiju_utils.errors import ConfigError, MeijuError
+from meiju_utils.files import fingerprint, listing, read_json, safe_name, write_json
+from meiju_utils.parallel import FEW, map_items
 from meiju_utils.preprocessing.clips import file_stamp
 from meiju_utils.preprocessing.speaker import is_silent
 from meiju_utils.preprocessing.store import Preprocessed
@@ -38,10 +38,11 @@ def recognise_speech(
     """Texts by clip id, and (clip_id, problem, reason) of clips that failed.
 
     `model`: a Whisper model on the hub or a folder. Clips without sound are left out. A text is
-    kept as soon as it is recognised and made anew only when the clip's audio changes. Raises
-    ConfigError for a model that does not load.
+    kept as soon as it is recognised and made anew only when the clip's audio or the folder's files
+    change. Raises ConfigError for a model that does not load, MeijuError where all of more than
+    a few clips fail.
     """
-    code = fingerprint(model, language, PROMPTS[language])
+    code = fingerprint(model, language, PROMPTS[language], listing(resolve(model)))
     folder = clips.folder / f"asr-{safe_name(model)}-{code}"
     texts: Recognised = {}
     pending = []
@@ -64,6 +65,12 @@ def recognise_speech(
     ).succeeded()
     texts |= {record["clip_id"]: record["text"] for record in made if not record["problem"]}
     failed = [(r["clip_id"], r["problem"], r["reason"]) for r in made if r["problem"]]
+    if len(failed) == len(pending) > FEW:
+        clip_id, problem, reason = failed[0]
+        raise MeijuError(
+            f"Speech recognition with {model!r} failed in all {len(failed)} clips; the first, "
+            f"{clip_id}: {problem}: {reason}"
+        )
     return texts, failed
 
 

@@ -1,8 +1,11 @@
 """Which question and exclamation marks has a transcript lost? Cues in its words, and how sure.
 
-The confidence of a cue says how often a sentence that shows it ends in the mark. For Mandarin
-questions it is the share of questions among such utterances of Chinese TV dialogue (CPED, Chen et
-al. 2022), for the others an estimate. Imports `challenge` only.
+The confidence of a cue says how often a sentence that shows it, and no mark, has lost the mark. For
+Mandarin questions it is the share of questions among such utterances of Chinese TV dialogue (CPED,
+Chen et al. 2022), for English ones an estimate. An exclamation seldom loses its mark, and what
+looks like one is mostly a statement: in eight synthetic corpora an interjection without a mark had
+lost one in 0.24 of 403 cases, a command in 0.05 of 168. The other exclamations, which do not occur
+there, have what a reader would say scaled alike, by 0.4. Imports `challenge` only.
 """
 
 import re
@@ -96,12 +99,12 @@ CUES: dict[Language, tuple[Cue, ...]] = {
             "exclamation",
             "(天[哪呐啊]|我的天|哎呀|哎哟|救命|糟了|完了|气死|该死|混[蛋账]|岂有此理|王八蛋|可恶|够了|闭嘴|"
             "住手|太好了|太棒了|好极了|哈哈|真没想到|不会吧|滚|别过来|小心|快跑|加油|恭喜|万岁)",
-            0.5,
+            0.2,
         ),
-        Cue("太 … 了", "exclamation", "太[^，]{1,6}了$", 0.6),
-        Cue("真 … 啊", "exclamation", "(真|好|多|多么|可)[^，]{1,8}[啊呀哪啦哇]$", 0.7),
-        Cue("particle 啊", "exclamation", "[啊呀啦哇]$", 0.35),
-        Cue("command", "exclamation", "^(快|别|给我|你给我|赶紧|不许|不准|站住)", 0.35),
+        Cue("太 … 了", "exclamation", "太[^，]{1,6}了$", 0.25),
+        Cue("真 … 啊", "exclamation", "(真|好|多|多么|可)[^，]{1,8}[啊呀哪啦哇]$", 0.3),
+        Cue("particle 啊", "exclamation", "[啊呀啦哇]$", 0.15),
+        Cue("command", "exclamation", "^(快|别|给我|你给我|赶紧|不许|不准|站住)", 0.05),
     ),
     "english": (
         Cue("inversion", "question", rf"(^|, ){_OPENING[1:]}{_AUXILIARY} {_PRONOUN}\b", 0.92),
@@ -117,15 +120,15 @@ CUES: dict[Language, tuple[Cue, ...]] = {
         ),
         Cue("tag", "question", rf", {_AUXILIARY} (i|you|he|she|it|we|they|there)$", 0.95),
         Cue("short tag", "question", ", (right|huh|eh|correct|yeah|remember)$", 0.85),
-        Cue("what a", "exclamation", rf"{_OPENING}what an? ", 0.75),
-        Cue("how … it is", "exclamation", rf"{_OPENING}how \w+( {_PRONOUN} \w+)?$", 0.4),
+        Cue("what a", "exclamation", rf"{_OPENING}what an? ", 0.3),
+        Cue("how … it is", "exclamation", rf"{_OPENING}how \w+( {_PRONOUN} \w+)?$", 0.15),
         Cue(
             "interjection",
             "exclamation",
             r"\b(oh,? my god|my god|oh my gosh|wow|damn|dammit|goddamn|bastard|shut up|get out|"
             r"help me|stop it|look out|watch out|congratulations|hooray|yay|awesome|no way|"
             r"hurry|god bless|hell)\b|^(help|go|run|stop|wait|quick)$",
-            0.5,
+            0.2,
         ),
     ),
 }

@@ -3,6 +3,7 @@
 Imports `media`, `shots`, `tracks`, `detectors`, `speaker`, `config`.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -27,7 +28,8 @@ from meiju_utils.preprocessing.tracks import (
 
 Choice = Literal["speaker", "only-face", "largest-face", "whole-frame", "none"]
 
-# A face seen for less is taken for a false detection while others are there.
+# A face seen for less is taken for a false detection while others are there. As published, each
+# of these frames must show it; where they are not all looked at, those that are, and at least two.
 LEAST_TRACK = 10  # frames
 
 
@@ -85,12 +87,15 @@ def find_faces(media: Media, settings: Preprocessing) -> ClipFaces:
     silent = is_silent(media.audio)
     scorer = make_scorer(settings.speaker, media.sample_rate)
     hop = media.sample_rate // TRACKING_RATE
-    scores = tuple(
-        scorer.score(media.audio[track.start * hop :], scored_crops(media.tracking, track))
-        if not silent and len(track) >= LEAST_FRAMES
-        else None
-        for track in tracks
+    asked = [w for w, track in enumerate(tracks) if not silent and len(track) >= LEAST_FRAMES]
+    heard = scorer.score_all(
+        [
+            (media.audio[tracks[w].start * hop :], scored_crops(media.tracking, tracks[w]))
+            for w in asked
+        ]
     )
+    answers = dict(zip(asked, heard, strict=True))
+    scores = tuple(answers.get(which) for which in range(len(tracks)))
     moments = np.rint(media.frame_times * TRACKING_RATE).astype(int)
     moments = np.minimum(moments, len(media.tracking) - 1)
     decision = _decide(tracks, scores, moments, silent)
@@ -109,13 +114,15 @@ def find_faces(media: Media, settings: Preprocessing) -> ClipFaces:
 
 
 def _tracks(media: Media, settings: Preprocessing) -> tuple[FaceTrack, ...]:
+    every = settings.faces.detect_every
     tracks = follow_faces(
         media.tracking,
         shot_boundaries(media.thumbnails),
         make_detector(settings.faces.detector),
-        settings.faces.detect_every,
+        every,
     )
-    lasting = [track for track in tracks if len(track) >= LEAST_TRACK]
+    least = max(2, math.ceil(LEAST_TRACK / every))
+    lasting = [t for t in tracks if len(t) >= LEAST_TRACK and len(t.detected) >= least]
     return tuple(lasting or tracks)
 
 

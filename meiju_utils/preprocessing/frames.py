@@ -18,7 +18,7 @@ THUMBNAIL_SIDE = 96  # longest side of the pictures in which shot cuts are looke
 _TIME_TOLERANCE_S = 1e-3
 
 # A still picture may stay; a longer jump between two frames of a clip is a broken time.
-_LONGEST_FRAME_S = 10.0
+LONGEST_FRAME_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,13 @@ class FrameCollector:
     """Takes a stream's frames in order; `finish` gives the pictures.
 
     `stride`: one frame of so many is kept in RGB. `tracking_side`: longest side of the tracking
-    frames, which are never enlarged; 0 leaves them out.
+    frames, which are never enlarged; 0 leaves them out. `longest_s`: tracking frames end there.
     """
 
-    def __init__(self, stride: int, tracking_side: int) -> None:
+    def __init__(self, stride: int, tracking_side: int, longest_s: float) -> None:
         self.stride = stride
         self.tracking_side = tracking_side
+        self.longest_s = longest_s
         self.count = 0
         self.repaired = 0
         self.start_s = 0.0
@@ -55,11 +56,11 @@ class FrameCollector:
         self._size = (0, 0)  # coded width, height of the first frame
         self._orientation = _UPRIGHT
         self._converters: dict[tuple[str, int], VideoReformatter] = {}
-        self._sampled: list[NDArray[np.uint8]] = []
+        self._sampled = _Stack((0, 0, 3))
         self._times: list[float] = []
         self._shown: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
-        self._tracking: list[NDArray[np.uint8]] = []
-        self._thumbnails: list[NDArray[np.uint8]] = []
+        self._tracking = _Stack((0, 0))
+        self._thumbnails = _Stack((0, 0, 3))
 
     def add(self, frame: Any, nominal_rate: float) -> None:
         step = 1 / nominal_rate
@@ -76,22 +77,22 @@ class FrameCollector:
             self._repeat_until(self._time)
             self._shown = self._tracking_pictures(frame)
         self.count += 1
-        duration = float(frame.duration * frame.time_base) if frame.duration else step
-        self.end_s = self._time + min(duration, _LONGEST_FRAME_S)
+        timed = frame.duration and frame.time_base
+        duration = float(frame.duration * frame.time_base) if timed else step
+        self.end_s = self._time + min(duration, LONGEST_FRAME_S)
 
     def finish(self) -> Pictures:
         self._repeat_until(self.end_s)
-        if self._shown and not self._tracking:
+        if self._shown and not self._tracking.count:
             self._append(self._shown)
-        sampled = _stack(self._sampled, (0, 0, 3))
         width, height = self._size
         if self._orientation[0]:
             width, height = height, width
         return Pictures(
-            sampled=sampled,
+            sampled=self._sampled.finish(),
             sampled_times=np.asarray(self._times, np.float64),
-            tracking=_stack(self._tracking, (0, 0)),
-            thumbnails=_stack(self._thumbnails, (0, 0, 3)),
+            tracking=self._tracking.finish(),
+            thumbnails=self._thumbnails.finish(),
             width=width,
             height=height,
             count=self.count,
@@ -103,7 +104,7 @@ class FrameCollector:
     def _time_of(self, frame: Any, step: float) -> float:
         """Seconds since the first frame; where the file's time is absurd, one step on."""
         time = None if frame.time is None else frame.time - self.start_s
-        if time is None or not self._time < time <= self._time + _LONGEST_FRAME_S:
+        if time is None or not self._time < time <= self._time + LONGEST_FRAME_S:
             self.repaired += 1
             return self._time + step
         return float(time)
@@ -112,7 +113,8 @@ class FrameCollector:
         """The frame on screen fills every moment of the 25-a-second grid before `time`."""
         if self._shown is None:
             return
-        while len(self._tracking) / TRACKING_RATE < time - _TIME_TOLERANCE_S:
+        time = min(time, self.longest_s)
+        while self._tracking.count / TRACKING_RATE < time - _TIME_TOLERANCE_S:
             self._append(self._shown)
 
     def _append(self, shown: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> None:
@@ -176,5 +178,24 @@ def _fit(size: tuple[int, int], side: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _stack(pictures: list[NDArray[np.uint8]], empty: tuple[int, ...]) -> NDArray[np.uint8]:
-    return np.stack(pictures) if pictures else np.empty((0, *empty), np.uint8)
+class _Stack:
+    """Pictures of one size in one array that grows in place: a list, stacked, holds them twice."""
+
+    def __init__(self, empty: tuple[int, ...]) -> None:
+        self.count = 0
+        self._array: NDArray[np.uint8] = np.empty((0, *empty), np.uint8)
+
+    def append(self, picture: NDArray[np.uint8]) -> None:
+        if self.count == 0:
+            self._array = np.empty((8, *picture.shape), np.uint8)
+        elif self.count == len(self._array):
+            self._resize(self.count + self.count // 4)
+        self._array[self.count] = picture
+        self.count += 1
+
+    def finish(self) -> NDArray[np.uint8]:
+        self._resize(self.count)
+        return self._array
+
+    def _resize(self, count: int) -> None:
+        self._array.resize((count, *self._array.shape[1:]), refcheck=False)

@@ -36,13 +36,17 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from meiju_utils.errors import MediaError
-from meiju_utils.preprocessing.frames import TRACKING_RATE, FrameCollector
+from meiju_utils.preprocessing.frames import LONGEST_FRAME_S, TRACKING_RATE, FrameCollector
 
 # Clips of the challenge last seconds; a film put there by mistake must not exhaust the memory.
-MAX_SECONDS = 120.0
+# A minute of 1280x720 takes about 1 GB: 1500 tracking frames of 960x540, 50 in full.
+MAX_SECONDS = 60.0
 
 # AAC pads to whole frames of 1024 samples (HE-AAC: 2048): at 8 kHz up to 0.25 s.
 MAX_PADDING_S = 0.25
+
+# Frames a second; a header that says more, or less than one in LONGEST_FRAME_S, is damaged.
+FASTEST = 1000.0
 
 # A header may promise a little more than there is; less than this is no truncation.
 _TOLERATED_LOSS_S = 0.25
@@ -114,7 +118,7 @@ class _Reading:
         self.sample_rate = sample_rate
         self.video = next((s for s in container.streams.video if not _is_cover(s)), None)
         self.audio = container.streams.best("audio")
-        self.pictures = FrameCollector(frame_stride, tracking_side)
+        self.pictures = FrameCollector(frame_stride, tracking_side, MAX_SECONDS)
         self.sound = _Sound(sample_rate)
         self.damaged = 0
         self.too_long = False
@@ -272,7 +276,11 @@ def _is_cover(stream: Any) -> bool:
 
 
 def _rate(stream: Any) -> float:
-    return float(stream.average_rate or stream.guessed_rate or TRACKING_RATE)
+    """Frames a second as the header has it, where that is credible."""
+    for rate in (stream.average_rate, stream.guessed_rate):
+        if rate and 1 / LONGEST_FRAME_S <= rate <= FASTEST:
+            return float(rate)
+    return float(TRACKING_RATE)
 
 
 def _promised_s(stream: Any) -> float:

@@ -5,15 +5,12 @@ point and in any way, goes on where it was. Imports its neighbours, `corpus`, `r
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
-from meiju_utils.config import Preprocessing
-from meiju_utils.corpus.layout import find_layout
 from meiju_utils.corpus.official import Corpus
 from meiju_utils.errors import ConfigError, MeijuError
-from meiju_utils.files import atomic_path, fingerprint, read_json, write_json
+from meiju_utils.files import atomic_path, read_json, write_json
 from meiju_utils.parallel import map_items
 from meiju_utils.preprocessing.asr import SAMPLE_RATE, Recognised, recognise_speech
 from meiju_utils.preprocessing.clips import (
@@ -23,17 +20,20 @@ from meiju_utils.preprocessing.clips import (
     preprocess_clip,
     remove_partial_files,
 )
+from meiju_utils.preprocessing.corrections import (
+    corrections_folders,
+    find_corrections,
+    read_corrections,
+    stray_corrections,
+)
 from meiju_utils.preprocessing.detectors import make_detector
 from meiju_utils.preprocessing.faces import ClipFaces, find_faces
 from meiju_utils.preprocessing.media import Media, read_media
 from meiju_utils.preprocessing.review import ReviewedTexts, review_texts
 from meiju_utils.preprocessing.speaker import make_scorer
+from meiju_utils.preprocessing.state import preprocessing_key, state_of
 from meiju_utils.preprocessing.store import Preprocessed
-from meiju_utils.preprocessing.transcripts import find_corrections, read_corrections
-from meiju_utils.run import Run
-
-# Raise it when the same settings give other audio, faces or records.
-VERSION = 1
+from meiju_utils.run import CORRECTIONS_NAME, Run
 
 MEDIA_COLUMNS = {
     "clip_id": "str",
@@ -50,24 +50,22 @@ MEDIA_COLUMNS = {
     "face_score": "float64",
     "face_reason": "str",
 }
+FOUND = ("duration_s", "face_choice", "face_score", "face_reason")  # also in the clips table
 CHANGES_FILE = "transcript_changes.csv"
 SUGGESTIONS_FILE = "transcript_suggestions.csv"
 _STATE = "current.json"
-
-
-def preprocessing_key(settings: Preprocessing) -> str:
-    """What names the folder of audio and faces: all that shapes them, and the code's version."""
-    return fingerprint(VERSION, settings.model_dump(mode="json", exclude={"transcripts"}))
+WHERE = f"expected {CORRECTIONS_NAME} in the run folder or beside the setting's lists"
 
 
 def preprocess_corpus(run: Run, corpus: Corpus) -> Preprocessed:
     """Preprocess what is not done yet, then write the tables of the run folder.
 
-    Tables: `clips` (durations filled in), `media` (one row a decoded clip), `transcripts`,
-    `problems` (the corpus's and the clips'); beside them `transcript_changes.csv` (every change
-    of a text) and `transcript_suggestions.csv` (end marks for review). A clip that cannot be used
-    is a problem and not an error; MeijuError is raised where none can be used, ConfigError and
-    CorpusError, before any work, for a detector, a scorer or corrections that are not sound.
+    Tables: `clips` (duration and choice of face filled in), `media` (one row a decoded clip),
+    `transcripts`, `problems` (the corpus's and the clips'); beside them `transcript_changes.csv`
+    (every change of a text) and `transcript_suggestions.csv` (end marks for review). A clip that
+    cannot be used, even one that kills its process, is a problem and not an error; MeijuError is
+    raised where none can be used, ConfigError and CorpusError, before any work, for a detector, a
+    scorer or corrections that are not sound.
     """
     settings = run.config.preprocessing
     if settings.transcripts.asr and settings.sample_rate != SAMPLE_RATE:
@@ -75,7 +73,10 @@ def preprocess_corpus(run: Run, corpus: Corpus) -> Preprocessed:
             f"preprocessing.sample_rate = {settings.sample_rate}: Whisper needs {SAMPLE_RATE}; "
             "change it, or set preprocessing.transcripts.asr to ''."
         )
-    corrections = _corrections(run, corpus)
+    state = state_of(run)  # before the work: what changes meanwhile is noticed afterwards
+    path = find_corrections(corrections_folders(run))
+    clip_ids = set(corpus.clips["clip_id"])
+    corrections = read_corrections(path, clip_ids, run.setting.language) if path else {}
     records = _records(run, corpus)
     texts = dict(zip(corpus.clips["clip_id"], corpus.clips["text"], strict=True))
     recognised, failed = _recognise(run, texts)
@@ -91,19 +92,24 @@ def preprocess_corpus(run: Run, corpus: Corpus) -> Preprocessed:
         corrections,
         recognised,
     )
+    # Without it nothing counts as done: tables of two runs must not pass for those of one.
+    run.path("preprocessed", _STATE).unlink(missing_ok=True)
     _save_tables(run, corpus, records, reviewed, failed)
-    write_json(run.path("preprocessed", _STATE), _state(settings))
+    write_json(run.path("preprocessed", _STATE), state)
     return open_preprocessed(run)
 
 
 def open_preprocessed(run: Run) -> Preprocessed:
-    """What `preprocess_corpus` left; MissingStageError where it has not run with these settings."""
-    settings = run.config.preprocessing
+    """What `preprocess_corpus` left.
+
+    MissingStageError where it has not run with these settings, on this data folder as it is now,
+    with these corrections.
+    """
     path = run.path("preprocessed", _STATE)
-    if not path.is_file() or read_json(path) != _state(settings):
-        raise run.missing("preprocessed clips for these settings", "01_preprocessing")
+    if not path.is_file() or read_json(path) != state_of(run):
+        raise run.missing("preprocessed clips for these settings and data", "01_preprocessing")
     transcripts = run.table("transcripts")
-    key = preprocessing_key(settings)
+    key = preprocessing_key(run.config.preprocessing)
     return Preprocessed(
         key=key,
         folder=run.path("preprocessed", key),
@@ -148,25 +154,6 @@ def inspect_clip(run: Run, clip_id: str) -> tuple[Media, ClipFaces]:
     return media, find_faces(media, settings)
 
 
-def _state(settings: Preprocessing) -> dict[str, Any]:
-    """What the run folder's tables were made with."""
-    return {
-        "key": preprocessing_key(settings),
-        "settings": settings.model_dump(mode="json"),
-    }
-
-
-def _corrections(run: Run, corpus: Corpus) -> dict[str, str]:
-    """The user's corrections, from the run folder or from beside the setting's lists.
-
-    Not from further up in the data folder: the same clip ids stand for other clips in the other
-    language.
-    """
-    beside_lists = find_layout(corpus.root, run.setting).folder
-    path = find_corrections([run.folder, beside_lists])
-    return read_corrections(path, set(corpus.clips["clip_id"])) if path else {}
-
-
 def _records(run: Run, corpus: Corpus) -> dict[str, Record]:
     """Records of all clips with a video, those not done yet being made first."""
     settings = run.config.preprocessing
@@ -191,6 +178,10 @@ def _records(run: Run, corpus: Corpus) -> dict[str, Record]:
         "Preprocessing clips",
     )
     records |= {record["clip_id"]: record for record in made.succeeded()}
+    # Clips whose processes died left no record, so the next run tries them again.
+    records |= {
+        f.name: {"clip_id": f.name, "problem": f.error, "reason": f.reason} for f in made.failures
+    }
     whole = {clip_id: record for clip_id, record in records.items() if record is not None}
     if all(record["problem"] for record in whole.values()):
         first = next(iter(whole.values()))
@@ -221,11 +212,13 @@ def _save_tables(
 ) -> None:
     rows = [record["media"] for record in records.values() if not record["problem"]]
     media = pd.DataFrame(rows, columns=list(MEDIA_COLUMNS)).astype(MEDIA_COLUMNS)
-    durations = corpus.clips["clip_id"].map(media.set_index("clip_id")["duration_s"])
-    run.save_table("clips", corpus.clips.assign(duration_s=durations.astype("float64")))
+    decoded = media.set_index("clip_id")
+    found = {column: corpus.clips["clip_id"].map(decoded[column]) for column in FOUND}
+    clips = corpus.clips.assign(**found).fillna({"face_choice": "", "face_reason": ""})
+    run.save_table("clips", clips.astype(corpus.clips.dtypes))
     run.save_table("media", media)
     run.save_table("transcripts", reviewed.transcripts)
-    run.save_table("problems", _problems(corpus, list(records.values()), unheard))
+    run.save_table("problems", _problems(run, corpus, list(records.values()), unheard))
     # For people to open in a spreadsheet, which takes UTF-8 for granted only with a BOM.
     for name, table in (
         (CHANGES_FILE, reviewed.changes),
@@ -236,9 +229,13 @@ def _save_tables(
 
 
 def _problems(
-    corpus: Corpus, records: Sequence[Record], unheard: Sequence[tuple[str, str, str]]
+    run: Run, corpus: Corpus, records: Sequence[Record], unheard: Sequence[tuple[str, str, str]]
 ) -> pd.DataFrame:
-    rows = [(clip_id, "asr", problem, reason) for clip_id, problem, reason in unheard]
+    rows = [
+        ("", "transcripts", "unused corrections", f"{path} is not read; {WHERE}")
+        for path in stray_corrections(run)
+    ]
+    rows += [(clip_id, "asr", problem, reason) for clip_id, problem, reason in unheard]
     for record in records:
         if record["problem"]:
             rows.append((record["clip_id"], "media", record["problem"], record["reason"]))

@@ -94,7 +94,7 @@ def evaluate_suggestions(
     reviewed: ReviewedTexts,
     truth: Mapping[str, str],
     language: Language,
-    thresholds: Sequence[float] = (0.5, 0.7, 0.85, 0.9, 0.95),
+    thresholds: Sequence[float] = (0.2, 0.5, 0.7, 0.85, 0.9, 0.95),
 ) -> pd.DataFrame:
     """Precision and recall of suggested end marks against true texts (clip id → text).
 

@@ -4,7 +4,7 @@ A scorer gives one number a video frame; above zero means speaking, and a track'
 mean. Imports numpy, `errors`, `frames`, `run`; TalkNet only where a profile names it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -20,11 +20,17 @@ LEAST_FRAMES = TRACKING_RATE
 SILENCE_DB = -60.0  # RMS of a whole clip, relative to full scale
 
 
-class Scorer(Protocol):
-    """Scores one face track."""
+Track = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
-    def score(self, audio: NDArray[np.float32], faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Scores [T] of grey crops [T, 112, 112] at 25 a second with their sound in [-1, 1)."""
+
+class Scorer(Protocol):
+    """Scores the face tracks of a clip."""
+
+    def score_all(self, tracks: Sequence[Track]) -> list[NDArray[np.float32]]:
+        """Scores [T] of each track: its sound in [-1, 1), its grey crops [T, 112, 112].
+
+        The crops are shown at 25 a second, from the sound's first sample on.
+        """
 
 
 class Correlation:
@@ -46,7 +52,11 @@ class Correlation:
     def __init__(self, sample_rate: int) -> None:
         self.hop = sample_rate // TRACKING_RATE
 
+    def score_all(self, tracks: Sequence[Track]) -> list[NDArray[np.float32]]:
+        return [self.score(audio, faces) for audio, faces in tracks]
+
     def score(self, audio: NDArray[np.float32], faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Scores [T] of one track."""
         loudness = _loudness(audio, self.hop, len(faces))
         mouth = faces[:, self.ROWS, self.COLUMNS].astype(np.float32)
         mouth /= mouth.mean() + 1e-6
@@ -58,17 +68,18 @@ class Correlation:
 
 
 class TalkNetScorer:
-    """TalkNet with published weights: logits of speaking."""
+    """TalkNet with published weights: logits of speaking. On the GPU where there is one."""
 
     def __init__(self, checkpoint: str) -> None:
         from meiju_utils.preprocessing.talknet import TalkNet
+        from meiju_utils.preprocessing.talknet_scoring import best_device
 
-        self.model = TalkNet.from_checkpoint(resolve(checkpoint))
+        self.model = TalkNet.from_checkpoint(resolve(checkpoint)).to(best_device())
 
-    def score(self, audio: NDArray[np.float32], faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-        from meiju_utils.preprocessing.talknet import score_tracks
+    def score_all(self, tracks: Sequence[Track]) -> list[NDArray[np.float32]]:
+        from meiju_utils.preprocessing.talknet_scoring import score_tracks
 
-        return score_tracks(self.model, audio, faces)
+        return score_tracks(self.model, tracks)
 
 
 SCORERS: dict[str, Callable[[str, int], Scorer]] = {

@@ -1,11 +1,10 @@
-"""Who of the faces on screen is speaking: TalkNet, its audio features, its scores of a track.
+"""Who of the faces on screen is speaking: TalkNet and its audio features.
 
 Our own implementation of the network of R. Tao et al., *Is Someone Speaking?* (ACM Multimedia
 2021), for inference with the published weights. Imports numpy, scipy, torch, `errors` and the
 blocks in `talknet_layers`.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,13 +23,8 @@ FRAME_RATE = 25  # video frames a second
 FACE_SIZE = 112  # pixels
 MFCC_PER_FRAME = 4  # MFCC frames, 100 a second, for each video frame
 
-# Window lengths in seconds, all of equal weight, as the published demo scores: it lists some
-# lengths several times, but in a Python set, where repetitions vanish.
-WINDOW_SECONDS = (1, 2, 3, 4, 5, 6)
-SMOOTHING = 5  # frames
-
-_FRAME_LENGTH = 400  # samples: 25 ms
-_FRAME_STEP = 160  # samples: 10 ms
+FRAME_LENGTH = 400  # samples: 25 ms
+FRAME_STEP = 160  # samples: 10 ms
 _FFT = 512
 _COEFFICIENTS = 13
 
@@ -176,9 +170,9 @@ def mfcc(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     x = np.asarray(audio, dtype=np.float64) * 32768
     x[1:] -= 0.97 * x[:-1]
-    frames = 1 + max(0, -(-(len(x) - _FRAME_LENGTH) // _FRAME_STEP))
-    x = np.pad(x, (0, (frames - 1) * _FRAME_STEP + _FRAME_LENGTH - len(x)))
-    windows = np.lib.stride_tricks.sliding_window_view(x, _FRAME_LENGTH)[::_FRAME_STEP]
+    frames = 1 + max(0, -(-(len(x) - FRAME_LENGTH) // FRAME_STEP))
+    x = np.pad(x, (0, (frames - 1) * FRAME_STEP + FRAME_LENGTH - len(x)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, FRAME_LENGTH)[::FRAME_STEP]
     power = np.abs(np.fft.rfft(windows, _FFT)) ** 2 / _FFT
     # Digital silence has no logarithm: zeros become the smallest step of a float.
     smallest = np.finfo(np.float64).eps
@@ -198,97 +192,3 @@ def _mel_filters() -> NDArray[np.float64]:
     bins = np.arange(_FFT // 2 + 1)
     slopes = np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre))
     return np.asarray(np.maximum(slopes, 0), np.float64)
-
-
-def score_tracks(
-    model: TalkNet, audio_16k: NDArray[np.float32], faces: NDArray[np.uint8]
-) -> NDArray[np.float32]:
-    """How surely the face of a track is speaking, frame by frame: float32 [T], above 0 = speaking.
-
-    `faces` are the track's grey crops [T, 112, 112] at 25 a second, `audio_16k` its sound in
-    -1..1 from the track's first frame on; sound missing at the end counts as silence, sound
-    after the end is ignored. The class-1 logit is averaged over windows of 1 to 6 s
-    (WINDOW_SECONDS), laid end to end from the first frame, the last one being what remains, and
-    then over 5 frames, fewer at the ends.
-
-    A track shorter than a window length is scored as one window, so one under a second is scored
-    once, as a whole. TalkNet is weak there: a caller should not let such a score alone decide.
-    Raises FeatureError for faces of another shape or an empty track.
-    """
-    total = len(faces)
-    if total == 0 or faces.shape != (total, FACE_SIZE, FACE_SIZE):
-        raise FeatureError(
-            f"A face track has shape {list(faces.shape)}; expected [T, {FACE_SIZE}, {FACE_SIZE}] "
-            "with at least one frame."
-        )
-    weights: Counter[int] = Counter()
-    for seconds in WINDOW_SECONDS:
-        weights[min(seconds * FRAME_RATE, total)] += 1
-    device = next(model.parameters()).device
-    coefficients = _track_mfcc(audio_16k, total).to(device)
-    with torch.inference_mode():
-        joined, cut = _frame_embeddings(model, torch.tensor(faces, device=device))
-        scores = torch.zeros(total, dtype=torch.float64, device=device)
-        for length, weight in weights.items():
-            scores += weight * _window_scores(model, coefficients, joined, cut, length)
-    return _smooth(scores.cpu().numpy() / weights.total())
-
-
-def _track_mfcc(audio: NDArray[np.float32], frames: int) -> Tensor:
-    """MFCCs [4T, 13] of a track of T video frames, from the samples all their windows cover."""
-    samples = (MFCC_PER_FRAME * frames - 1) * _FRAME_STEP + _FRAME_LENGTH
-    audio = audio[:samples]
-    return torch.from_numpy(mfcc(np.pad(audio, (0, samples - len(audio)))))
-
-
-def _frame_embeddings(model: TalkNet, faces: Tensor) -> tuple[Tensor, Tensor]:
-    """Frame embeddings [T, 512] of the whole track, and of the track cut at every second.
-
-    The visual trunk is most of the work, and of a frame it sees only two neighbours to each side.
-    So windows of any length share its output except two frames before and after their bounds,
-    which all lie at whole seconds. That is T frames and 8 for each seam between seconds, 1.3 T in
-    all, in place of T for each window length.
-    """
-    seconds = (
-        part  # four seconds a pass bound the memory at about 300 MB, however long the track
-        for second in _windows(faces, FRAME_RATE)
-        for part in torch.split(second, 4)
-    )
-    cut = torch.cat([model.embed_frames(part).flatten(0, 1) for part in seconds])
-    joined = cut.clone()
-    for seam in range(FRAME_RATE, len(faces), FRAME_RATE):
-        around = model.embed_frames(faces[None, seam - 4 : seam + 4])[0]
-        joined[seam - 2 : seam + 2] = around[2:6]
-    return joined, cut
-
-
-def _window_scores(
-    model: TalkNet, coefficients: Tensor, joined: Tensor, cut: Tensor, length: int
-) -> Tensor:
-    """Class-1 logits [T] from windows of `length` frames, those of equal length in one batch."""
-    frames = joined.clone()
-    for bound in range(length, len(frames), length):
-        frames[bound - 2 : bound + 2] = cut[bound - 2 : bound + 2]
-    logits = [
-        model.classify(*model.attend(model.embed_audio(audio), model.embed_motion(visual)))
-        for audio, visual in zip(
-            _windows(coefficients, MFCC_PER_FRAME * length), _windows(frames, length), strict=True
-        )
-    ]
-    return torch.cat([window[..., 1].flatten() for window in logits])
-
-
-def _windows(x: Tensor, length: int) -> list[Tensor]:
-    """`x` [T, ...] as whole windows [n, length, ...] and the rest [1, T mod length, ...]."""
-    whole = len(x) // length
-    parts = (x[: whole * length].reshape(whole, length, *x.shape[1:]), x[None, whole * length :])
-    return [part for part in parts if part.numel()]
-
-
-def _smooth(scores: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Centred running mean over SMOOTHING frames, over those there are at the ends."""
-    sums = np.concatenate([[0.0], np.cumsum(scores)])
-    at = np.arange(len(scores))
-    start = np.maximum(at - SMOOTHING // 2, 0)
-    stop = np.minimum(at + SMOOTHING // 2 + 1, len(scores))
-    return np.asarray((sums[stop] - sums[start]) / (stop - start), np.float32)

@@ -60,10 +60,10 @@ def follow_faces(
     """Tracks in grey frames [t, h, w] at 25 a second, cut into shots at the frames `cuts`.
 
     Faces are looked for in one of `every` frames of a shot and in its last one. A detection
-    continues the track whose last box it overlaps most, by more than LEAST_IOU, if that is at most
-    LONGEST_GAP frames ago, or one missed detection where detections are further apart. Between
-    detections boxes are interpolated; half an interval before the first and after the last they
-    stay.
+    continues the track it overlaps most, by more than LEAST_IOU, at the track's last box or where
+    that would be if the face moved on as before. The box may be LONGEST_GAP frames old, or one
+    missed detection where detections are further apart. Between detections boxes are interpolated;
+    half an interval before the first and after the last they stay.
     """
     bounds = [0, *cuts, len(frames)]
     tracks = []
@@ -84,7 +84,7 @@ def _join(found: Sequence[tuple[int, NDArray[np.float64]]], gap: int) -> list[_J
     for frame, boxes in found:
         open_tracks = [track for track in tracks if frame - track[-1][0] <= gap]
         overlaps = np.array(
-            [[_iou(track[-1][1], box) for box in boxes] for track in open_tracks]
+            [[_overlap(track, frame, box) for box in boxes] for track in open_tracks]
         ).reshape(len(open_tracks), len(boxes))
         new = set(range(len(boxes)))
         while overlaps.size and overlaps.max() > LEAST_IOU:
@@ -104,6 +104,19 @@ def _track(joined: _Joined, shot: int, first: int, end: int, hold: int) -> FaceT
     moments = np.arange(start, stop)
     between = [np.interp(moments, detected, column) for column in boxes.T]
     return FaceTrack(start, np.stack(between, axis=1), tuple(detected), shot)
+
+
+def _overlap(track: _Joined, frame: int, box: NDArray[np.float64]) -> float:
+    """Of a box with the track's last one, resting or moved on as before, whichever fits better.
+
+    Resting counts too, since the steps of a still face are the detector's jitter.
+    """
+    last, resting = track[-1]
+    if len(track) == 1:
+        return _iou(resting, box)
+    before, earlier = track[-2]
+    moved = resting + (resting - earlier) * (frame - last) / (last - before)
+    return max(_iou(resting, box), _iou(moved, box))
 
 
 def _iou(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

@@ -1,21 +1,14 @@
 """What was said, in one canonical spelling that keeps the cues: ？！… and their repetitions.
 
-Every change is kept with the rule that made it. A user's corrections come last and stand as they
-are. Imports `corpus.lists`, `corpus.tables`, `challenge`, `errors`.
+Every change is kept with the rule that made it. Imports `challenge` only.
 """
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from meiju_utils.challenge import Language
-from meiju_utils.corpus.lists import decode_text
-from meiju_utils.corpus.tables import parse_table
-from meiju_utils.errors import CorpusError, nearest
-
-CORRECTIONS_NAME = "corrections.csv"
 
 
 @dataclass(frozen=True)
@@ -47,40 +40,6 @@ def normalise(text: str, language: Language) -> tuple[str, list[Change]]:
                 changes.append(Change(rule, text, after))
             text = after
     return text, changes
-
-
-def find_corrections(folders: Sequence[Path]) -> Path | None:
-    """The corrections file in the first of the folders that has one.
-
-    Raises CorpusError where two have one, since one of them would go unheeded.
-    """
-    found = [path for folder in folders if (path := folder / CORRECTIONS_NAME).is_file()]
-    if len(found) > 1:
-        raise CorpusError(
-            f"Two files of corrections: {' and '.join(map(str, found))}. Merge them into one."
-        )
-    return found[0] if found else None
-
-
-def read_corrections(path: Path, clip_ids: Collection[str]) -> dict[str, str]:
-    """Clip id → its corrected text, from a CSV with the columns clip_id, text, note.
-
-    The note is the user's own. Raises CorpusError, with the line, for doubled ids, clips that are
-    not among `clip_ids`, and for what is no such table.
-    """
-    listing = parse_table(decode_text(path.read_bytes(), path.name), path.name)
-    faults = list(listing.faults)
-    for clip_id in listing.entries:
-        if clip_id not in clip_ids:
-            close = nearest(clip_id, clip_ids).split("?")[0]
-            hint = f" ({close}?)" if close.startswith("did you mean") else ""
-            faults.append(f"{listing.where(clip_id)}: no clip {clip_id} in this setting{hint}.")
-    if faults:
-        raise CorpusError(
-            f"{path} cannot be used; expected the columns clip_id, text, note and each clip at "
-            "most once:\n" + "\n".join(f"  - {fault}" for fault in faults)
-        )
-    return {clip_id: entry.text for clip_id, entry in listing.entries.items()}
 
 
 _CJK = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"

@@ -4,7 +4,7 @@ import csv
 import functools
 import io
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -178,8 +178,12 @@ def encode(
     rate: int = RATE,
     bit_rate: int = 64000,
     crf: int = 23,
+    times: Sequence[float] = tuple(i / 10 for i in range(10)),
 ) -> bytes:
-    """An MP4 of a sound (None: mute) and ten frames of a blurred pattern (None: sound only)."""
+    """An MP4 of a sound (None: mute) and frames of a blurred pattern (None: sound only).
+
+    The frames are shown at `times`, in seconds.
+    """
     out = io.BytesIO()
     with av.open(out, "w", format="mp4") as container:
         streams = []
@@ -188,8 +192,8 @@ def encode(
             video.width, video.height, video.pix_fmt = *size, "yuv420p"
             coarse = np.random.default_rng(picture_seed).integers(0, 256, (6, 8, 3), np.uint8)
             still = av.VideoFrame.from_ndarray(coarse).reformat(*size, "yuv420p")
-            for index in range(10):
-                still.pts, still.time_base = index, Fraction(1, 10)
+            for time in times:
+                still.pts, still.time_base = round(10 * time), Fraction(1, 10)
                 container.mux(video.encode(still))
             streams.append(video)
         if sound is not None:

@@ -8,7 +8,9 @@ import pytest
 
 from meiju_utils.challenge import SETTINGS
 from meiju_utils.config import Parallel
+from meiju_utils.corpus import glimpses
 from meiju_utils.corpus.doctor import Diagnosis, examine, render
+from meiju_utils.corpus.fingerprints import Glimpse, look_at
 from meiju_utils.errors import CorpusError
 
 MANDARIN = SETTINGS[1, "mandarin"]
@@ -196,3 +198,49 @@ def test_the_text_fits_a_hundred_columns_and_says_the_verdict_first(
     assert max(map(len, text.splitlines()[1:])) <= 100
     for part in ("Faults", "Warnings", "Labels", "Copies", "and 5 more pairs", "2294"):
         assert part in text
+
+
+def test_pictures_in_two_splits_with_another_sound_are_a_warning(
+    tmp_path: Path, write_release: Any, film: Any, media: Any
+) -> None:
+    pictures = {"Track1_Training_00002": 1, "Track1_Testing_00003": 2}
+    release = write_release(
+        tmp_path,
+        MANDARIN,
+        film=lambda c: media.encode(media.utter(pictures[c]), 4711) if c in pictures else film(c),
+    )
+    diagnosis = diagnose(release)
+    assert diagnosis.duplicates["kind"].tolist() == ["same picture"]
+    assert diagnosis.sound
+    assert any("1 pairs of clips show the same pictures" in text for text in diagnosis.warnings)
+
+
+def test_clips_are_looked_at_again_only_where_their_file_changed(
+    tmp_path: Path, write_release: Any, film: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = write_release(tmp_path / "data", MANDARIN, film=film)
+    release.file("Track1_Training_00003.mp4").write_bytes(b"no clip")
+    cache = tmp_path / "run" / "doctor"
+    looked: list[str] = []
+
+    def counting(path: Path, deep: bool) -> Glimpse:
+        looked.append(path.stem)
+        return look_at(path, deep)
+
+    monkeypatch.setattr(glimpses, "look_at", counting)
+
+    def diagnosed() -> str:
+        looked.clear()
+        return examine(release.data_dir, MANDARIN, True, SERIAL, cache).to_json()
+
+    first = diagnosed()
+    assert sorted(looked) == sorted(release.clips)
+    assert diagnosed() == first
+    assert looked == []
+    changed = release.file("Track1_Training_00003.mp4")
+    changed.write_bytes(film("another"))
+    assert diagnosed() != first
+    assert looked == [changed.stem]
+    next(cache.iterdir()).write_bytes(b"damaged")
+    diagnosed()
+    assert sorted(looked) == sorted(release.clips)

@@ -83,7 +83,7 @@ def test_a_copy_made_quieter_or_cut_a_little_is_a_near_duplicate(
 
 def test_half_of_a_clip_is_another_clip(tmp_path: Path, media: Any, others: list[Path]) -> None:
     sound = np.concatenate([media.utter(5)[:12000], media.utter(77)[:12000]])
-    (tmp_path / "half.mp4").write_bytes(media.encode(sound, 5))
+    (tmp_path / "half.mp4").write_bytes(media.encode(sound, 99))
     assert search([*others, tmp_path / "half.mp4"]).empty
 
 
@@ -121,6 +121,33 @@ def test_mute_clips_are_compared_by_their_pictures(tmp_path: Path, media: Any) -
     (row,) = search(paths).itertuples()
     assert (row.clip_a, row.clip_b, row.kind) == ("0", "2", "near")
     assert np.isnan(row.sound_bits)
+
+
+@pytest.mark.parametrize("sound", [None, 77], ids=["muted", "dubbed anew"])
+def test_a_copy_with_another_sound_is_found_by_its_pictures(
+    tmp_path: Path, media: Any, others: list[Path], sound: int | None
+) -> None:
+    copy = tmp_path / "copy.mp4"
+    spoken = None if sound is None else media.utter(sound)
+    copy.write_bytes(media.encode(spoken, 5, crf=33, size=(64, 48)))
+    (row,) = search([*others, copy]).itertuples()
+    assert (row.clip_a, row.clip_b, row.kind) == ("05", "copy", "same picture")
+    assert row.picture_bits <= 6
+
+
+def test_the_synthetic_corpus_has_no_false_pairs(tiny_corpus: Path) -> None:
+    paths = [path for path in tiny_corpus.rglob("*") if path.suffix.lower() == ".mp4"]
+    readable = [path for path in paths if not look_once(path, True).fault]
+    assert search(readable).empty
+
+
+@pytest.mark.parametrize("times", [[0.0], [0.0, 0.1, 0.2], [0.0, 0.3, 2.0]])
+def test_sound_long_after_the_picture_is_no_damage(
+    tmp_path: Path, media: Any, times: list[float]
+) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(media.encode(media.utter(0, 4.0), 0, times=times))
+    assert look_at(path, deep=True).remarks == ()
 
 
 def test_silence_is_no_recording(tmp_path: Path, media: Any) -> None:

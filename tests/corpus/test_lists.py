@@ -54,6 +54,18 @@ def test_decoding_returns_the_text_that_was_encoded(text: str, encoding: str) ->
     assert decode_text(data, "f") == text
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("it’s\n“I don’t know…” – café", "cp1252"),
+        ("it’s\n“I don’t know……” — 你好", "gb18030"),
+        ("it’s\n“I don’t know…” – café", "utf-8"),
+    ],
+)
+def test_english_is_read_as_its_editors_save_it(text: str, encoding: str) -> None:
+    assert decode_text(text.encode(encoding), "f", "english") == text
+
+
 def test_a_damaged_utf8_file_is_not_taken_for_gb18030() -> None:
     lines = ["谁在那里", "好的", "别走", "再见"]
     data = "\n".join(lines).encode()

@@ -1,6 +1,5 @@
 """The reader: every quirk of the wild gives the same table, every contradiction a clear error."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,8 +54,10 @@ def test_the_table_has_the_contracts_columns_and_order(tmp_path: Path, write_rel
     assert clips["split"].drop_duplicates().tolist() == ["train", "valid", "test", "unlabeled"]
     for _, part in clips.groupby("split"):
         assert part["clip_id"].is_monotonic_increasing
-    assert all(math.isnan(value) for value in clips["duration_s"])
-    assert not clips.drop(columns="duration_s").isna().any(axis=None)
+    later = clips[["duration_s", "face_score"]]
+    assert later.isna().all(axis=None)
+    assert not clips.drop(columns=later).isna().any(axis=None)
+    assert (clips[["face_choice", "face_reason"]] == "").all(axis=None)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +83,10 @@ def test_the_table_has_the_contracts_columns_and_order(tmp_path: Path, write_rel
         {"testing_list": "Track1_Mandarin_Testing_files.csv", "testing_table": ""},
         {"testing_list": "Testing/Testing_files.txt", "testing_folder": "Testing"},
         {"testing_table": "Testing/Testing_transcription.csv"},
+        {"testing_folder": "Testing/Testing"},
+        {"testing_folder": "../Testing"},
+        {"testing_folder": "../../Testing"},
+        {"testing_folder": "../../Testing/Mandarin"},
         {"pool_folder": "Annotation/NoAnnotation"},
     ],
     ids=lambda quirks: " ".join(map(str, quirks.values())),
@@ -178,6 +183,34 @@ def test_absent_and_unlisted_clips_are_noted(tmp_path: Path, write_release: Any)
     assert told(corpus.clips) == release.clips
 
 
+def test_a_clip_with_video_and_transcript_but_in_no_list_is_only_noted(
+    tmp_path: Path, write_release: Any
+) -> None:
+    release = write_release(tmp_path, MANDARIN)
+    lists = ("Training_files.txt", "Testing_files.txt")
+    for split, name in zip(("train", "test"), lists, strict=True):
+        path, dropped = release.file(name), release.ids(split)[-1]
+        lines = path.read_text(encoding="utf-8").splitlines()
+        path.write_text("\n".join(line for line in lines if dropped not in line), encoding="utf-8")
+    corpus = read_corpus(tmp_path, MANDARIN)
+    dropped = [release.ids(split)[-1] for split in ("train", "test")]
+    assert problems(corpus, "unlisted") == dropped
+    assert problems(corpus, "unlisted transcript") == dropped
+    assert not set(dropped) & set(corpus.clips["clip_id"])
+
+
+def test_a_test_list_in_csv_form_may_name_a_clip_more_than_the_plain_one(
+    tmp_path: Path, write_release: Any
+) -> None:
+    release = write_release(tmp_path, MANDARIN, testing_table="")
+    rows = "".join(f"{clip_id}.mp4,好\n" for clip_id in [*release.ids("test"), "one more"])
+    table = release.folder / "Annotation" / "Mandarin_Testing_files.csv"
+    table.write_text(f"FileName,Subtitle\n{rows}", encoding="utf-8")
+    corpus = read_corpus(tmp_path, MANDARIN)
+    assert problems(corpus, "unlisted transcript") == ["one more"]
+    assert (corpus.clips["split"] == "test").sum() == 4
+
+
 def test_the_test_clips_may_not_be_there_yet(tmp_path: Path, write_release: Any) -> None:
     release = write_release(tmp_path, MANDARIN, testing_folder="", testing_table="")
     corpus = read_corpus(tmp_path, MANDARIN)
@@ -185,6 +218,27 @@ def test_the_test_clips_may_not_be_there_yet(tmp_path: Path, write_release: Any)
     assert test["clip_id"].tolist() == release.ids("test")
     assert problems(corpus, "absent") == release.ids("test")
     assert problems(corpus, "no transcripts") == [""]
+
+
+def test_where_test_clips_were_looked_for_is_said(tmp_path: Path, write_release: Any) -> None:
+    release = write_release(tmp_path, MANDARIN)
+    for path in release.folder.rglob("Track1_Testing_*.mp4"):
+        path.unlink()
+    noted = read_corpus(tmp_path, MANDARIN).problems.query("problem == 'no videos'")
+    assert noted["reason"].tolist() == [
+        "test: none of 4; looked in: Track1/Mandarin/Annotation/Testing"
+    ]
+
+
+def test_test_clips_that_may_be_of_either_language_are_not_taken(
+    tmp_path: Path, write_release: Any
+) -> None:
+    write_release(tmp_path, SETTINGS[1, "english"], testing_folder="")
+    release = write_release(tmp_path, MANDARIN, testing_folder="../Testing")
+    corpus = read_corpus(tmp_path, MANDARIN)
+    assert problems(corpus, "absent") == release.ids("test")
+    (reason,) = corpus.problems.query("problem == 'ambiguous folder'")["reason"]
+    assert reason == "Track1/Testing may be of either language; move it into Mandarin; not read"
 
 
 def test_without_a_test_list_the_folder_makes_the_split(tmp_path: Path, write_release: Any) -> None:

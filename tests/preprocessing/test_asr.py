@@ -1,5 +1,6 @@
 """Clips without text are transcribed by a Whisper model, here a tiny one with random weights."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from transformers import (
     WhisperTokenizer,
 )
 
-from meiju_utils.errors import ConfigError
+from meiju_utils.errors import ConfigError, MeijuError
 from meiju_utils.preprocessing import asr
 from meiju_utils.preprocessing.asr import recognise_speech
 from meiju_utils.preprocessing.store import Preprocessed
@@ -150,6 +151,21 @@ def test_one_failing_clip_is_reported_and_tried_again(
     assert failed == [("b", "RuntimeError", "odd sound")]
     assert set(texts) == {"a", "silent"}
     assert "b" in recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")[0]
+
+
+def test_a_fault_of_every_clip_stops_the_run_with_the_first_reason(
+    clips: Preprocessed, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> str:
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(asr, "_transcribe", failing)
+    assert len(recognise_speech(clips, ["a", "b"], tiny_whisper, "mandarin")[1]) == 2
+    for name in "cd":
+        shutil.copy(clips.audio_file("a"), clips.audio_file("a").with_stem(name))
+    clips.texts.update({"c": "", "d": ""})
+    with pytest.raises(MeijuError, match=r"all 4 clips.*a: RuntimeError: CUDA out of memory"):
+        recognise_speech(clips, list("abcd"), tiny_whisper, "mandarin")
 
 
 def test_a_model_that_is_not_there_names_the_offline_way(clips: Preprocessed) -> None:

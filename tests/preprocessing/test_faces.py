@@ -1,6 +1,7 @@
 """The face that stands for a clip is chosen by stated rules, and the reason is recorded."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from meiju_utils.config import Faces, Preprocessing
+from meiju_utils.config import Faces, Preprocessing, load_profile
 from meiju_utils.corpus.demo import truth_folder
 from meiju_utils.preprocessing.detectors import DETECTORS
 from meiju_utils.preprocessing.faces import ClipFaces, find_faces
@@ -198,16 +199,66 @@ def test_a_flicker_is_no_face_while_a_lasting_one_is_there(settings: Preprocessi
     assert faces.choice == "only-face"
 
 
-def test_the_synthetic_corpus_s_speakers_are_found(tiny_corpus: Path) -> None:
+@pytest.mark.parametrize("every", [5, 10])
+def test_one_detection_makes_no_lasting_face(settings: Preprocessing, every: int) -> None:
+    voice = opening(50, 1)
+    media = clip(2, [(LEFT, voice)], voice)
+    media.tracking[20:21, 40:100, 150:220] = 230
+    sparse = settings.model_copy(
+        update={"faces": Faces(detector="bright-squares", detect_every=every)}
+    )
+    assert len(find_faces(media, sparse).tracks) == 1
+
+
+@pytest.fixture
+def two_faces(tiny_corpus: Path) -> list[tuple[Path, pd.Series]]:
+    """Clips of the synthetic corpus with two faces, and where their speaker is."""
     scenes = pd.read_csv(truth_folder(tiny_corpus) / "scenes.csv").set_index("clip_id")
-    scenes = scenes[scenes["n_faces"] == 2]
     files = [path for path in tiny_corpus.rglob("*") if path.suffix.lower() == ".mp4"]
     videos = {path.stem: path for path in files}
+    return [(videos[str(clip_id)], s) for clip_id, s in scenes.iterrows() if s["n_faces"] == 2]
+
+
+def test_the_synthetic_corpus_s_speakers_are_found(two_faces: list[tuple[Path, pd.Series]]) -> None:
     right = 0
-    for clip_id, scene in scenes.iterrows():
-        faces = find_faces(read_media(videos[str(clip_id)]), Preprocessing())
+    for path, scene in two_faces:
+        faces = find_faces(read_media(path), load_profile("demo").preprocessing)
         centres = [faces.tracks[which].geometry()[:, 0].mean() for which in faces.chosen]
         right += faces.choice == "speaker" and all(
             scene["left"] < centre < scene["right"] for centre in centres
         )
-    assert right / len(scenes) >= 0.95
+    assert right / len(two_faces) >= 0.95
+
+
+def panned(pictures: NDArray[np.uint8], shifts: NDArray[np.int_]) -> NDArray[np.uint8]:
+    """The pictures on a wider grey ground, each moved right by so many pixels."""
+    count, height, width = pictures.shape[:3]
+    ground = (count, height, width + int(shifts.max()), *pictures.shape[3:])
+    wide = np.full(ground, 90, np.uint8)
+    for index, shift in enumerate(shifts):
+        wide[index, :, shift : shift + width] = pictures[index]
+    return wide
+
+
+def test_faces_that_move_are_followed_with_the_default_settings(
+    two_faces: list[tuple[Path, pd.Series]],
+) -> None:
+    speed = 100  # pixels a second, about a face's width
+    path, scene = max(two_faces, key=lambda clip: clip[1]["duration_s"])
+    still = read_media(path)
+    shifts = np.rint(speed * np.arange(len(still.tracking)) / 25).astype(int)
+    wide = panned(still.frames, np.rint(speed * still.frame_times).astype(int))
+    wide = np.pad(wide, ((0, 0), (0, 0), (0, still.width + shifts[-1] - wide.shape[2]), (0, 0)))
+    media = replace(
+        still,
+        frames=wide,
+        tracking=panned(still.tracking, shifts),
+        thumbnails=panned(still.thumbnails, shifts * still.thumbnails.shape[2] // still.width),
+        width=wide.shape[2],
+    )
+    faces = find_faces(media, Preprocessing())
+    assert [len(track) for track in faces.tracks] == [len(shifts)] * 2
+    assert faces.choice == "speaker"
+    (which,) = set(faces.chosen)
+    centres = faces.tracks[which].geometry()[:, 0] - shifts
+    assert ((scene["left"] < centres) & (centres < scene["right"])).all()

@@ -2,7 +2,9 @@
 
 import random
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from meiju_utils.errors import MediaError
 from meiju_utils.preprocessing import media as media_module
+from meiju_utils.preprocessing.frames import FrameCollector
 from meiju_utils.preprocessing.media import Media, read_media
 
 MakeClip = Callable[..., Path]
@@ -234,6 +237,25 @@ def test_only_the_beginning_of_an_endless_file_is_read(
     assert problems(media) == ["too-long"]
     assert media.duration_s < 1.3
     assert media.audio.size <= 16000
+
+
+@pytest.mark.parametrize("said", [Fraction(1, 3_600_000), Fraction(90_000), None])
+def test_a_frame_rate_no_camera_has_is_not_believed(said: Fraction | None) -> None:
+    stream = SimpleNamespace(average_rate=said, guessed_rate=said)
+    assert media_module._rate(stream) == 25
+    stream.guessed_rate = Fraction(24000, 1001)
+    assert media_module._rate(stream) == pytest.approx(24000 / 1001)
+
+
+def test_frames_without_times_are_never_repeated_beyond_the_limit() -> None:
+    collector = FrameCollector(stride=30, tracking_side=64, longest_s=2.0)
+    for _ in range(4):
+        frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+        frame.duration = 512  # of a time base nobody says
+        collector.add(frame, nominal_rate=0.2)
+    pictures = collector.finish()
+    assert pictures.repaired == 3
+    assert len(pictures.tracking) == len(pictures.thumbnails) == 50
 
 
 def test_reading_twice_gives_the_same(make_clip: MakeClip) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from meiju_utils import engines
+from meiju_utils.config import Preprocessing
 from meiju_utils.corpus.official import Corpus, read_corpus
+from meiju_utils.corpus.schema import validate_clips
 from meiju_utils.errors import ConfigError, CorpusError, MeijuError, MissingStageError
 from meiju_utils.preprocessing import clips as clips_module
 from meiju_utils.preprocessing import (
@@ -22,6 +26,7 @@ from meiju_utils.preprocessing import (
 )
 from meiju_utils.preprocessing.clips import ClipTask, preprocess_clip
 from meiju_utils.preprocessing.media import read_media
+from meiju_utils.preprocessing.state import preprocessing_key
 from meiju_utils.run import Run, open_run
 
 MakeClip = Callable[..., Path]
@@ -80,6 +85,13 @@ def test_the_tables_are_those_the_later_stages_expect(
     clips = run.table("clips").set_index("clip_id")
     assert clips.loc[TALKING, "duration_s"] == pytest.approx(1.4)
     assert np.isnan(clips.loc[BROKEN, "duration_s"])
+    assert clips.loc[TALKING, ["face_choice", "face_reason"]].tolist() == [
+        "whole-frame",
+        "no face found",
+    ]
+    assert clips.loc[BROKEN, ["face_choice", "face_reason"]].tolist() == ["", ""]
+    assert clips["face_score"].isna().all()
+    validate_clips(run.table("clips"))
     media = run.table("media").set_index("clip_id")
     assert list(media.index) == [TALKING, MUTE, HEARD, FOUR]
     assert media.loc[TALKING].to_dict() == {
@@ -245,6 +257,28 @@ def test_an_unexpected_error_of_one_clip_is_its_own_problem_and_tried_again(
     assert TALKING in run.table("media")["clip_id"].tolist()
 
 
+def _deadly_at_mute(task: ClipTask) -> clips_module.Record:
+    if task.clip_id == MUTE:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return preprocess_clip(task)
+
+
+def test_a_clip_that_kills_its_process_is_a_problem_and_the_tables_are_written(
+    opened: Callable[..., tuple[Run, Corpus]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, corpus = opened(parallel__backend="loky")
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "preprocess_clip", _deadly_at_mute)
+        patched.setattr(engines, "RETRIES", 1)
+        preprocess_corpus(run, corpus)
+    problems = run.table("problems").set_index("clip_id")
+    assert problems.loc[MUTE, "problem"] == "WorkerDied"
+    assert "memory" in problems.loc[MUTE, "reason"]
+    assert run.table("media")["clip_id"].tolist() == [TALKING, HEARD, FOUR]
+    preprocess_corpus(run, corpus)  # it is tried again
+    assert MUTE in run.table("media")["clip_id"].tolist()
+
+
 def test_a_corpus_of_broken_clips_stops_the_run(
     opened: Callable[..., tuple[Run, Corpus]],
 ) -> None:
@@ -277,6 +311,7 @@ def test_a_features_only_corpus_gives_its_texts(
     assert preprocessed.audio(MUTE).size == 0
     assert run.table("media").empty
     assert run.table("clips")["duration_s"].isna().all()
+    validate_clips(run.table("clips"))
 
 
 def test_corrections_beside_the_lists_or_in_the_run_folder_are_applied(
@@ -296,6 +331,74 @@ def test_corrections_beside_the_lists_or_in_the_run_folder_are_applied(
     run.path("corrections.csv").write_text("clip_id,text,note\nnobody,好,\n", encoding="utf-8")
     with pytest.raises(CorpusError, match="no clip nobody"):
         preprocess_corpus(run, corpus)
+
+
+def test_corrections_lie_beside_the_lists_and_others_are_reported(
+    opened: Callable[..., tuple[Run, Corpus]],
+) -> None:
+    run, corpus = opened()
+    beside = run.data_dir / "Track1" / "Mandarin" / "Annotation" / "corrections.csv"
+    beside.write_text(f"clip_id,text,note\n{MUTE},快走！！,\n", encoding="utf-8")
+    strays = ("corrections.csv", "Track1/corrections.csv", "Track1/Mandarin/Corrections.xlsx")
+    for name in strays:
+        (run.data_dir / name).write_text("clip_id,text\nx,y\n")
+    run.path("my corrections.csv").touch()
+    assert preprocess_corpus(run, corpus).text(MUTE) == "快走！！"
+    problems = run.table("problems").query("problem == 'unused corrections'")
+    named = {reason.split(" is not read")[0] for reason in problems["reason"]}
+    assert named == {*strays, "my corrections.csv"}
+
+
+def test_changed_corrections_lists_or_data_folder_are_not_done(
+    opened: Callable[..., tuple[Run, Corpus]], tmp_path: Path
+) -> None:
+    run, corpus = opened()
+    preprocess_corpus(run, corpus)
+    other = shutil.copytree(run.data_dir, tmp_path / "other")
+    with pytest.raises(MissingStageError, match="settings and data"):
+        open_preprocessed(Run(run.config, other, run.folder))
+    run.path("corrections.csv").write_text(f"clip_id,text,note\n{MUTE},走吧！,\n")
+    with pytest.raises(MissingStageError):
+        open_preprocessed(run)
+    assert preprocess_corpus(run, corpus).text(MUTE) == "走吧！"
+    assert open_preprocessed(run).text(MUTE) == "走吧！"
+    table = run.data_dir / "Track1" / "Mandarin" / "Annotation" / "Training_transcription.csv"
+    table.write_text(table.read_text().replace("走!", "来!!"))
+    with pytest.raises(MissingStageError):
+        open_preprocessed(run)
+
+
+def test_half_updated_tables_do_not_count_as_done(
+    opened: Callable[..., tuple[Run, Corpus]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, corpus = opened()
+    preprocess_corpus(run, corpus)
+    other, _ = opened(preprocessing__transcripts__apply_suggestions=2)
+    save = Run.save_table
+
+    def full(self: Run, name: str, table: Any) -> Path:
+        if name == "problems":
+            raise OSError("No space left on device")
+        return save(self, name, table)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "save_table", full)
+        with pytest.raises(OSError, match="No space"):
+            preprocess_corpus(other, corpus)
+    for one in (run, other):
+        with pytest.raises(MissingStageError):
+            open_preprocessed(one)
+
+
+def test_a_model_of_other_content_under_the_same_name_changes_the_key(tmp_path: Path) -> None:
+    model = tmp_path / "talknet.model"
+    settings = Preprocessing(speaker=f"talknet:{model}")
+    keys = set()
+    for content in ("one", "two"):
+        model.write_text(content)
+        os.utime(model, ns=(0, len(keys)))
+        keys.add(preprocessing_key(settings))
+    assert len(keys) == 2
 
 
 def test_recognised_speech_fills_in_missing_texts(

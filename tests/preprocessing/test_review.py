@@ -1,8 +1,11 @@
 """Texts are cleaned in a fixed order, with a history; suggestions are measured against truth."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
+from meiju_utils.corpus.demo.plan import plan_corpus
 from meiju_utils.preprocessing.review import evaluate_suggestions, review_texts
 
 TEXTS = {"a": "你去哪里?", "b": "你吃了吗", "c": "太好了", "d": "什么", "e": ""}
@@ -84,3 +87,70 @@ def test_precision_and_recall_against_true_texts() -> None:
     assert asked.loc[0.5, "recall"] == pytest.approx(0.5)
     assert asked.loc[0.99, "recall"] == 0
     assert pd.isna(asked.loc[0.99, "precision"])
+
+
+APPLIED = 0.85  # the profile's default
+
+
+@pytest.fixture(scope="module")
+def on_demo_subtitles() -> pd.DataFrame:
+    """Suggestions for the damaged subtitles of two synthetic corpora, by mark and threshold."""
+    planned = [clip for seed in (0, 1) for clip in plan_corpus(Path("unused"), "demo", seed)]
+    subtitles = {str(number): clip.subtitle for number, clip in enumerate(planned)}
+    spoken = {str(number): clip.text for number, clip in enumerate(planned)}
+    reviewed = review_texts(subtitles, "mandarin", APPLIED)
+    return evaluate_suggestions(reviewed, spoken, "mandarin").set_index(["mark", "threshold"])
+
+
+def test_question_marks_that_are_applied_are_mostly_right_and_nearly_all(
+    on_demo_subtitles: pd.DataFrame,
+) -> None:
+    applied = on_demo_subtitles.loc[("question", APPLIED)]
+    assert applied["lost"] > 150
+    assert applied["precision"] >= 0.92
+    assert applied["recall"] >= 0.95
+
+
+def test_exclamation_marks_are_as_likely_as_their_confidence_says(
+    on_demo_subtitles: pd.DataFrame,
+) -> None:
+    likely = on_demo_subtitles.loc[("exclamation", 0.2)]
+    assert likely["suggested"] > 80
+    assert likely["precision"] == pytest.approx(0.2, abs=0.08)
+    assert on_demo_subtitles.loc[("exclamation", 0.5), "suggested"] == 0
+
+
+ENGLISH = (
+    "Where have you been?",
+    "Are you out of your mind?",
+    "Why didn't anyone call me?",
+    "You told him, didn't you?",
+    "So what happened then?",
+    "Can we talk about it tomorrow?",
+    "How long has she been here?",
+    "Do you really believe that?",
+    "It's over there, right?",
+    "What's going on?",
+    "You're leaving already?",
+    "I know what you did.",
+    "When I was young, we had nothing.",
+    "That is how it works.",
+    "You can have it if you want.",
+    "She asked me where he was.",
+    "I have no idea who that is.",
+    "Whatever you say, we stay.",
+    "He is not coming back.",
+    "This is what I wanted to tell you.",
+    "What a beautiful day!",
+    "Get out!",
+)
+
+
+def test_english_question_marks_that_are_applied_are_mostly_right() -> None:
+    spoken = {str(number): text for number, text in enumerate(ENGLISH)}
+    reviewed = review_texts({c: t.rstrip("?.!") for c, t in spoken.items()}, "english", APPLIED)
+    table = evaluate_suggestions(reviewed, spoken, "english").set_index(["mark", "threshold"])
+    applied = table.loc[("question", APPLIED)]
+    assert applied["lost"] == 11
+    assert applied["precision"] >= 0.9
+    assert applied["recall"] >= 0.8  # one question shows by nothing but the voice

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from meiju_utils.errors import FeatureError
 from meiju_utils.preprocessing.speaker import make_scorer
-from meiju_utils.preprocessing.talknet import TalkNet, mfcc, score_tracks
+from meiju_utils.preprocessing.talknet import TalkNet, mfcc
+from meiju_utils.preprocessing.talknet_scoring import score_tracks
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -132,15 +133,22 @@ def test_checkpoints_load_with_and_without_module_prefix(
         assert torch.equal(loaded.state_dict()[key], value), key
 
 
+def score_track(
+    model: TalkNet, audio: NDArray[np.float32], faces: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    (scores,) = score_tracks(model, [(audio, faces)])
+    return scores
+
+
 def test_a_profile_names_it_and_tracks_are_scored_by_it(
     state: dict[str, torch.Tensor], model: TalkNet, tmp_path: Path
 ) -> None:
     save_file(state, tmp_path / "talknet.safetensors")
     scorer = make_scorer(f"talknet:{tmp_path / 'talknet.safetensors'}", 16000)
     audio, faces = track(30)
-    scores = scorer.score(audio, faces)
+    (scores,) = scorer.score_all([(audio, faces)])
     assert scores.shape == (30,)
-    np.testing.assert_allclose(scores, score_tracks(model, audio, faces), atol=1e-6)
+    np.testing.assert_allclose(scores, score_track(model, audio, faces), atol=1e-6)
 
 
 def test_loading_draws_nothing_from_the_global_generator(state: dict[str, torch.Tensor]) -> None:
@@ -235,7 +243,7 @@ def plain_scores(
 @pytest.mark.parametrize("frames", [3, 26, 53])
 def test_windowed_scores_equal_plain_loops(model: TalkNet, frames: int) -> None:
     audio, faces = track(frames)
-    scores = score_tracks(model, audio, faces)
+    scores = score_track(model, audio, faces)
     assert scores.dtype == np.float32
     assert scores.shape == (frames,)
     np.testing.assert_allclose(scores, plain_scores(model, audio, faces), atol=1e-4)
@@ -245,16 +253,43 @@ def test_missing_sound_counts_as_silence_and_surplus_is_ignored(model: TalkNet) 
     audio, faces = track(4)
     silent_end = np.concatenate([audio[:1000], np.zeros(2000, np.float32)])
     np.testing.assert_array_equal(
-        score_tracks(model, audio[:1000], faces), score_tracks(model, silent_end, faces)
+        score_track(model, audio[:1000], faces), score_track(model, silent_end, faces)
     )
     longer = np.concatenate([audio, np.zeros(5000, np.float32)])
     np.testing.assert_array_equal(
-        score_tracks(model, longer, faces), score_tracks(model, audio, faces)
+        score_track(model, longer, faces), score_track(model, audio, faces)
     )
-    assert np.isfinite(score_tracks(model, audio[:0], faces)).all()
+    assert np.isfinite(score_track(model, audio[:0], faces)).all()
 
 
 @pytest.mark.parametrize("shape", [(0, 112, 112), (5, 112, 112, 3), (5, 64, 64)])
 def test_tracks_that_do_not_fit_are_refused(model: TalkNet, shape: tuple[int, ...]) -> None:
     with pytest.raises(FeatureError, match="face track"):
-        score_tracks(model, np.zeros(3200, np.float32), np.zeros(shape, np.uint8))
+        score_track(model, np.zeros(3200, np.float32), np.zeros(shape, np.uint8))
+
+
+def test_tracks_scored_together_get_what_each_gets_alone(model: TalkNet) -> None:
+    tracks = [track(frames) for frames in (53, 26, 53, 3)]
+    tracks[2] = (tracks[2][0][::-1].copy(), tracks[2][1][::-1].copy())
+    together = score_tracks(model, tracks)
+    for (audio, faces), scores in zip(tracks, together, strict=True):
+        np.testing.assert_allclose(scores, score_track(model, audio, faces), atol=1e-4)
+
+
+def test_windows_of_all_tracks_share_a_pass(
+    model: TalkNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[int] = []
+    classify = model.classify
+
+    def counting(audio: torch.Tensor, visual: torch.Tensor) -> torch.Tensor:
+        passes.append(len(audio))
+        return classify(audio, visual)
+
+    monkeypatch.setattr(model, "classify", counting)
+    score_tracks(model, [track(50), track(50), track(50)])
+    assert passes == [6, 3]  # windows of one second, and of the whole tracks
+
+
+def test_nothing_to_score_is_no_error(model: TalkNet) -> None:
+    assert score_tracks(model, []) == []

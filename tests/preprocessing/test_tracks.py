@@ -61,6 +61,22 @@ def test_an_overlap_of_half_or_less_is_another_face() -> None:
     assert len(follow_faces(numbered(20), [], detector, every=5)) == 2  # IoU 0.5
 
 
+def test_a_moving_face_is_found_where_it_must_have_gone_after_a_missed_detection() -> None:
+    def boxes_at(frame: int) -> Boxes:
+        return [] if frame == 20 else [(5 * frame, 0, 5 * frame + 90, 90)]  # 10 frames: IoU 0.29
+
+    detector = Scripted(boxes_at)
+    (track,) = follow_faces(numbered(41), [], detector, every=5)
+    assert track.boxes[:, 0] == pytest.approx(5 * np.arange(41))
+
+
+def test_jitter_of_a_still_face_does_not_send_it_away() -> None:
+    def boxes_at(frame: int) -> Boxes:
+        return [] if 10 < frame < 19 else [(8 * (frame % 2), 0, 50 + 8 * (frame % 2), 50)]
+
+    assert len(follow_faces(numbered(40), [], Scripted(boxes_at), every=1)) == 1
+
+
 @pytest.mark.parametrize(("gap", "tracks"), [(10, 1), (11, 2)])
 def test_a_face_may_be_missed_for_ten_frames(gap: int, tracks: int) -> None:
     def boxes_at(frame: int) -> Boxes:

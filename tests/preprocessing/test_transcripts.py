@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from meiju_utils.challenge import Language
 from meiju_utils.errors import CorpusError
-from meiju_utils.preprocessing.transcripts import find_corrections, normalise, read_corrections
+from meiju_utils.preprocessing.corrections import find_corrections, read_corrections
+from meiju_utils.preprocessing.transcripts import normalise
 
 
 @pytest.mark.parametrize(
@@ -124,6 +125,8 @@ def test_corrections_are_read_as_spreadsheets_save_them(tmp_path: Path, encoding
         ("a,好,\na,不好,", r"corrections\.csv:3: a stands here for the second time"),
         ("a,好,\nTrack1_Training_0001,不好,", r":3: no clip Track1_Training_0001 .*did you mean"),
         ("../a,好,", "no clip name"),
+        ("a,,todo", r":2: a has no text"),
+        ("a,nan,todo", r":2: a has no text"),
     ],
 )
 def test_unsound_corrections_are_refused_with_the_line(
@@ -137,6 +140,9 @@ def test_unsound_corrections_are_refused_with_the_line(
 def test_corrections_without_the_columns_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="expected the columns clip_id, text, note"):
         read_corrections(write(tmp_path / "corrections.csv", "clip,words\na,b\n"), {"a"})
+    renamed = write(tmp_path / "corrections.csv", "clip_id,corrected,note\na,b,\n")
+    with pytest.raises(CorpusError, match="no column text among 'clip_id', 'corrected', 'note'"):
+        read_corrections(renamed, {"a"})
 
 
 def test_two_corrections_files_are_one_too_many(tmp_path: Path) -> None:

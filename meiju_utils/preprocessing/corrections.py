@@ -1,0 +1,87 @@
+"""The user's own transcripts: where corrections.csv may lie, what it says, which one goes unheeded.
+
+Imports `corpus`, `run`, `errors`.
+"""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from meiju_utils.challenge import Language
+from meiju_utils.corpus.layout import find_layout, plain
+from meiju_utils.corpus.lists import decode_text
+from meiju_utils.corpus.tables import parse_table
+from meiju_utils.errors import CorpusError, nearest
+from meiju_utils.run import CORRECTIONS_NAME, Run
+
+
+def corrections_folders(run: Run) -> list[Path]:
+    """Where corrections are looked for: the run folder, and beside the setting's lists.
+
+    Not further up in the data folder: the same clip ids stand for other clips in the other
+    language.
+    """
+    layout = find_layout(run.data_dir, run.setting)
+    lists = {(run.data_dir / path).parent for paths in layout.lists.values() for path in paths}
+    return [run.folder, *sorted({layout.folder, *lists})]
+
+
+def find_corrections(folders: Sequence[Path]) -> Path | None:
+    """The corrections file in the first of the folders that has one.
+
+    Raises CorpusError where two have one, since one of them would go unheeded.
+    """
+    found = [path for folder in folders if (path := folder / CORRECTIONS_NAME).is_file()]
+    if len(found) > 1:
+        raise CorpusError(
+            f"Two files of corrections: {' and '.join(map(str, found))}. Merge them into one."
+        )
+    return found[0] if found else None
+
+
+def stray_corrections(run: Run) -> list[str]:
+    """What looks like corrections but is not read, in the run folder, the data folder, or between.
+
+    As a path below the run or the data folder.
+    """
+    used = corrections_folders(run)
+    stray = []
+    for root, inside in ((run.folder, used[:1]), (run.data_dir, used[1:])):
+        above = {parent for folder in inside for parent in folder.parents}
+        places = [*inside, *(place for place in above if place.is_relative_to(root)), root]
+        stray += [
+            path.relative_to(root).as_posix()
+            for place in sorted(set(places))
+            for path in sorted(place.iterdir())
+            if "correction" in plain(path.name)
+            and path.is_file()
+            and not (place in inside and path.name == CORRECTIONS_NAME)
+        ]
+    return stray
+
+
+def read_corrections(
+    path: Path, clip_ids: Collection[str], language: Language = "mandarin"
+) -> dict[str, str]:
+    """Clip id → its corrected text, from a CSV with the columns clip_id, text, note.
+
+    The note is the user's own. Raises CorpusError, with the line, for doubled ids, for rows
+    without a text, for clips that are not among `clip_ids`, and for what is no such table.
+    """
+    text = decode_text(path.read_bytes(), path.name, language)
+    listing = parse_table(text, path.name, required=("text",))
+    faults = list(listing.faults)
+    for clip_id, entry in listing.entries.items():
+        if clip_id not in clip_ids:
+            close = nearest(clip_id, clip_ids).split("?")[0]
+            hint = f" ({close}?)" if close.startswith("did you mean") else ""
+            faults.append(f"{listing.where(clip_id)}: no clip {clip_id} in this setting{hint}.")
+        elif not entry.text:
+            faults.append(
+                f"{listing.where(clip_id)}: {clip_id} has no text; give it or drop the row."
+            )
+    if faults:
+        raise CorpusError(
+            f"{path} cannot be used; expected the columns clip_id, text, note, each clip at most "
+            "once and with a text:\n" + "\n".join(f"  - {fault}" for fault in faults)
+        )
+    return {clip_id: entry.text for clip_id, entry in listing.entries.items()}
