@@ -1,10 +1,12 @@
 """Headless execution, on two toy notebooks in a project of their own."""
 
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
+from meiju_utils import execution
 from meiju_utils.errors import ConfigError
 from meiju_utils.execution import Executed, NotebookError, run_notebooks, select_notebooks
 
@@ -38,6 +40,21 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notebooks' cells run in this process: a kernel takes seconds to start."""
+
+    def execute(source: Path, copy: Path, html: Path, parameters: dict[str, Any]) -> None:
+        names = dict(parameters)
+        for cell in nbformat.read(source, as_version=4).cells[1:]:
+            exec(cell.source, names)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(source.read_text())
+        html.touch()
+
+    monkeypatch.setattr(execution, "_execute", execute)
+
+
 def _run(project: Path, **options: object) -> dict[str, str]:
     executed: list[Executed]
     _, executed = run_notebooks("demo", str(project / "data"), str(project / "r"), **options)  # type: ignore[arg-type]
@@ -62,6 +79,7 @@ def test_notebooks_run_in_order_and_again_only_where_something_changed(project: 
     assert _run(project) == {"01_first": "up to date", "02_second": "run"}
 
 
+@pytest.mark.usefixtures("without_kernels")
 def test_a_notebook_runs_again_where_a_file_it_wrote_is_changed(project: Path) -> None:
     _run(project)
     (project / "r" / "second.txt").write_text("")
@@ -70,6 +88,7 @@ def test_a_notebook_runs_again_where_a_file_it_wrote_is_changed(project: Path) -
     assert _run(project) == {"01_first": "up to date", "02_second": "up to date"}
 
 
+@pytest.mark.usefixtures("without_kernels")
 def test_a_file_belongs_to_the_notebook_that_wrote_it_last(project: Path) -> None:
     _write_notebook(
         project / "notebooks" / "02_second.ipynb", "(run.folder / 'first.txt').write_text('two')"
@@ -80,6 +99,7 @@ def test_a_file_belongs_to_the_notebook_that_wrote_it_last(project: Path) -> Non
     assert _run(project) == {"01_first": "up to date", "02_second": "run"}
 
 
+@pytest.mark.usefixtures("without_kernels")
 def test_a_notebook_that_finds_its_work_done_still_owns_it(project: Path) -> None:
     _write_notebook(
         project / "notebooks" / "01_first.ipynb",
@@ -92,6 +112,7 @@ def test_a_notebook_that_finds_its_work_done_still_owns_it(project: Path) -> Non
     assert _run(project, only=["01"])["01_first"] == "run"
 
 
+@pytest.mark.usefixtures("without_kernels")
 @pytest.mark.parametrize("suffix", ["csv", "zip"])
 def test_a_lost_copy_of_the_submission_is_made_again(project: Path, suffix: str) -> None:
     copies = "for path in run.submission_files: path.parent.mkdir(exist_ok=True); path.touch()"
@@ -102,6 +123,7 @@ def test_a_lost_copy_of_the_submission_is_made_again(project: Path, suffix: str)
     assert (project / "submissions" / f"r.{suffix}").is_file()
 
 
+@pytest.mark.usefixtures("without_kernels")
 def test_the_users_files_outside_the_data_folder_count(project: Path) -> None:
     features = project / "my features"
     features.mkdir()
@@ -119,6 +141,7 @@ def test_the_users_files_outside_the_data_folder_count(project: Path) -> None:
     assert set(_run(project, overrides=overrides).values()) == {"up to date"}
 
 
+@pytest.mark.usefixtures("without_kernels")
 def test_what_other_settings_made_is_outdated_until_the_old_ones_return(project: Path) -> None:
     _run(project)
     other = _run(project, only=["01"], overrides={"training.epochs": 1})
@@ -126,6 +149,7 @@ def test_what_other_settings_made_is_outdated_until_the_old_ones_return(project:
     assert _run(project) == {"01_first": "run", "02_second": "up to date"}
 
 
+@pytest.mark.usefixtures("without_kernels")
 @pytest.mark.parametrize("state", ["", "[]", '{"01_first": {"key": "", "wrote": ["first.txt"]}}'])
 def test_a_state_that_cannot_be_read_means_to_run_all(project: Path, state: str) -> None:
     _run(project)
