@@ -58,8 +58,11 @@ def map_items(
     settings: Parallel,
     description: str,
     tolerant: bool = True,
+    show: Callable[[Result], str] | None = None,
 ) -> Mapped[Result]:
     """Apply `function` to every item, with a progress bar that shows rate and time left.
+
+    `show` tells what the bar says of the last result.
 
     `function` and the items must be picklable unless the backend is serial; a worker of Dask or
     Ray unpickles them once, so that what the function keeps serves all its items. Where
@@ -88,6 +91,8 @@ def map_items(
         for done, (index, result, error) in enumerate(bar, start=1):
             if error is None:
                 results[index] = result
+                if show and result is not None:
+                    bar.set_postfix_str(f"{names[index]}: {show(result)}")
             elif isinstance(error, WorkerDied):
                 died[names[index]] = error
                 failures[index] = Failure(names[index], "WorkerDied", f"{error}; {MEMORY}")

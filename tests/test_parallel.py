@@ -37,6 +37,12 @@ def test_when_every_item_fails_the_run_stops_with_the_first_reason() -> None:
         map_items(_reciprocal, [0, 0], ["a", "b"], Parallel(backend="serial"), "halving")
 
 
+def test_the_bar_tells_of_the_last_result(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Parallel(backend="serial")
+    map_items(_reciprocal, [4], ["b"], settings, "halving", show=lambda value: f"joint {value}")
+    assert "b: joint 0.25" in capsys.readouterr().err
+
+
 def test_an_intolerant_map_raises_the_error_itself() -> None:
     with pytest.raises(ZeroDivisionError):
         map_items(_reciprocal, [1, 0], ["a", "b"], Parallel(backend="serial"), "x", tolerant=False)

@@ -133,8 +133,8 @@ def checkpoint_path(folder: Path, seed: int) -> Path:
     return folder / f"seed-{seed}.safetensors"
 
 
-def train_seed(job: SeedJob) -> int:
-    """Train one seed and write its weights, probabilities and history; the seed.
+def train_seed(job: SeedJob) -> float:
+    """Train one seed and write its weights, probabilities and history; its best joint score.
 
     A training that was interrupted goes on from its last saved epoch.
     """
@@ -159,7 +159,7 @@ def train_seed(job: SeedJob) -> int:
         job.folder / f"seed-{job.seed}.json",
         {"seed": job.seed, "best_epoch": trained.best_epoch, "history": trained.history},
     )
-    return job.seed
+    return max(float(row["valid_joint"]) for row in trained.history)
 
 
 def finish_training(

@@ -80,9 +80,18 @@ def train_recipes(
     for wave in waves:
         todo = [name for name in wave if not book.experiment(name).done]
         trained = [name for name in todo if not book.recipes[name].combine]
-        jobs = [job for name in trained for job in book.jobs(name) if not job.done]
-        labels = [f"{job.folder.name} seed {job.seed}" for job in jobs]
-        map_items(train_seed, jobs, labels, run.config.parallel, "trainings", tolerant=False)
+        jobs_of = {name: [job for job in book.jobs(name) if not job.done] for name in trained}
+        jobs = [job for name in trained for job in jobs_of[name]]
+        labels = [f"{name} seed {job.seed}" for name in trained for job in jobs_of[name]]
+        map_items(
+            train_seed,
+            jobs,
+            labels,
+            run.config.parallel,
+            "trainings",
+            tolerant=False,
+            show=lambda joint: f"joint {joint:.3f}",
+        )
         for name in todo:
             book.finish(name)
     return {name: book.experiment(other) for name, other in resolved.items()}

@@ -34,7 +34,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     calls: list[tuple[str, int]] = []
     train = experiments.train_seed
 
-    def record(job: experiments.SeedJob) -> int:
+    def record(job: experiments.SeedJob) -> float:
         calls.append((job.folder.name.rsplit("-", 1)[0], job.seed))
         return train(job)
 
@@ -288,7 +288,7 @@ def test_a_worker_process_gives_the_same_probabilities(
     for path in here.folder.iterdir():
         path.unlink()
 
-    def elsewhere(job: experiments.SeedJob) -> int:
+    def elsewhere(job: experiments.SeedJob) -> float:
         threads = torch.get_num_threads()
         torch.set_num_threads(threads + 1)
         try:
