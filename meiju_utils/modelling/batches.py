@@ -63,8 +63,10 @@ class Standardiser:
         return Standardiser(*({m: values.to(device) for m, values in p.items()} for p in parts))
 
     def apply_(self, modality: Modality, x: Tensor) -> Tensor:
-        """Frames [..., D] less the mean, times the inverse spread; in place."""
-        return x.sub_(self.mean[modality]).mul_(self.scale[modality])
+        """Frames [..., D] less the mean, times the inverse spread; in place, in one pass."""
+        scale = self.scale[modality]
+        shift = self.mean[modality] * -scale
+        return torch.addcmul(shift, x, scale, out=x)
 
 
 class Batch(NamedTuple):

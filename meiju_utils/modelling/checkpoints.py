@@ -26,7 +26,7 @@ from meiju_utils.modelling.batches import ClipTensors, Standardiser
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.modelling.network import JointNetwork
 
-PREDICTION_BATCH = 256
+PREDICTION_BATCH = 128
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Emotion and intent have the same layers with weights of their own. They stand si
 first dimension G = 2 of parameters and activations, so one batched matrix product serves both: a
 network this small spends a third of its time on calls otherwise. Padding is masked wherever a layer
 sees time. Shapes: G tasks, B clips, T steps, D features, M modalities, H hidden units.
-Imports torch only.
+Imports torch and `recurrence`.
 """
 
 import math
@@ -14,6 +14,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from meiju_utils.modelling.recurrence import Recurrence
 
 G = 2  # tasks: emotion, intent
 
@@ -81,10 +83,28 @@ class LstmEncoder(nn.Module):
         """`valid` [B, T] marks real steps; None takes every step. Padding must come last."""
         if x.shape[1] == 1:
             return self._one_step(x[:, 0])
-        steps = torch.stack([rnn(x)[0] for rnn in self.rnns])
+        steps = self._steps(x, valid) if x.device.type == "cpu" else self._library_steps(x, valid)
         if valid is not None:
-            steps = steps.masked_fill(~valid.unsqueeze(2), torch.finfo(steps.dtype).min)
+            hidden = ~valid.unsqueeze(2)  # one that lies behind the last real step is never seen
+            steps = steps.masked_fill(hidden, torch.finfo(steps.dtype).min)
         return steps.amax(dim=2)
+
+    def _library_steps(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """Hidden states [G, B, T, H] by torch's LSTM, which is fast on accelerators."""
+        if valid is not None:
+            x = x.masked_fill(~valid.unsqueeze(2), 0)
+        return torch.stack([rnn(x)[0] for rnn in self.rnns])
+
+    def _steps(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """The same by `Recurrence`, with one product of all real steps and both tasks' weights."""
+        parts = [cast(nn.LSTM, rnn).all_weights[0] for rnn in self.rnns]
+        weight = torch.cat([part[0] for part in parts])
+        bias = torch.cat([part[2] + part[3] for part in parts])
+        inputs = linear_of_real(x.transpose(0, 1), None if valid is None else valid.T, weight, bias)
+        recurrent = torch.stack([part[1].mT for part in parts])
+        by_task = inputs.view(*inputs.shape[:2], G, -1).transpose(1, 2)
+        steps: Tensor = Recurrence.apply(by_task, recurrent)
+        return steps.permute(1, 2, 0, 3)
 
     def _one_step(self, x: Tensor) -> Tensor:
         """The LSTM's first step from its zero state: the recurrence adds nothing but its bias."""
@@ -130,28 +150,30 @@ class TextCnn(nn.Module):
             found += list(zip(tall, torch.split(rows, self.hidden, 1), strict=True))
         return found
 
-    def forward(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """`lengths` [B] counts real steps; None takes every step. Padding must be zeros."""
+    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """`valid` [B, T] marks real steps; None takes every step. Padding must come last."""
         steps = x.shape[1]
-        windows = self._row(x, 0) + self.bias.view(G, 1, 1, -1)  # [G, B, T, H of each kernel]
+        # What each row of the kernels gives at each step, both tasks and all rows in one product.
+        rows = [row.flatten(0, 1) for row in self.rows[: min(steps, len(self.rows))]]
+        products = linear_of_real(x, valid, rows[0] if len(rows) == 1 else torch.cat(rows))
+        by_task = [
+            part.view(*x.shape[:2], G, -1).movedim(2, 0)
+            for part in torch.split(products, [len(row) for row in rows], dim=2)
+        ]
+        windows = by_task[0] + self.bias.view(G, 1, 1, -1)  # [G, B, T, H of each kernel]
         if steps == 1:
             return self._pool(windows[:, :, 0])
-        for number in range(1, min(steps, len(self.rows))):
-            row = self._row(x[:, number:], number)
+        for number, row in enumerate(by_task[1:], start=1):
             lower = windows.shape[3] - row.shape[3]
-            windows = windows + F.pad(row, (lower, 0, 0, number))
+            windows = windows + F.pad(row[:, :, number:], (lower, 0, 0, number))
         # A kernel of height h fits a text of n steps n - h + 1 times, and always once.
         heights = torch.tensor(self.heights, device=x.device)
-        length = torch.full((len(x),), steps, device=x.device) if lengths is None else lengths
+        full = torch.full((len(x),), steps, device=x.device)
+        length = full if valid is None else valid.sum(dim=1)
         last = (length.unsqueeze(1) - heights).clamp(min=0)  # [B, kernels]
         beyond = torch.arange(steps, device=x.device).view(1, -1, 1) > last.unsqueeze(1)
         hidden = beyond.repeat_interleave(self.hidden, dim=2)
         return self._pool(windows.masked_fill(hidden, torch.finfo(x.dtype).min).amax(dim=2))
-
-    def _row(self, x: Tensor, number: int) -> Tensor:
-        """What row `number` of the kernels adds to every window: [G, B, T, filters]."""
-        both = F.linear(x, self.rows[number].flatten(0, 1))
-        return both.view(*x.shape[:2], G, -1).movedim(2, 0)
 
     def _pool(self, highest: Tensor) -> Tensor:
         return F.relu(self.project(self.dropout(highest.relu())))
@@ -259,6 +281,21 @@ class Classifiers(nn.Module):
         x = self.dropout(F.relu(self.first(x)))
         x = self.output(self.dropout(F.relu(self.second(x))))
         return [logits[:, :count] for logits, count in zip(x, self.classes, strict=True)]
+
+
+def linear_of_real(
+    x: Tensor, valid: Tensor | None, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """A linear layer [A, B, D] → [A, B, out] over the steps that `valid` [A, B] marks.
+
+    The others are zero and cost nothing, whatever stands there.
+    """
+    if valid is None:
+        return F.linear(x, weight, bias)
+    found = F.linear(x[valid], weight, bias)
+    rows = torch.nonzero(valid.flatten()).squeeze(1)
+    empty = found.new_zeros(valid.numel(), len(weight))
+    return empty.index_copy(0, rows, found).view(*valid.shape, -1)
 
 
 def uniform_fan_in(tensor: Tensor, fan_in: int) -> None:

@@ -106,8 +106,7 @@ class JointNetwork(nn.Module):
             valid = None
             if length is not None:
                 valid = torch.arange(x.shape[1], device=x.device) < length.unsqueeze(1)
-                x = x.masked_fill(~valid.unsqueeze(2), 0)
-            token = self.encoders[modality](x, length if modality == "text" else valid)
+            token = self.encoders[modality](x, valid)
             if has is not None:
                 token = torch.where(has.unsqueeze(1), token, self.missing[modality])
             tokens.append(token)

@@ -146,7 +146,38 @@ def test_one_step_equals_the_general_path() -> None:
     torch.testing.assert_close(lstm(x, None), expected)
     text = TextCnn(5, 8, (2, 3), dropout=0.5).eval()
     two = F.pad(x, (0, 0, 0, 1))
-    torch.testing.assert_close(text(x, None), text(two, torch.ones(4, dtype=torch.long)))
+    torch.testing.assert_close(text(x, None), text(two, torch.tensor([[True, False]] * 4)))
+
+
+def test_the_recurrence_equals_torchs_lstm_in_outputs_and_gradients() -> None:
+    lengths = torch.tensor([7, 1, 4])
+    valid = torch.arange(7) < lengths.unsqueeze(1)
+    x = torch.randn(3, 7, 5, dtype=torch.float64)
+    lstm = LstmEncoder(5, 8).double()
+    found = []
+    for steps in (lstm._steps, lstm._library_steps):
+        lstm.zero_grad()
+        states = steps(x, valid).masked_fill(~valid.unsqueeze(2), 0)
+        (states * torch.arange(states.numel()).view_as(states).sin()).sum().backward()
+        found.append([states.detach(), *(p.grad.clone() for p in lstm.parameters())])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=1e-9)
+
+
+def test_gradients_do_not_see_what_stands_in_the_padding() -> None:
+    model = network()
+    lengths = {"audio": torch.tensor([2, 5]), "text": torch.tensor([5, 1])}
+    gradients = []
+    for filling in (0.0, torch.nan):
+        x = batch(2, audio=5, text=5)
+        for modality, length in lengths.items():
+            x[modality][torch.arange(5) >= length.unsqueeze(1)] = filling
+        model.zero_grad()
+        logits_of = model(x, lengths)
+        sum(part.sum() for part in logits_of).backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("heights", [(1,), (2, 3, 4), (4, 1)])

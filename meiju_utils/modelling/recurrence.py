@@ -1,0 +1,77 @@
+"""The recurrence of an LSTM on the CPU, for both tasks at once.
+
+What a step takes from its input is a matrix product over all steps and does not belong here: it is
+made at once, over real steps alone, and without a gradient for features that need none. Torch's own
+LSTM makes that gradient always and runs over padding too. Imports torch only.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Recurrence(torch.autograd.Function):
+    """Hidden states of every step from the gates' inputs, by hand both ways.
+
+    `inputs` [T, G, B, 4H] has what features and biases give to the gates, in torch's order entry,
+    forget, candidate, output; `weight` [G, H, 4H] is multiplied with the last hidden state. Returns
+    [T, G, B, H]. The gradient of `weight` is one matrix product over all steps.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor) -> Tensor:
+        steps, tasks, clips, _ = inputs.shape
+        h = weight.shape[1]
+        gates = inputs.clone()
+        cells = inputs.new_zeros(steps + 1, tasks, clips, h)
+        hidden = inputs.new_zeros(steps + 1, tasks, clips, h)
+        squashed = inputs.new_empty(steps, tasks, clips, h)  # tanh of the cells
+        for t in range(steps):
+            step = gates[t]
+            if t:
+                step.baddbmm_(hidden[t], weight)
+            step[..., : 2 * h].sigmoid_()
+            step[..., 2 * h : 3 * h].tanh_()
+            step[..., 3 * h :].sigmoid_()
+            entry, forget, candidate, output = step.chunk(4, dim=2)
+            torch.mul(forget, cells[t], out=cells[t + 1]).addcmul_(entry, candidate)
+            torch.tanh(cells[t + 1], out=squashed[t])
+            torch.mul(output, squashed[t], out=hidden[t + 1])
+        ctx.save_for_backward(gates, cells, hidden, squashed, weight)
+        return hidden[1:]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        gates, cells, hidden, squashed, weight = ctx.saved_tensors
+        (outer,) = gradients
+        three = 3 * weight.shape[1]
+        by_gate = (*hidden.shape[1:3], 3, weight.shape[1])
+        entry, forget, candidate, output = gates.chunk(4, dim=3)
+        # Derivatives of all steps at once: the loop is left what runs backwards through time.
+        of_cell = output * (1 - squashed**2)
+        slopes = torch.cat(
+            [
+                candidate * entry * (1 - entry),
+                cells[:-1] * forget * (1 - forget),
+                entry * (1 - candidate**2),
+                squashed * output * (1 - output),
+            ],
+            dim=3,
+        )
+        transposed = weight.mT.contiguous()
+        found = torch.empty_like(gates)
+        to_hidden = torch.zeros_like(hidden[0])
+        to_cell = torch.zeros_like(hidden[0])
+        for t in range(len(gates) - 1, -1, -1):
+            to_hidden = to_hidden + outer[t]
+            to_cell.addcmul_(to_hidden, of_cell[t])
+            # Entry, forget gate and candidate act on the cell, the output gate on the hidden state.
+            by_cell, of_gates = (x[t][..., :three].view(*by_gate) for x in (slopes, found))
+            torch.mul(by_cell, to_cell.unsqueeze(2), out=of_gates)
+            torch.mul(slopes[t][..., three:], to_hidden, out=found[t][..., three:])
+            to_cell.mul_(forget[t])
+            to_hidden = torch.bmm(found[t], transposed)
+        before = hidden[:-1].transpose(0, 1).flatten(1, 2)  # [G, T·B, H]
+        return found, torch.bmm(before.mT, found.transpose(0, 1).flatten(1, 2))
