@@ -5,10 +5,11 @@
 
 Features 1024 wide for 2294 train and 324 validation clips (Track 1, Mandarin), made for the
 occasion: one vector a clip, or at frame level 50 to 200 audio, 2 to 6 visual, 5 to 30 text steps.
-They lie in folders of .npy files, which the loop of `published_loop.py` reads clip by clip and we
-extract into feature stores (`npy:<folder>`) and train from. Both train the same network (checked
-first: equal weights, equal logits) with batches of 32 and one thread, and score the validation
-split after every epoch. Each measurement is a process of its own; the two sides alternate.
+They lie in folders of float32 .npy files, which the loop of `published_loop.py` reads clip by clip
+and we extract into feature stores (`npy:<folder>`, at frame level as float16) and train from. Both
+train the same network (checked first: equal weights, equal logits) with batches of 32 and one
+thread, and score the validation split after every epoch. Each measurement is a process of its own;
+the two sides alternate.
 """
 
 import argparse
@@ -46,6 +47,7 @@ from meiju_utils.run import Run, open_run
 WIDTH = 1024
 WIDTHS = dict.fromkeys(MODALITIES, WIDTH)
 STEPS = {"audio": (50, 200), "visual": (2, 6), "text": (5, 30)}  # at frame level
+STORED = {"utterance": "float32", "frame": "float16"}  # by us; the loop reads float32
 SIZES = {"Training": 2294, "Validation": 324}
 POOL = 16000  # unlabelled clips of Table I, which are only predicted, but for the pseudo labels
 EPOCHS = {"utterance": 8, "frame": 1}  # timed, of each stage
@@ -95,7 +97,8 @@ def make_corpus(folder: Path, level: str) -> None:
 
 def open_bench(folder: Path, level: str, training: Mapping[str, Any] | None = None) -> Run:
     """The run on a corpus, preprocessed and its features extracted where they are not yet."""
-    encoders = {m: {"name": f"npy:{folder / m}", "level": level} for m in MODALITIES}
+    settings = {"level": level, "dtype": STORED[level]}
+    encoders = {m: {"name": f"npy:{folder / m}", **settings} for m in MODALITIES}
     profile = folder / "bench.yaml"
     profile.write_text(json.dumps({"embeddings": encoders, "training": dict(training or {})}))
     run = open_run(str(profile), str(folder), str(folder / "run"))

@@ -1,6 +1,6 @@
 """Batches from memory: features on the device, gathered, standardised, padded, noised.
 
-Features stay in memory as they were loaded, in one copy that worker processes share. Statistics for
+Features stay in memory as they are stored, in one copy that worker processes share. Statistics for
 standardising come from the labelled train clips alone. Imports numpy and torch.
 """
 
@@ -116,7 +116,8 @@ class ClipTensors:
                 1 if self._utterances else max(1, int(length.max())), device=self.device
             )
             frames = self._starts[modality][index].unsqueeze(1) + steps
-            x = self._standardiser.apply_(modality, values[frames.clamp_(max=len(values) - 1)])
+            found = values[frames.clamp_(max=len(values) - 1)].float()
+            x = self._standardiser.apply_(modality, found)
             if noise:
                 x.addcmul_(torch.randn_like(x), self._standardiser.spread[modality], value=noise)
             if len(steps) > 1:

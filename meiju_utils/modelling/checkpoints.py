@@ -26,7 +26,7 @@ from meiju_utils.modelling.batches import ClipTensors, Standardiser
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.modelling.network import JointNetwork
 
-PREDICTION_BATCH = 128
+PREDICTION_BATCH = 64
 
 
 @dataclass(frozen=True)

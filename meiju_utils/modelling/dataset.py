@@ -7,7 +7,7 @@ can share the arrays. Imports `embeddings`, `run`, numpy and pandas.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,12 +25,13 @@ UNKNOWN = -1  # label index of a clip whose label is not known
 
 @dataclass(frozen=True)
 class Sequences:
-    """One modality of N clips: `frames` float32 [sum of lengths, D], `lengths` int64 [N].
+    """One modality of N clips: `frames` [sum of lengths, D], `lengths` int64 [N].
 
-    A clip without the modality has length 0.
+    Frames are float32, or float16 where they are stored so: batches are float32 all the same. A
+    clip without the modality has length 0.
     """
 
-    frames: NDArray[np.float32]
+    frames: NDArray[np.float32] | NDArray[np.float16]
     lengths: NDArray[np.int64]
 
     @property
@@ -45,10 +46,9 @@ class Sequences:
     def starts(self) -> NDArray[np.int64]:
         return np.cumsum(self.lengths) - self.lengths
 
-    def of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def of(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """The frames of some clips, one after another."""
-        found: NDArray[np.float32] = self.frames[self.frame_rows(rows)]
-        return found
+        return self.frames[self.frame_rows(rows)]
 
     def frame_rows(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where the frames of some clips are."""
@@ -60,7 +60,8 @@ class Sequences:
         """Means over time [N, D]; NaN where the modality is missing."""
         means = np.full((len(self.lengths), self.width), np.nan, dtype=np.float32)
         if self.present.any():
-            sums = np.add.reduceat(self.frames, self.starts[self.present], axis=0)
+            starts = self.starts[self.present]
+            sums = np.add.reduceat(self.frames, starts, axis=0, dtype=np.float32)
             means[self.present] = sums / self.lengths[self.present, None]
         return means
 
@@ -77,11 +78,15 @@ class Sequences:
 
     @classmethod
     def of_parts(
-        cls, arrays: Iterable[NDArray[Any] | None], lengths: Sequence[int], width: int
+        cls,
+        arrays: Iterable[NDArray[Any] | None],
+        lengths: Sequence[int],
+        width: int,
+        dtype: Literal["float32", "float16"] = "float32",
     ) -> "Sequences":
         """The same of arrays that come one at a time, their lengths known: one copy at most."""
         counts = np.array(lengths, dtype=np.int64)
-        frames = np.empty((counts.sum(), width), dtype=np.float32)
+        frames = np.empty((counts.sum(), width), dtype=np.dtype(dtype))
         end = 0
         for array, count in zip(arrays, lengths, strict=True):
             start, end = end, end + count
@@ -280,5 +285,6 @@ def load_dataset(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = N
             held = set(store.clip_ids)
             lengths = [store.frames(clip_id) if clip_id in held else 0 for clip_id in clip_ids]
             arrays = (store.get(clip_id) if clip_id in held else None for clip_id in clip_ids)
-            features[modality] = Sequences.of_parts(arrays, lengths, store.width)
+            dtype = store.meta["dtype"]
+            features[modality] = Sequences.of_parts(arrays, lengths, store.width, dtype)
     return make_dataset(clips, features, dataset_key(run, encoders))

@@ -113,8 +113,9 @@ def without() -> Callable[..., Dataset]:
 class ToyStore:
     """Stands for a feature store over a dataset's features."""
 
-    def __init__(self, dataset: Dataset, modality: Modality, key: str) -> None:
+    def __init__(self, dataset: Dataset, modality: Modality, key: str, dtype: str) -> None:
         self.key = key
+        self.meta = {"dtype": dtype}
         sequences = dataset.features[modality]
         arrays = np.split(sequences.frames, np.cumsum(sequences.lengths)[:-1])
         self._arrays = {
@@ -171,7 +172,8 @@ def make_run(
         run.save_table("clips", clips.astype("str"))
 
         def open_features(run: Run, modality: Modality, config: EncoderConfig) -> ToyStore:
-            return ToyStore(toy, modality, (store_keys or {}).get(modality, config.name))
+            key = (store_keys or {}).get(modality, config.name)
+            return ToyStore(toy, modality, key, config.dtype)
 
         monkeypatch.setattr(dataset_module, "open_features", open_features)
         return run

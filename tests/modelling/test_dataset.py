@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from meiju_utils.errors import FeatureError, TrainingError
+from meiju_utils.modelling.batches import ClipTensors, Standardiser
 from meiju_utils.modelling.dataset import (
     Dataset,
     Sequences,
@@ -106,6 +108,22 @@ def test_a_run_gives_means_or_sequences_by_the_encoders_level(
     assert means.lengths.max() == 1
     assert not means.present[3]
     np.testing.assert_allclose(means.means(), toy.features["audio"].means(), atol=1e-6)
+
+
+def test_features_stored_as_float16_stay_so_in_memory(
+    make_toy: MakeToy, make_run: Callable[..., Run]
+) -> None:
+    toy = make_toy(frames={"audio": (2, 5)})
+    encoder = {"name": "audio", "level": "frame", "dtype": "float16"}
+    loaded = load_dataset(make_run(toy, embeddings={"audio": encoder}))
+    half, full = loaded.features["audio"], toy.features["audio"]
+    assert half.frames.dtype == np.float16
+    # 11 bits of mantissa: relative errors up to 2^-11, of values below 8 in this toy.
+    np.testing.assert_allclose(half.frames, full.frames, rtol=5e-4)
+    np.testing.assert_allclose(half.means(), full.means(), atol=4e-3)
+    batches = [ClipTensors(d, Standardiser.fit(d)).batch(np.arange(9)) for d in (loaded, toy)]
+    x, expected = (batch.features["audio"] for batch in batches)
+    torch.testing.assert_close(x, expected, atol=4e-3, rtol=0)
 
 
 def test_the_key_changes_with_labels_features_and_encoders(
