@@ -13,12 +13,22 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from meiju_utils.config import Parallel
 
 # The same examples every time; a busy machine is no failure.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("suite")
+
+
+# The longest come first, so that none is left over for one of the two processes at the end.
+LONGEST = ("test_notebooks.py", "test_clusters.py", "test_profiles.py", "test_engines.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = dict(zip(LONGEST, range(-len(LONGEST), 0), strict=True))
+    items.sort(key=lambda item: order.get(item.path.name, 0))
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +42,12 @@ def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `tiny` synthetic corpus (30/10/10/20 clips), made once; treat it as read-only."""
     from meiju_utils.corpus.demo import build_demo_corpus
 
-    folder = tmp_path_factory.mktemp("corpus") / "tiny"
-    build_demo_corpus(folder, size="tiny", seed=0, parallel=Parallel(workers=2))
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "corpus" / "tiny"
+    with FileLock(shared / "corpus.lock"):  # the second process finds it made
+        build_demo_corpus(folder, size="tiny", seed=0, parallel=Parallel(workers=2))
     return folder
 
 

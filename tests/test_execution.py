@@ -65,6 +65,7 @@ def _run(project: Path, **options: object) -> dict[str, str]:
     return {one.name: one.status for one in executed}
 
 
+@pytest.mark.usefixtures("without_kernels")
 def test_notebooks_run_in_order_and_again_only_where_something_changed(project: Path) -> None:
     assert _run(project) == {"01_first": "run", "02_second": "run"}
     assert (project / "r" / "second.txt").read_text() == "1"

@@ -23,13 +23,14 @@ Result = TypeVar("Result")
 class ClipSource(Protocol):
     """Preprocessed clips; a clip without audio, faces or text gives an empty array or "".
 
-    `key` changes with whatever shapes audio and faces.
+    `key` changes with the settings that shape audio and faces, a clip's `stamp` with its video.
     """
 
     @property
     def key(self) -> str: ...
     @property
     def clip_ids(self) -> Sequence[str]: ...
+    def stamp(self, clip_id: str) -> str: ...
     def audio(self, clip_id: str) -> Array:
         """Mono samples in [-1, 1], `[samples]`."""
 
@@ -69,8 +70,8 @@ class Encoder(Protocol):
 
     `load` returns the function that maps inputs to embeddings `[T, D]` (T frames or tokens), each
     independent of the others in the call. `settings` and `inputs_key` change with everything that
-    shapes them. An encoder that is `spread` runs in many processes, any other in one: this one,
-    or a worker of a cluster where it is a model.
+    shapes all of them. An encoder that is `spread` runs in many processes, any other in one: this
+    one, or a worker of a cluster where it is a model.
     """
 
     @property

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from meiju_utils.config import EncoderConfig
 from meiju_utils.embeddings.base import EncoderContext
-from meiju_utils.errors import FeatureError
+from meiju_utils.errors import ConfigError, FeatureError
 from meiju_utils.files import fingerprint
 from meiju_utils.run import resolve
 
@@ -197,17 +197,25 @@ def version_of(library: Library) -> str:
 
 
 def torch_device(name: str) -> "torch.device":
-    """The device of a profile's name; "auto" is CUDA, then MPS, then CPU."""
+    """The device of a profile's name; "auto" is CUDA, then MPS, then CPU.
+
+    Raises ConfigError for one that this machine has not.
+    """
     import torch
 
-    if name != "auto":
-        try:
-            return torch.device(name)
-        except RuntimeError as error:
-            raise FeatureError(f"No device {name!r}; expected auto, cpu, cuda, mps.") from error
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    there = [
+        *(["cuda"] if torch.cuda.is_available() else []),
+        *(["mps"] if torch.backends.mps.is_available() else []),
+        "cpu",
+    ]
+    if name == "auto":
+        return torch.device(there[0])
+    if name.partition(":")[0] not in there:
+        raise ConfigError(
+            f"No device {name!r} (embeddings.device, training.device): this machine has "
+            f"{', '.join(there)}; or say auto."
+        )
+    return torch.device(name)
 
 
 @contextmanager

@@ -56,7 +56,10 @@ def project(
     method: Literal["pca", "tsne"] = "pca",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Two coordinates of each clip that has an embedding: clip_id, x, y."""
+    """Two coordinates of each clip that has an embedding: clip_id, x, y.
+
+    No rows where fewer than three clips have one.
+    """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from sklearn.preprocessing import StandardScaler
@@ -64,7 +67,7 @@ def project(
     values, present = store.means(clip_ids)
     rows = np.flatnonzero(present)
     if len(rows) < 3:
-        raise FeatureError(f"{store.folder.name}: {len(rows)} clips are too few to project.")
+        return pd.DataFrame({"clip_id": [], "x": [], "y": []})
     scaled = StandardScaler().fit_transform(values[rows])
     planar = PCA(min(50, *scaled.shape), random_state=seed).fit_transform(scaled)
     if method == "tsne":
@@ -73,6 +76,18 @@ def project(
     planar = np.pad(planar, [(0, 0), (0, max(0, 2 - planar.shape[1]))])
     ids = [clip_ids[row] for row in rows.tolist()]
     return pd.DataFrame({"clip_id": ids, "x": planar[:, 0], "y": planar[:, 1]})
+
+
+def absences(stores: Sequence[FeatureStore]) -> pd.DataFrame:
+    """Why clips have no embedding: modality, encoder, reason, clips (how many), first (of them)."""
+    rows = [
+        (store.meta["modality"], store.meta["encoder"], reason, clip_id)
+        for store in stores
+        for clip_id, reason in sorted(store.missing.items())
+    ]
+    table = pd.DataFrame(rows, columns=["modality", "encoder", "reason", "clip_id"], dtype="str")
+    grouped = table.groupby(["modality", "encoder", "reason"], sort=False)["clip_id"]
+    return grouped.agg(clips="size", first="first").reset_index()
 
 
 def degeneracy(stores: Sequence[FeatureStore], clip_ids: Sequence[str]) -> pd.DataFrame:

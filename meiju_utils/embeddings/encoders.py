@@ -18,7 +18,7 @@ from meiju_utils.errors import ConfigError, nearest
 
 Constructor = Callable[[EncoderConfig, EncoderContext], Encoder]
 
-_MODEL_OPTIONS = ("layers", "special_tokens", "revision", "precision")
+_MODEL_OPTIONS = ("layers", "combine", "special_tokens", "revision", "precision")
 
 
 def _prosody(config: EncoderConfig, context: EncoderContext) -> Encoder:

@@ -1,14 +1,15 @@
 """From preprocessed clips to a feature store, computing only what is not there yet.
 
-The key of a store covers the encoder's settings and what it reads; clips are taken in shards, each
-written when it is whole. A model's batches, and so its bits, depend on how clips fall into shards,
-which is the same for every backend. Imports `encoders`, `store`, `parallel`, `run`.
+The key of a store covers the encoder's settings and those of what it reads, a stamp each clip's own
+video or text; clips are taken in shards, each written when it is whole. A model's batches, and so
+its last bits, depend on which clips are read at once, which is the same for every backend and any
+number of workers. Imports `encoders`, `store`, `parallel`, `run`.
 """
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from math import ceil
 from pathlib import Path
 from time import perf_counter
@@ -45,7 +46,10 @@ from meiju_utils.run import Run
 
 NOTEBOOK = "02_embedding_extraction"
 # Clips whose audio or crops are in memory at once, twice over: one group is encoded, one is read.
-READ_AT_ONCE = 64
+READ_AT_ONCE = 32
+
+# The model this process has loaded, by the key of its store: it serves shard after shard.
+_loaded: dict[str, Encode] = {}
 
 
 def extract_features(
@@ -53,33 +57,45 @@ def extract_features(
 ) -> FeatureStore:
     """The store of an encoder's embeddings for every preprocessed clip of the run.
 
-    Clips already in the store are not computed again. A clip with nothing to encode, and one whose
-    reading or encoding raised, is listed in the store's `missing` with its reason; the latter is
-    tried again next time. Raises FeatureError where no clip at all could be encoded for errors,
-    and for a model that cannot be loaded.
+    Clips already in the store, made from the same video or text, are not computed again. A clip
+    with nothing to encode, and one whose reading or encoding raised, is listed in the store's
+    `missing` with its reason; the latter is tried again next time. Raises FeatureError where no
+    clip at all could be encoded for errors, where workers wrote elsewhere, and for a model that
+    cannot be loaded.
     """
     source = source or _preprocessed(run)
     encoder, folder, meta = _identify(run, modality, config, source)
     store = create_store(folder, meta)
-    settled = store.settled()
-    wanted = [clip_id for clip_id in source.clip_ids if clip_id not in settled]
+    stamps = _stamps(modality, source)
+    wanted = store.unsettled(stamps)
     if wanted:
         settings = run.config.parallel
-        size = run.config.embeddings.shard_size
+        # Whole groups of clips that are read at once, and where it can be a shard for each worker.
+        group = min(READ_AT_ONCE, run.config.embeddings.shard_size)
+        groups = run.config.embeddings.shard_size // group
         if encoder.spread:
-            size = min(size, ceil(len(wanted) / settings.workers))
+            groups = min(groups, ceil(len(wanted) / settings.workers / group))
         elif settings.backend == "loky" or not isinstance(encoder, CheckpointEncoder):
             settings = Parallel(backend="serial")
-        first = next_shard_number(folder)
+        first, size = next_shard_number(folder), groups * group
         shards = [
-            _Shard(folder, first + number, tuple(wanted[start : start + size]))
+            _Shard(folder, first + number, {c: stamps[c] for c in wanted[start : start + size]})
             for number, start in enumerate(range(0, len(wanted), size))
         ]
-        work = _Extraction(source, encoder, config)
-        names = [f"clips {shard.clip_ids[0]} to {shard.clip_ids[-1]}" for shard in shards]
-        map_items(work, shards, names, settings, encoder_label(config.name), tolerant=False)
+        work = _Extraction(source, encoder, config, store.key)
+        names = [f"clips {min(shard.stamps)} to {max(shard.stamps)}" for shard in shards]
+        try:
+            map_items(work, shards, names, settings, encoder_label(config.name), tolerant=False)
+        finally:
+            _loaded.clear()
         store = FeatureStore(folder)
-        failed = [r.removeprefix(FAILED) for r in store.missing.values() if r.startswith(FAILED)]
+        if lost := store.stale(stamps):
+            raise FeatureError(
+                f"{len(lost)} clips are not in {folder} though the workers are done, the first "
+                f"{lost[0]}. Every machine must see the run folder under this path, as on a shared "
+                "file system: see the README on clusters."
+            )
+        failed = list(store.failed().values())
         if failed and not len(store):
             raise FeatureError(
                 f"{config.name!r} encoded none of {len(wanted)} clips; the first reason of "
@@ -99,8 +115,7 @@ def open_features(
     if not (folder / "meta.json").is_file():
         raise run.missing(what, NOTEBOOK)
     store = FeatureStore(folder)
-    left = [c for c in source.clip_ids if c not in store and c not in store.missing]
-    if left:
+    if left := store.stale(_stamps(modality, source)):
         raise run.missing(f"{what} for {len(left)} of {len(source.clip_ids)} clips", NOTEBOOK)
     return store
 
@@ -109,7 +124,14 @@ def open_features(
 class _Shard:
     folder: Path
     number: int
-    clip_ids: tuple[str, ...]
+    stamps: dict[str, str]  # of its clips
+
+
+def _stamps(modality: Modality, source: ClipSource) -> dict[str, str]:
+    """What changes with a clip's own text, else with its video; the rest is in the store's key."""
+    if modality == "text":
+        return {clip_id: fingerprint(source.text(clip_id)) for clip_id in source.clip_ids}
+    return {clip_id: source.stamp(clip_id) for clip_id in source.clip_ids}
 
 
 def _identify(
@@ -153,33 +175,32 @@ def _preprocessed(run: Run) -> ClipSource:
 
 @dataclass(frozen=True)
 class _Extraction:
-    """Reads, encodes and writes shards.
+    """Reads, encodes and writes shards, with a model that a process loads once.
 
-    Where it lives on between shards, in this process or in a cluster's worker, the encoder is
-    loaded once. A shard that is there already is left alone: an engine may ask for it again where
-    the worker that wrote it has died.
+    A shard that is there already is left alone: an engine may ask for it again where the worker
+    that wrote it has died.
     """
 
     source: ClipSource
     encoder: Encoder
     config: EncoderConfig
-
-    @cached_property
-    def encode(self) -> Encode:
-        return self.encoder.load()
+    key: str
 
     def __call__(self, shard: _Shard) -> None:
-        if shard_path(shard.folder, shard.number, shard.clip_ids).is_file():
+        if shard_path(shard.folder, shard.number, list(shard.stamps)).is_file():
             return
         is_model = isinstance(self.encoder, CheckpointEncoder)
         with single_thread() if is_model else nullcontext():
             self._make(shard)
 
     def _make(self, shard: _Shard) -> None:
-        encode = self.encode
+        if self.key not in _loaded:
+            _loaded.clear()
+            _loaded[self.key] = self.encoder.load()
+        encode = _loaded[self.key]
         started = perf_counter()
         encoded: dict[str, Encoded] = {}
-        ids = shard.clip_ids
+        ids = list(shard.stamps)
         groups = [ids[i : i + READ_AT_ONCE] for i in range(0, len(ids), READ_AT_ONCE)]
         for inputs, unread in one_ahead(partial(_read, self.source, self.encoder), groups):
             encoded |= unread | _encode_tolerantly(encode, inputs)
@@ -191,7 +212,8 @@ class _Extraction:
             if isinstance(value, Absent)
         }
         seconds = perf_counter() - started
-        write_shard(shard.folder, shard.number, arrays, missing, self.config.dtype, seconds)
+        dtype = self.config.dtype
+        write_shard(shard.folder, shard.number, arrays, missing, dtype, seconds, shard.stamps)
 
 
 def _read(

@@ -59,7 +59,7 @@ class OtherStore:
 
     def inputs_key(self, source: ClipSource) -> str:
         store = FeatureStore(self.folder)
-        return fingerprint(store.key, store.clip_ids)
+        return store.state
 
     def read(self, source: ClipSource, clip_id: str) -> Encoded:
         store = _opened(self.folder)
@@ -78,7 +78,7 @@ def _opened(folder: Path) -> FeatureStore:
 
 def npy_folder(config: EncoderConfig, context: EncoderContext) -> NpyFolder | OtherStore:
     """The encoder of a name `npy:<folder>`; FeatureError where there is no such folder."""
-    refuse(config, "layers", "special_tokens", "revision", "precision")
+    refuse(config, "layers", "combine", "special_tokens", "revision", "precision")
     name = config.name.partition(":")[2]
     folder = resolve(name.replace("{run_dir}", str(context.run_dir)))
     if not folder.is_dir():
@@ -112,6 +112,8 @@ def listing_key(folder: Path) -> str:
 
     Contents are not read: frame-level features of 20 000 clips are tens of gigabytes.
     """
+    if not folder.is_dir():
+        raise FeatureError(f"There is no folder {folder}. Expected one with <clip_id>.npy files.")
     files = [(path.name, path.stat()) for path in sorted(folder.glob("*.npy"))]
     if not files:
         raise FeatureError(
@@ -138,7 +140,7 @@ def import_folder(
             "settings": {"folder": source.name},
         },
     )
-    wanted = sorted({path.stem for path in source.glob("*.npy")} - store.settled())
+    wanted = store.unsettled({path.stem: "" for path in sorted(source.glob("*.npy"))})
     first = next_shard_number(folder)
     for number, start in enumerate(range(0, len(wanted), shard_size), start=first):
         arrays, missing = {}, {}

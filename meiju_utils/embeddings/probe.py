@@ -102,15 +102,15 @@ def probe_encoders(
         labelled[["clip_id", *TASKS]].to_numpy().tolist(),
     ]
     keys = [
-        fingerprint(basis, [(s.key, [c in s for c in clip_ids]) for s in chosen.stores])
-        for chosen in sets
+        fingerprint(basis, [(s.key, s.stamps(clip_ids)) for s in chosen.stores]) for chosen in sets
     ]
     done: dict[str, dict[Any, Any]] = {}
     if known is not None:
         done = {row["key"]: row for row in known.to_dict("records")}
     todo = [i for i, key in enumerate(keys) if key not in done]
     work = partial(_probe, labels=labels, average=setting.average, folds=folds, seed=seed)
-    blocks = [[store.means(clip_ids) for store in sets[i].stores] for i in todo]
+    means = {s.folder: s.means(clip_ids) for i in todo for s in sets[i].stores}
+    blocks = [[means[store.folder] for store in sets[i].stores] for i in todo]
     names = [sets[i].encoder for i in todo]
     settings = parallel or Parallel(backend="serial")
     probed = map_items(work, blocks, names, settings, "probes", tolerant=False).succeeded()

@@ -1,9 +1,9 @@
 """The feature store: embeddings of one encoder on disk, by clip id, found and read fast.
 
 A store is a folder of safetensors shards, an index and `meta.json`. A shard holds `[T, D]` arrays
-named by clip id and, in its header, why clips of its batch have none; it appears whole or not at
-all, so the shards are the truth and the index only saves reading their headers. Imports `errors`
-and `files` only.
+named by clip id and, in its header, why clips of its batch have none and what each was made from;
+it appears whole or not at all, so the shards are the truth and the index only saves reading their
+headers. Imports `errors` and `files` only.
 """
 
 import json
@@ -30,11 +30,15 @@ FAILED = "failed: "
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """What a shard holds: frames T of each clip, reasons of absent ones, how it came about."""
+    """What a shard holds: frames T of each clip, reasons of absent ones, how it came about.
+
+    `stamps` change with what a clip's embedding, or its absence, was made from.
+    """
 
     width: int
     frames: dict[str, int] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    stamps: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -49,29 +53,37 @@ class FeatureStore:
         self.folder = folder
         try:
             self.meta: dict[str, Any] = read_json(folder / "meta.json")
+            self.key: str = self.meta["key"]
         except FileNotFoundError:
             raise FeatureError(
                 f"{folder} is no feature store: it has no meta.json. Extract features first "
                 "(notebook 02), or import a folder of .npy files."
             ) from None
-        self.key: str = self.meta["key"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise FeatureError(
+                f"{folder} is no feature store: its meta.json cannot be read ({error!r}). Delete "
+                "the folder and extract again."
+            ) from error
         self._shards, self._indexed = _read_shards(folder)
         self._shard_of: dict[str, str] = {}
         self.missing: dict[str, str] = {}
+        self._stamps: dict[str, str] = {}
         self._width = 0
         for name, shard in self._shards.items():
             if shard.frames and self._width not in (0, shard.width):
                 raise FeatureError(
                     f"{folder} mixes widths: {name} holds {shard.width} features a frame, earlier "
-                    f"shards {self._width}. Delete the store and extract again."
+                    f"shards {self._width}. Where they come from .npy files, mend those of another "
+                    "width. Then delete the store and extract again."
                 )
             self._width = shard.width or self._width
+            self._stamps.update(dict.fromkeys((*shard.frames, *shard.missing), "") | shard.stamps)
             for clip_id in shard.frames:
                 self._shard_of[clip_id] = name
                 self.missing.pop(clip_id, None)
+            for clip_id in shard.missing:
+                self._shard_of.pop(clip_id, None)
             self.missing.update(shard.missing)
-        for clip_id in self.missing:
-            self._shard_of.pop(clip_id, None)
         self._open: tuple[str, Any] = ("", None)
 
     @property
@@ -100,10 +112,28 @@ class FeatureStore:
     def __contains__(self, clip_id: object) -> bool:
         return clip_id in self._shard_of
 
-    def settled(self) -> set[str]:
-        """Clips that need no further work: embedded, or absent for good."""
-        absent = (c for c, reason in self.missing.items() if not reason.startswith(FAILED))
-        return {*self._shard_of, *absent}
+    def stamps(self, clip_ids: Sequence[str]) -> list[str | None]:
+        """What the embeddings of some clips, or their absence, were made from; None: not tried."""
+        return [self._stamps.get(clip_id) for clip_id in clip_ids]
+
+    @property
+    def state(self) -> str:
+        """Changes with any embedding: the settings, the clips and what each was made from."""
+        embedded = self.clip_ids
+        return fingerprint(self.key, embedded, self.stamps(embedded))
+
+    def stale(self, stamps: Mapping[str, str]) -> list[str]:
+        """Clips, of these with their stamps, that are not in the store as they are now."""
+        return [clip_id for clip_id, stamp in stamps.items() if self._stamps.get(clip_id) != stamp]
+
+    def failed(self) -> dict[str, str]:
+        """Clips whose reading or encoding raised, with the reason: worth another try."""
+        return {c: r.removeprefix(FAILED) for c, r in self.missing.items() if r.startswith(FAILED)}
+
+    def unsettled(self, stamps: Mapping[str, str]) -> list[str]:
+        """Clips, of these with their stamps, that are stale or failed, in the same order."""
+        left = {*self.stale(stamps), *self.failed()}
+        return [clip_id for clip_id in stamps if clip_id in left]
 
     def get(self, clip_id: str) -> Array:
         """The clip's embedding as float32 `[T, D]`; FeatureError says why there is none."""
@@ -211,6 +241,7 @@ def write_shard(
     missing: Mapping[str, str],
     dtype: str = "float32",
     seconds: float = 0.0,
+    stamps: Mapping[str, str] | None = None,
 ) -> Path:
     """Write one shard, whole or not at all; where clips recur, the higher number counts.
 
@@ -240,6 +271,7 @@ def write_shard(
         width=width,
         frames={clip_id: len(tensor) for clip_id, tensor in tensors.items()},
         missing=dict(missing),
+        stamps=dict(stamps or {}),
         seconds=seconds,
     )
     path = shard_path(folder, number, [*arrays, *missing])
@@ -265,14 +297,16 @@ def _shard_paths(folder: Path) -> list[Path]:
 
 def _read_shards(folder: Path) -> tuple[dict[str, ShardIndex], bool]:
     """Shards in order of writing, and whether the index file lists just these."""
-    index_path = folder / "index.json"
-    indexed: dict[str, Any] = read_json(index_path) if index_path.is_file() else {}
+    try:
+        entries = read_json(folder / "index.json")
+        indexed = {name: ShardIndex(**entry) for name, entry in entries.items()}
+    except (OSError, ValueError, TypeError, AttributeError):  # the headers say the same
+        indexed = {}
     names = [path.name for path in _shard_paths(folder)]
     shards = {
-        name: ShardIndex(**indexed[name]) if name in indexed else _read_header(folder / name)
-        for name in names
+        name: indexed[name] if name in indexed else _read_header(folder / name) for name in names
     }
-    return shards, index_path.is_file() and list(indexed) == names
+    return shards, bool(indexed) and list(indexed) == names
 
 
 def _read_header(path: Path) -> ShardIndex:

@@ -34,11 +34,6 @@ CHAR_NGRAM_WIDTH = 512
 EMPTY = Absent("empty text")
 
 
-def texts_key(source: ClipSource) -> str:
-    """Changes with any text of any clip."""
-    return fingerprint([(clip_id, source.text(clip_id)) for clip_id in source.clip_ids])
-
-
 @dataclass(frozen=True)
 class CharNgram:
     """TF-IDF of character 1-3-grams, reduced to at most 512 features of unit length, `[1, D]`.
@@ -63,7 +58,7 @@ class CharNgram:
         }
 
     def inputs_key(self, source: ClipSource) -> str:
-        return texts_key(source)
+        return ""  # nothing but the texts it is fitted on
 
     def read(self, source: ClipSource, clip_id: str) -> str:
         return source.text(clip_id)
@@ -107,7 +102,7 @@ class CharNgram:
 class HfText(CheckpointEncoder):
     """Hidden states `[T, D]` of a text model, one a token; special tokens count where they are in.
 
-    Texts beyond the model's length are cut there (BERT: 510 tokens; a subtitle has some 20).
+    Texts beyond 510 tokens (or the model's own length) are cut there; a subtitle has some 20.
     """
 
     @property
@@ -118,7 +113,7 @@ class HfText(CheckpointEncoder):
         }
 
     def inputs_key(self, source: ClipSource) -> str:
-        return texts_key(source)
+        return ""
 
     def read(self, source: ClipSource, clip_id: str) -> str:
         return source.text(clip_id)

@@ -149,6 +149,11 @@ def _load_timm(checkpoint: Checkpoint) -> Any:
     if checkpoint.folder:
         with loading(checkpoint):
             return _load_timm_folder(checkpoint, checkpoint.folder).eval()
+    names = timm.list_pretrained()
+    if checkpoint.name not in {*names, *(name.partition(".")[0] for name in names)}:
+        raise FeatureError(
+            f"timm has no pretrained model {checkpoint.name!r}; timm.list_pretrained() names all."
+        )
     known = timm.get_pretrained_cfg(checkpoint.name)
     hub_id = known.hf_hub_id if known else None
     overlay = {}

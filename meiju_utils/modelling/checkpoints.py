@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from meiju_utils.challenge import TASKS, Modality, Task
-from meiju_utils.embeddings.checkpoints import single_thread
+from meiju_utils.embeddings.checkpoints import single_thread, torch_device
 from meiju_utils.errors import FeatureError, TrainingError
 from meiju_utils.files import atomic_path
 from meiju_utils.modelling.architecture import NetworkConfig
@@ -72,7 +72,7 @@ class TrainedNetwork:
                 f"The checkpoint takes features of width {widths}, the dataset has "
                 f"{dataset.widths}. Use the encoders it was trained with, or train anew."
             )
-        target = resolve_device(device)
+        target = torch_device(device)
         with single_thread():
             tensors = ClipTensors(dataset, self.standardiser, target)
             return predict(self.network.to(target), tensors, rows, self.seen)
@@ -104,25 +104,6 @@ def predict(
                 found[task][positions[some]] = values.float().cpu().numpy()
     network.train(training)
     return found
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device of a profile; "auto" is CUDA, else MPS, else the CPU.
-
-    Raises TrainingError for one that this machine has not.
-    """
-    available = [
-        *(["cuda"] if torch.cuda.is_available() else []),
-        *(["mps"] if torch.backends.mps.is_available() else []),
-        "cpu",
-    ]
-    if name == "auto":
-        return torch.device(available[0])
-    if name.split(":")[0] not in available:
-        raise TrainingError(
-            f"training.device {name!r}: this machine has {', '.join(available)}; or say auto."
-        )
-    return torch.device(name)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:

@@ -262,7 +262,7 @@ def dataset_key(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = No
     stores = {}
     for modality, encoder in (encoders or run.config.embeddings.chosen()).items():
         store = open_features(run, modality, encoder)
-        stores[modality] = (store.key, encoder.level, sorted(store.clip_ids))
+        stores[modality] = (store.state, encoder.level)
     labelled = clips[["clip_id", "split", *TASKS]].to_numpy(dtype=object).tolist()
     return fingerprint(labelled, stores)
 

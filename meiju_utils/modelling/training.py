@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from meiju_utils.challenge import TASKS, Task
 from meiju_utils.config import Training
-from meiju_utils.embeddings.checkpoints import single_thread
+from meiju_utils.embeddings.checkpoints import single_thread, torch_device
 from meiju_utils.errors import TrainingError
 from meiju_utils.metrics import score
 from meiju_utils.modelling.architecture import NetworkConfig
@@ -27,7 +27,6 @@ from meiju_utils.modelling.checkpoints import (
     TrainedNetwork,
     load_tensors,
     predict,
-    resolve_device,
     save_tensors,
     with_prefix,
 )
@@ -93,7 +92,7 @@ class _Trainer:
     def __init__(self, dataset: Dataset, plan: Plan, seed: int) -> None:
         self.plan, self.seed = plan, seed
         self.training = plan.training
-        device = resolve_device(self.training.device)
+        device = torch_device(self.training.device)
         labels = dict(dataset.labels)
         rows = dataset.labelled("train")
         if plan.pseudo_labels is not None:

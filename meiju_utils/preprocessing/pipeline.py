@@ -10,7 +10,7 @@ import pandas as pd
 
 from meiju_utils.corpus.official import Corpus
 from meiju_utils.errors import ConfigError, MeijuError
-from meiju_utils.files import atomic_path, read_json, write_json
+from meiju_utils.files import atomic_path, fingerprint, read_json, write_json
 from meiju_utils.parallel import map_items
 from meiju_utils.preprocessing.asr import SAMPLE_RATE, Recognised, recognise_speech
 from meiju_utils.preprocessing.clips import (
@@ -54,6 +54,7 @@ FOUND = ("duration_s", "face_choice", "face_score", "face_reason")  # also in th
 CHANGES_FILE = "transcript_changes.csv"
 SUGGESTIONS_FILE = "transcript_suggestions.csv"
 _STATE = "current.json"
+_STAMPS = "stamps.json"
 WHERE = f"expected {CORRECTIONS_NAME} in the run folder or beside the setting's lists"
 
 
@@ -95,6 +96,8 @@ def preprocess_corpus(run: Run, corpus: Corpus) -> Preprocessed:
     # Without it nothing counts as done: tables of two runs must not pass for those of one.
     run.path("preprocessed", _STATE).unlink(missing_ok=True)
     _save_tables(run, corpus, records, reviewed, failed)
+    stamps = {clip_id: fingerprint(record.get("source")) for clip_id, record in records.items()}
+    write_json(run.path("preprocessed", _STAMPS), stamps)
     write_json(run.path("preprocessed", _STATE), state)
     return open_preprocessed(run)
 
@@ -114,6 +117,7 @@ def open_preprocessed(run: Run) -> Preprocessed:
         key=key,
         folder=run.path("preprocessed", key),
         texts=dict(zip(transcripts["clip_id"], transcripts["text"], strict=True)),
+        stamps=read_json(run.path("preprocessed", _STAMPS)),
     )
 
 

@@ -1,35 +1,34 @@
-"""What preprocessing made of a clip, read back by clip id. Imports numpy, soundfile, `files`."""
+"""What preprocessing made of a clip, read back by clip id. Imports numpy and soundfile."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from meiju_utils.files import fingerprint
-
 
 @dataclass(frozen=True)
 class Preprocessed:
     """Audio, face crops and text of every clip of a corpus; picklable, reads on demand.
 
-    key: changes with whatever shapes audio and faces. texts: clip id → text, all clips in the
-    order of the clips table. Asking for an unknown clip raises KeyError.
+    key: changes with the settings that shape audio and faces. texts: clip id → text, all clips in
+    the order of the clips table. stamps: clip id → what changes with its video. Asking for an
+    unknown clip raises KeyError.
     """
 
     key: str
     folder: Path
     texts: dict[str, str]
+    stamps: dict[str, str] = field(default_factory=dict)
 
     @property
     def clip_ids(self) -> list[str]:
         return list(self.texts)
 
-    @property
-    def text_key(self) -> str:
-        """Changes with any text of any clip, which `key` does not."""
-        return fingerprint(self.texts)
+    def stamp(self, clip_id: str) -> str:
+        """Changes when audio and faces are made anew from another video; "" without one."""
+        return self.stamps.get(clip_id, "")
 
     def audio(self, clip_id: str) -> NDArray[np.float32]:
         """Mono samples in [-1, 1) at the profile's rate; empty where the clip has no sound."""

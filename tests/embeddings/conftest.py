@@ -28,11 +28,15 @@ class MemorySource:
     crops: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     key: str = "preprocessed-1"
+    stamps: dict[str, str] = field(default_factory=dict)
     reads: list[str] = field(default_factory=list)
 
     @property
     def clip_ids(self) -> list[str]:
         return list(self.texts)
+
+    def stamp(self, clip_id: str) -> str:
+        return self.stamps.get(clip_id, "")
 
     def audio(self, clip_id: str) -> NDArray[np.float32]:
         self.reads.append(clip_id)

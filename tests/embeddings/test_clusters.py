@@ -55,12 +55,7 @@ def _assert_same(one: FeatureStore, other: FeatureStore, shards: int) -> None:
 
 @pytest.mark.parametrize(
     ("modality", "name"),
-    [
-        ("audio", "prosody"),
-        ("audio", "hf:{checkpoints}/tiny-hubert"),
-        ("visual", "timm:{checkpoints}/tiny-vit"),
-        ("text", "hf:{checkpoints}/tiny-bert"),
-    ],
+    [("audio", "hf:{checkpoints}/tiny-hubert"), ("visual", "timm:{checkpoints}/tiny-vit")],
 )
 def test_a_clusters_embeddings_equal_those_of_one_process(
     make_run: MakeRun,

@@ -1,4 +1,5 @@
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 
 from meiju_utils.config import EncoderConfig
-from meiju_utils.embeddings import extract_features, import_folder, open_features
+from meiju_utils.embeddings import extract, extract_features, import_folder, open_features
+from meiju_utils.embeddings.text import HfText
+from meiju_utils.embeddings.visual import Hog
 from meiju_utils.errors import FeatureError, MissingStageError
 from meiju_utils.run import Run
 
@@ -74,6 +77,61 @@ def test_only_new_clips_are_computed(make_run: MakeRun, sources: Callable[[int],
     assert len(store) == 5
 
 
+def test_a_clip_of_another_video_is_computed_anew_and_no_other(
+    make_run: MakeRun, source: Any
+) -> None:
+    run, changed = make_run(source), source.clip_ids[1]
+    first = extract_features(run, "visual", HOG, source)
+    other = replace(source, stamps={changed: "another video"}, reads=[])
+    other.crops[changed] = 255 - other.crops[changed]
+    with pytest.raises(MissingStageError, match="1 of 5 clips"):
+        open_features(run, "visual", HOG, other)
+    second = extract_features(run, "visual", HOG, other)
+    assert other.reads == [changed]
+    assert second.key == first.key
+    assert second.state != first.state
+    assert not np.array_equal(second.get(changed), first.get(changed))
+    assert open_features(run, "visual", HOG, other).state == second.state
+
+
+def test_a_corrected_text_costs_a_model_that_text_alone(
+    make_run: MakeRun, source: Any, checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, config = make_run(source), EncoderConfig(name=f"hf:{checkpoints['tiny-bert']}")
+    first = extract_features(run, "text", config, source)
+    changed = source.clip_ids[2]
+    corrected = replace(source, texts={**source.texts, changed: "太好了"})
+    read: list[str] = []
+    monkeypatch.setattr(HfText, "read", lambda self, source, c: read.append(c) or source.text(c))
+    second = extract_features(run, "text", config, corrected)
+    assert (read, second.key) == ([changed], first.key)
+    assert not np.array_equal(second.get(changed), first.get(changed))
+
+
+def test_workers_that_write_elsewhere_are_noticed(
+    make_run: MakeRun, source: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extract, "map_items", lambda *arguments, **options: None)
+    with pytest.raises(FeatureError, match=r"5 clips are not in .*shared file system"):
+        extract_features(make_run(source), "visual", HOG, source)
+
+
+def test_a_process_loads_a_model_once_though_it_is_sent_with_every_shard(
+    make_run: MakeRun, source: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = []
+    load = Hog.load
+    monkeypatch.setattr(Hog, "load", lambda self: loads.append(1) or load(self))
+
+    def send(work: Any, shards: Any, *rest: Any, **options: Any) -> None:
+        for shard in shards:
+            pickle.loads(pickle.dumps(work))(shard)
+
+    monkeypatch.setattr(extract, "map_items", send)
+    store = extract_features(make_run(source, embeddings__shard_size=2), "visual", HOG, source)
+    assert (len(store), loads) == (5, [1])
+
+
 def test_a_clip_that_raises_is_listed_and_tried_again(make_run: MakeRun, source: Any) -> None:
     bad = source.clip_ids[2]
     sound = source.sounds[bad]
@@ -121,17 +179,37 @@ def test_char_ngrams_never_see_the_texts_of_valid_and_test(make_run: MakeRun, so
     assert all(np.array_equal(one.get(c), other.get(c)) for c in trained)
 
 
-def test_workers_give_what_one_process_gives(
-    make_run: MakeRun, on_disk: Callable[..., Any], sources: Callable[[int], Any]
+@pytest.mark.parametrize(
+    ("modality", "name", "backend"),
+    [
+        ("visual", "hog", "loky"),
+        ("text", "hf:{checkpoints}/tiny-bert", "loky"),
+        ("visual", "timm:{checkpoints}/tiny-vit", "serial"),
+        ("audio", "hf:{checkpoints}/tiny-hubert", "serial"),
+    ],
+)
+def test_any_number_of_workers_gives_what_one_process_gives(
+    make_run: MakeRun,
+    on_disk: Callable[..., Any],
+    sources: Callable[[int], Any],
+    checkpoints: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    modality: Any,
+    name: str,
+    backend: str,
 ) -> None:
-    clips = on_disk(sources(6))
-    serial = extract_features(make_run(), "visual", HOG, clips)
-    kept = serial.means(clips.clip_ids)[0]
-    serial.folder.rename(serial.folder.with_name("serial"))
-    run = make_run(parallel__backend="loky", parallel__workers=2)
-    spread = extract_features(run, "visual", HOG, clips)
-    assert len(list(spread.folder.glob("*.safetensors"))) == 2
-    assert np.array_equal(spread.means(clips.clip_ids)[0], kept)
+    monkeypatch.setattr(extract, "READ_AT_ONCE", 2)
+    clips = on_disk(sources(7))
+    config = EncoderConfig(name=name.format(checkpoints=checkpoints["tiny-bert"].parent))
+    kept = []
+    for engine, workers in (("serial", 1), (backend, 2), ("serial", 4)):
+        run = make_run(parallel__backend=engine, parallel__workers=workers)
+        store = extract_features(run, modality, config, clips)
+        assert len(list(store.folder.glob("*.safetensors"))) == workers
+        kept.append(store.means(clips.clip_ids)[0])
+        store.folder.rename(store.folder.with_name(f"{workers} workers"))
+    assert np.array_equal(kept[0], kept[1])
+    assert np.array_equal(kept[0], kept[2])
 
 
 @pytest.mark.parametrize(
@@ -236,6 +314,8 @@ KILLED = """
 
     class Source:
         key, clip_ids = "k", [f"clip {i}" for i in range(10)]
+        def stamp(self, clip_id):
+            return ""
         def faces(self, clip_id):
             if clip_id == "clip 7":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -261,6 +341,9 @@ def test_a_run_killed_in_the_middle_of_a_shard_goes_on_where_it_was(
     class Source:
         key = "k"
         clip_ids = tuple(f"clip {i}" for i in range(10))
+
+        def stamp(self, clip_id: str) -> str:
+            return ""
 
         def faces(self, clip_id: str) -> np.ndarray:
             reads.append(clip_id)

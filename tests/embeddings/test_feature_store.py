@@ -97,11 +97,43 @@ def test_a_bad_array_leaves_no_shard(folder: Path, array: np.ndarray, message: s
 
 def test_a_later_shard_replaces_what_an_earlier_one_said_of_a_clip(folder: Path) -> None:
     write_shard(folder, 0, arrays(A), {B: FAILED + "OSError: disk"})
-    assert FeatureStore(folder).settled() == {A}
+    assert FeatureStore(folder).unsettled({A: "", B: "", C: ""}) == [B, C]
     write_shard(folder, next_shard_number(folder), arrays(B, seed=1), {})
     store = FeatureStore(folder)
     assert store.clip_ids == sorted([A, B])
     assert store.missing == {}
+
+
+def test_a_clip_is_stale_where_it_was_made_from_something_else(folder: Path) -> None:
+    stamps = {A: "1", B: "1", C: "1"}
+    write_shard(folder, 0, arrays(A, C), {B: "no face"}, stamps=stamps)
+    store = FeatureStore(folder)
+    assert store.stale(stamps) == []
+    assert store.stale({**stamps, B: "2", C: "2"}) == [B, C]
+    assert store.stamps([C, "unknown"]) == ["1", None]
+    write_shard(folder, 1, arrays(C, seed=1), {}, stamps={C: "2"})
+    changed = FeatureStore(folder)
+    changed.save_index()
+    assert changed.stale({**stamps, C: "2"}) == []
+    assert FeatureStore(folder).state == changed.state != store.state
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"00000-x.safetensors": {"what": 1}}'])
+def test_an_index_that_cannot_be_read_is_made_anew(folder: Path, text: str) -> None:
+    write_shard(folder, 0, arrays(A), {})
+    (folder / "index.json").write_text(text)
+    store = FeatureStore(folder)
+    assert store.clip_ids == [A]
+    store.save_index()
+    assert "what" not in (folder / "index.json").read_text()
+    assert FeatureStore(folder)._indexed
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]"])
+def test_a_store_whose_description_is_damaged_says_so(folder: Path, text: str) -> None:
+    (folder / "meta.json").write_text(text)
+    with pytest.raises(FeatureError, match=r"meta\.json cannot be read.*Delete"):
+        FeatureStore(folder)
 
 
 def test_the_index_only_saves_reading_headers(folder: Path) -> None:

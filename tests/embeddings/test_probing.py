@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from meiju_utils.challenge import EMOTIONS, INTENTS, SETTINGS
 from meiju_utils.embeddings import (
     FeatureStore,
+    absences,
     cached_probe_table,
     degeneracy,
     probe,
@@ -186,6 +187,21 @@ def test_degenerate_embeddings_are_called_so(
     store = make_store(values, "some", "audio", absent=4)
     row = degeneracy([store], IDS).iloc[0]
     assert (row["verdict"], row["clips"], row["absent"]) == (verdict, 86, 4)
+
+
+def test_why_clips_have_no_embedding_is_counted_by_reason(
+    make_store: Callable[..., FeatureStore],
+) -> None:
+    store = make_store(np.ones((90, 3)), "some", "visual", absent=3)
+    (row,) = absences([store]).to_dict("records")
+    assert (row["modality"], row["clips"], row["first"]) == ("visual", 3, IDS[0])
+    assert row["reason"] == store.missing[IDS[0]]
+    assert absences([make_store(np.ones((90, 3)), "all", "visual")]).empty
+
+
+def test_too_few_clips_are_not_projected(make_store: Callable[..., FeatureStore]) -> None:
+    store = make_store(np.ones((90, 3)), "few", "audio", absent=88)
+    assert project(store, IDS).empty
 
 
 def test_a_modality_no_clip_has_is_empty(make_store: Callable[..., FeatureStore]) -> None:

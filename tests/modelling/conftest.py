@@ -129,6 +129,10 @@ class ToyStore:
     def clip_ids(self) -> list[str]:
         return sorted(self._arrays)
 
+    @property
+    def state(self) -> str:
+        return f"{self.key} {self.clip_ids}"
+
     def get(self, clip_id: str) -> Any:
         return self._arrays[clip_id]
 

@@ -13,11 +13,12 @@ from torch import nn
 
 from meiju_utils.challenge import EMOTIONS, TASKS
 from meiju_utils.config import Parallel, Training
-from meiju_utils.errors import FeatureError, TrainingError
+from meiju_utils.embeddings.checkpoints import torch_device
+from meiju_utils.errors import ConfigError, FeatureError, TrainingError
 from meiju_utils.metrics import score
 from meiju_utils.modelling import training as training_module
 from meiju_utils.modelling.architecture import NetworkConfig
-from meiju_utils.modelling.checkpoints import TrainedNetwork, resolve_device
+from meiju_utils.modelling.checkpoints import TrainedNetwork
 from meiju_utils.modelling.dataset import UNKNOWN, Dataset
 from meiju_utils.modelling.network import JointNetwork
 from meiju_utils.modelling.optimisation import (
@@ -321,9 +322,9 @@ def test_history_is_data(make_toy: MakeToy, small: Small, quick: Quick) -> None:
 
 
 def test_an_unknown_device_is_refused() -> None:
-    with pytest.raises(TrainingError, match="tpu"):
-        resolve_device("tpu")
-    assert resolve_device("cpu").type == "cpu"
+    with pytest.raises(ConfigError, match=r"'tpu'.*this machine has .*cpu"):
+        torch_device("tpu")
+    assert torch_device("cpu").type == "cpu"
 
 
 def test_features_of_another_width_than_the_starts_are_refused(
