@@ -4,12 +4,12 @@
 
 BERT-base on subtitles, ViT-B/16 on face crops, HuBERT-base on speech, with equal random weights,
 on 64 clips made for the occasion, on two cores: our two workers of one thread each, the script with
-torch's two threads (or one and one). Both sides read each clip's file, run the model, keep the sum of the last four
-layers (text, audio) or the pooled output (visual), and write the result: we into a feature store,
-the script as one .npy file a clip. Loading the model counts, starting Python does not. Rounds
-alternate, after one that warms up and in which both must give the same. The share of this machine's peak is the model's floating-point
-operations in our extraction, by torch's own count, against a large matrix product of as many
-threads measured right before and after.
+torch's two threads (or one and one). Both sides read each clip's file, run the model, keep the sum
+of the last four layers (text, audio) or the pooled output (visual), and write the result: we into a
+feature store, the script as one .npy file a clip. Loading the model counts, starting Python does
+not. Rounds alternate, after one that warms up and in which both must give the same. The share of
+this machine's peak is the model's floating-point operations in our extraction, by torch's own
+count, against a large matrix product of as many threads measured right before and after.
 """
 
 import argparse

@@ -131,10 +131,17 @@ def verify_features(folder: RunDir) -> None:
 
     Clips with the same embedding are counted but no fault: subtitles recur.
     """
-    from meiju_utils.embeddings.describe import stores_in
+    from meiju_utils.embeddings.describe import store_folders
+    from meiju_utils.embeddings.store import FeatureStore
 
     sound = True
-    for store in stores_in(folder):
+    for place in store_folders(folder):
+        try:
+            store = FeatureStore(place)
+        except MeijuError as error:  # the others are still looked at
+            sound = False
+            typer.echo(f"{place.name}: DAMAGED; {error}")
+            continue
         found = store.verify()
         faults = found[found["problem"] != "duplicate"]
         sound &= faults.empty

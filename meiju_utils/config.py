@@ -98,7 +98,9 @@ class EncoderConfig(_Section):
     layers: list[int] = []
     combine: Literal["sum", "mean"] = "sum"
     special_tokens: bool = Field(default=False, description="whether [CLS] and the like count")
-    revision: str = "main"
+    revision: str = Field(
+        default="main", description="of a hub model; pin a commit, as a branch may move"
+    )
     dtype: Literal["float32", "float16"] = Field(default="float32", description="as stored")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="least precision of the model; a CPU takes float32 anyway"
@@ -119,7 +121,7 @@ class Embeddings(_Section):
         default=False, description="write tiny random checkpoints into the run folder first"
     )
     batch_images: int = Field(default=32, ge=1, description="face crops a model takes at once")
-    batch_seconds: float = Field(default=60, gt=0, description="of audio, with its padding")
+    batch_seconds: float = Field(default=60, gt=0, description="of audio a GPU takes at once")
     batch_tokens: int = Field(default=512, ge=1, description="of text, with their padding")
     shard_size: int = Field(default=256, ge=1, description="clips a shard of the feature store")
     device: str = Field(default="auto", description="auto, cpu, cuda, mps")

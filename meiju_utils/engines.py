@@ -1,8 +1,9 @@
 """Engines that apply a function to items: this process, joblib's processes, Dask, Ray.
 
 Each yields `(index, result, error)` as the items finish, in any order. Where a process dies under
-an item, the engine tries again; when it has given up, the error is WorkerDied. Imports `config`
-and `errors`; Dask and Ray only where they are asked for.
+an item, the engine tries again; when it has given up, the error is WorkerDied. Dask and Ray are
+used by their own interfaces, since joblib's backends for them retry nothing and send the function
+with every item. Imports `config` and `errors`; Dask and Ray only where they are asked for.
 """
 
 import socket

@@ -14,19 +14,24 @@ from meiju_utils.embeddings.store import FeatureStore
 from meiju_utils.errors import FeatureError
 
 
-def stores_in(folder: Path) -> list[FeatureStore]:
-    """The feature stores of a run folder by name, or the one store `folder` is.
+def store_folders(folder: Path) -> list[Path]:
+    """The folders of the feature stores of a run folder by name, or of the one store `folder` is.
 
     FeatureError where there is none.
     """
     places = [folder, *sorted((folder / "features").glob("*/"))]
-    stores = [FeatureStore(place) for place in places if (place / "meta.json").is_file()]
+    stores = [place for place in places if (place / "meta.json").is_file()]
     if not stores:
         raise FeatureError(
             f"No feature store in {folder}. Expected a run folder in which notebook 02 has run, or "
             "the folder of one store."
         )
     return stores
+
+
+def stores_in(folder: Path) -> list[FeatureStore]:
+    """The feature stores of a run folder (see `store_folders`), opened."""
+    return [FeatureStore(place) for place in store_folders(folder)]
 
 
 def stores_table(stores: Sequence[FeatureStore]) -> pd.DataFrame:

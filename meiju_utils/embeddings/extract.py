@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,8 @@ from meiju_utils.run import Run
 NOTEBOOK = "02_embedding_extraction"
 # Clips whose audio or crops are in memory at once, twice over: one group is encoded, one is read.
 READ_AT_ONCE = 32
+
+LAG_S = 60  # a shared file system shows a folder's new files this late
 
 # The model this process has loaded, by the key of its store: it serves shard after shard.
 _loaded: dict[str, Encode] = {}
@@ -88,13 +90,7 @@ def extract_features(
             map_items(work, shards, names, settings, encoder_label(config.name), tolerant=False)
         finally:
             _loaded.clear()
-        store = FeatureStore(folder)
-        if lost := store.stale(stamps):
-            raise FeatureError(
-                f"{len(lost)} clips are not in {folder} though the workers are done, the first "
-                f"{lost[0]}. Every machine must see the run folder under this path, as on a shared "
-                "file system: see the README on clusters."
-            )
+        store = _gather(folder, stamps, LAG_S if settings.address else 0)
         failed = list(store.failed().values())
         if failed and not len(store):
             raise FeatureError(
@@ -117,6 +113,23 @@ def open_features(
     store = FeatureStore(folder)
     if left := store.stale(_stamps(modality, source)):
         raise run.missing(f"{what} for {len(left)} of {len(source.clip_ids)} clips", NOTEBOOK)
+    return store
+
+
+def _gather(folder: Path, stamps: Mapping[str, str], patience: int) -> FeatureStore:
+    """The store with every clip in it; FeatureError where some are not there in so many seconds."""
+    store = FeatureStore(folder)
+    for _ in range(patience):
+        if not store.stale(stamps):
+            break
+        sleep(1)
+        store = FeatureStore(folder)
+    if lost := store.stale(stamps):
+        raise FeatureError(
+            f"{len(lost)} clips are not in {folder} though the workers are done, the first "
+            f"{lost[0]}. Every machine must see the run folder under this path, as on a shared "
+            "file system: see the README on clusters."
+        )
     return store
 
 

@@ -1,7 +1,7 @@
 """Tiny checkpoints of the real architectures with seeded random weights, in the hubs' formats.
 
 They stand for the paper's encoders where nothing may be downloaded: the code that loads and runs
-them is the code that loads and runs the real ones. Imports `files` only.
+them is the code that loads and runs the real ones. Imports `checkpoints` and `files`.
 """
 
 import shutil

@@ -108,8 +108,8 @@ def open_preprocessed(run: Run) -> Preprocessed:
     MissingStageError where it has not run with these settings, on this data folder as it is now,
     with these corrections.
     """
-    path = run.path("preprocessed", _STATE)
-    if not path.is_file() or read_json(path) != state_of(run):
+    path, stamps = (run.path("preprocessed", name) for name in (_STATE, _STAMPS))
+    if not (path.is_file() and stamps.is_file() and read_json(path) == state_of(run)):
         raise run.missing("preprocessed clips for these settings and data", "01_preprocessing")
     transcripts = run.table("transcripts")
     key = preprocessing_key(run.config.preprocessing)
@@ -117,7 +117,7 @@ def open_preprocessed(run: Run) -> Preprocessed:
         key=key,
         folder=run.path("preprocessed", key),
         texts=dict(zip(transcripts["clip_id"], transcripts["text"], strict=True)),
-        stamps=read_json(run.path("preprocessed", _STAMPS)),
+        stamps=read_json(stamps),
     )
 
 

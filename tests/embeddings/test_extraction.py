@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,17 @@ def test_workers_that_write_elsewhere_are_noticed(
         extract_features(make_run(source), "visual", HOG, source)
 
 
+def test_shards_that_a_shared_file_system_shows_late_are_waited_for(
+    make_run: MakeRun, source: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(work: Any, shards: Any, *rest: Any, **options: Any) -> None:
+        Timer(0.5, lambda: [work(shard) for shard in shards]).start()
+
+    monkeypatch.setattr(extract, "map_items", late)
+    cluster = {"parallel__backend": "dask", "parallel__address": "tcp://head:8786"}
+    assert len(extract_features(make_run(source, **cluster), "visual", HOG, source)) == 5
+
+
 def test_a_process_loads_a_model_once_though_it_is_sent_with_every_shard(
     make_run: MakeRun, source: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +157,47 @@ def test_a_clip_that_raises_is_listed_and_tried_again(make_run: MakeRun, source:
     store = extract_features(run, "audio", PROSODY, source)
     assert source.reads == [bad]
     assert (len(store), store.missing) == (5, {})
+
+
+def test_a_clip_whose_files_or_values_are_at_fault_costs_only_itself(
+    make_run: MakeRun, source: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreadable, huge, *_ = source.clip_ids
+
+    def read(self: Hog, clips: Any, clip_id: str) -> Any:
+        if clip_id == unreadable:
+            raise OSError("disk")
+        return clip_id
+
+    vectors = {huge: 1e6}
+    encode = [np.full((1, 3), vectors.get(c, 1.0), np.float32) for c in source.clip_ids[1:]]
+    monkeypatch.setattr(Hog, "read", read)
+    monkeypatch.setattr(Hog, "load", lambda self: lambda clips: encode)
+    config = HOG.model_copy(update={"dtype": "float16"})
+    store = extract_features(make_run(source), "visual", config, source)
+    assert store.missing == {
+        unreadable: "failed: OSError: disk",
+        huge: "failed: the embedding holds values not finite as float16",
+    }
+    assert len(store) == 3
+
+
+def test_an_accelerator_has_one_model_whatever_the_workers(
+    make_run: MakeRun, source: Any, checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backends = []
+    mapped = extract.map_items
+
+    def record(work: Any, shards: Any, names: Any, settings: Any, *rest: Any, **more: Any) -> Any:
+        backends.append(settings.backend)
+        return mapped(work, shards, names, settings, *rest, **more)
+
+    monkeypatch.setattr(extract, "map_items", record)
+    monkeypatch.setattr(HfText, "spread", False)
+    run = make_run(source, parallel__backend="loky", parallel__workers=2)
+    config = EncoderConfig(name=f"hf:{checkpoints['tiny-bert']}")
+    extract_features(run, "text", config, source)
+    assert backends == ["serial"]
 
 
 def test_nothing_but_errors_stops_with_the_first_reason(make_run: MakeRun, source: Any) -> None:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from meiju_utils.embeddings import FeatureStore, import_folder, stores_in, stores_table
 from meiju_utils.embeddings.store import (
@@ -177,7 +179,8 @@ def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
 def test_twenty_thousand_clips_open_in_under_two_seconds(folder: Path) -> None:
     row = np.ones((1, 8), np.float32)
     for shard in range(79):
-        write_shard(folder, shard, {f"{shard:03d}_{i:05d}": row for i in range(254)}, {})
+        clips = {f"{shard:03d}_{i:05d}": row for i in range(254)}
+        write_shard(folder, shard, clips, {}, stamps=dict.fromkeys(clips, "0123456789ab"))
     FeatureStore(folder).save_index()
     started = time.perf_counter()
     store = FeatureStore(folder)
@@ -196,6 +199,17 @@ def test_verify_finds_each_fault(folder: Path) -> None:
         ["y", "duplicate"],
     ]
     assert faults.columns.tolist() == ["clip_id", "stage", "problem", "reason"]
+
+
+def test_verify_finds_what_another_program_wrote_wrongly(folder: Path) -> None:
+    path = write_shard(folder, 0, arrays(A, B, C), {})
+    with safe_open(path, framework="numpy") as shard:
+        about, tensors = shard.metadata(), {c: shard.get_tensor(c) for c in (A, B, C)}
+    tensors[A][0, 0] = np.nan
+    tensors[B] = tensors[B][:, :2]
+    save_file(tensors, path, about)
+    faults = FeatureStore(folder).verify().set_index("clip_id")["problem"]
+    assert faults.to_dict() == {A: "not finite", B: "shape"}
 
 
 def test_verify_calls_a_store_of_one_value_constant(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,12 @@ from meiju_utils.config import EncoderConfig
 from meiju_utils.embeddings import audio, write_tiny_checkpoints
 from meiju_utils.embeddings.audio import HfAudio, SpeechModel
 from meiju_utils.embeddings.base import Absent, EncoderContext, length_batches, one_ahead
-from meiju_utils.embeddings.checkpoints import find_checkpoint, folder_hash, load_model
+from meiju_utils.embeddings.checkpoints import (
+    find_checkpoint,
+    folder_hash,
+    load_model,
+    mixed_precision,
+)
 from meiju_utils.embeddings.text import HfText
 from meiju_utils.embeddings.visual import Timm
 from meiju_utils.errors import FeatureError
@@ -118,6 +124,44 @@ def test_a_rate_the_model_was_not_made_for_is_refused(checkpoints: Checkpoints) 
         HfAudio(hf(checkpoints["tiny-hubert"]), context(sample_rate=8000)).load()
     with pytest.raises(FeatureError, match="cannot be loaded"):
         HfAudio(hf(checkpoints["tiny-bert"]), context()).load()
+
+
+def test_a_model_that_reads_no_waveform_is_refused(
+    checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    shutil.copytree(checkpoints["tiny-bert"], tmp_path / "bert")
+    shutil.copy(checkpoints["tiny-hubert"] / "preprocessor_config.json", tmp_path / "bert")
+    with pytest.raises(FeatureError, match=r"is a bert model; as audio encoder a HuBERT"):
+        HfAudio(hf(tmp_path / "bert"), context()).load()
+
+
+def test_mixed_precision_is_of_cuda_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(torch, "autocast", lambda device, dtype: asked.append((device, dtype)))
+    mixed_precision(torch.device("cpu"), "bfloat16")
+    mixed_precision(torch.device("cuda"), "float32")
+    assert asked == []
+    mixed_precision(torch.device("cuda"), "bfloat16")
+    mixed_precision(torch.device("cuda"), "float16")
+    assert asked == [("cuda", torch.bfloat16), ("cuda", torch.float16)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layers": [-1]},
+        {"layers": [-2]},
+        {"layers": [-1, -2], "combine": "mean"},
+        {"special_tokens": True},
+        {"revision": "v2"},
+        {"precision": "bfloat16"},
+    ],
+)
+def test_each_option_that_shapes_an_embedding_is_in_its_settings(options: dict[str, Any]) -> None:
+    plain, other = (
+        HfText(hf("bert-base-chinese", **chosen), context()).settings for chosen in ({}, options)
+    )
+    assert plain != other
 
 
 TEXTS = ["你真的这么想吗？", "", "嗯", "太好了！OK", "不" * 600]
@@ -304,9 +348,10 @@ def test_clip_weights_get_the_activation_they_were_trained_with(
         Timm(EncoderConfig(name=f"timm:{folder}"), context()).load()
 
 
-def test_a_model_timm_does_not_know_is_refused() -> None:
-    with pytest.raises(FeatureError, match="vit_of_nowhere"):
-        Timm(EncoderConfig(name="timm:vit_of_nowhere"), context()).load()
+@pytest.mark.parametrize("name", ["vit_of_nowhere", "vit_base_patch16_224.of_nobody"])
+def test_a_model_timm_does_not_know_is_refused(name: str) -> None:
+    with pytest.raises(FeatureError, match=rf"timm has no pretrained model '{name}'"):
+        Timm(EncoderConfig(name=f"timm:{name}"), context()).load()
 
 
 def test_a_hub_model_is_loaded_at_its_revision(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,6 +415,10 @@ def test_reading_one_ahead_keeps_the_order_and_passes_on_errors() -> None:
 
     results = one_ahead(reciprocal, [4, 2, 0])
     assert next(results) == 0.25
+    deadline = time.monotonic() + 10
+    while read != [4, 2] and time.monotonic() < deadline:  # while the first is at work on
+        time.sleep(0.01)
+    assert read == [4, 2]
     assert next(results) == 0.5
     with pytest.raises(ZeroDivisionError):
         next(results)

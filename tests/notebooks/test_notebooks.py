@@ -8,6 +8,7 @@ import nbformat
 import pandas as pd
 import pytest
 
+from meiju_utils.challenge import MODALITIES
 from meiju_utils.corpus.demo import read_truth
 from meiju_utils.execution import notebook_paths, run_notebooks
 from meiju_utils.reporting.results import SUBMISSION, read_results
@@ -94,6 +95,20 @@ def test_a_run_leaves_results_a_report_and_executed_notebooks(finished: Run) -> 
     summary = final_summary(finished)
     assert "submission" in summary.lower()
     assert "majority" in summary.lower()
+
+
+def test_02_compares_both_sets_of_encoders_with_intervals(finished: Run) -> None:
+    probes = finished.table("encoders")
+    single = probes[probes["modality"].isin(MODALITIES)]
+    assert single["encoder"].tolist() == [
+        *("prosody", "hf:tiny-hubert", "hog", "timm:tiny-vit", "char-ngram", "hf:tiny-bert")
+    ]
+    assert (probes["joint_low"] <= probes["joint"]).all()
+    assert (probes["joint"] <= probes["joint_high"]).all()
+    assert (probes["seconds"] > 0).all()
+    html = finished.path("notebooks", "02_embedding_extraction.html").read_text(encoding="utf-8")
+    assert html.count("data:image/png") >= 3
+    assert "Clips without an embedding, and why" in html
 
 
 def test_a_second_run_recomputes_nothing(finished: Run, tiny_corpus: Path) -> None:

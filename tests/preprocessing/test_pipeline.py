@@ -173,15 +173,19 @@ def test_a_clip_whose_video_changed_is_done_again(
     opened: Callable[..., tuple[Run, Corpus]], make_clip: MakeClip
 ) -> None:
     run, corpus = opened()
-    preprocess_corpus(run, corpus)
+    before = preprocess_corpus(run, corpus)
     video = run.data_dir / corpus.clips["video"][0]
     make_clip("silent.mp4", 25).replace(video)
     preprocessed = preprocess_corpus(run, corpus)
     assert preprocessed.audio(TALKING).size == 0
     assert not (preprocessed.folder / "audio" / f"{TALKING}.wav").exists()
+    assert [c for c in before.clip_ids if preprocessed.stamp(c) != before.stamp(c)] == [TALKING]
     broken = run.data_dir / corpus.clips["video"][3]
     make_clip("mended.mp4", 25, 1.0).replace(broken)
-    assert preprocess_corpus(run, corpus).audio(BROKEN).size == 16000
+    mended = preprocess_corpus(run, corpus)
+    assert mended.audio(BROKEN).size == 16000
+    assert mended.stamp(BROKEN) != preprocessed.stamp(BROKEN)
+    assert open_preprocessed(run).stamps == mended.stamps
 
 
 def test_kill_9_at_any_write_leaves_nothing_half_valid(
