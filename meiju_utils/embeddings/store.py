@@ -179,6 +179,7 @@ class FeatureStore:
         """
         faults: list[tuple[str, str, str]] = []
         seen: dict[bytes, str] = {}
+        compared = 0
         for clip_id in self.clip_ids:
             try:
                 array = self.get(clip_id)
@@ -190,10 +191,11 @@ class FeatureStore:
             elif not np.isfinite(array).all():
                 faults.append((clip_id, "not finite", f"{(~np.isfinite(array)).sum()} values"))
             else:
+                compared += 1
                 twin = seen.setdefault(array.tobytes(), clip_id)
                 if twin != clip_id:
                     faults.append((clip_id, "duplicate", f"same values as {twin}"))
-        if len(self) > 1 and len(seen) == 1:
+        if compared > 1 and len(seen) == 1:
             faults.append(("", "constant", f"all {len(self)} clips have the same values"))
         rows = [(clip_id, "features", problem, reason) for clip_id, problem, reason in faults]
         return pd.DataFrame(rows, columns=["clip_id", "stage", "problem", "reason"], dtype="str")

@@ -124,13 +124,15 @@ def test_shards_that_a_shared_file_system_shows_late_are_waited_for(
         Timer(0.5, lambda: [work(shard) for shard in shards]).start()
 
     monkeypatch.setattr(extract, "map_items", late)
+    monkeypatch.setattr(extract, "_loaded", {})
     cluster = {"parallel__backend": "dask", "parallel__address": "tcp://head:8786"}
     assert len(extract_features(make_run(source, **cluster), "visual", HOG, source)) == 5
 
 
 def test_a_process_loads_a_model_once_though_it_is_sent_with_every_shard(
-    make_run: MakeRun, source: Any, monkeypatch: pytest.MonkeyPatch
+    make_run: MakeRun, source: Any, on_disk: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(extract, "_loaded", {})
     loads = []
     load = Hog.load
     monkeypatch.setattr(Hog, "load", lambda self: loads.append(1) or load(self))
@@ -140,7 +142,8 @@ def test_a_process_loads_a_model_once_though_it_is_sent_with_every_shard(
             pickle.loads(pickle.dumps(work))(shard)
 
     monkeypatch.setattr(extract, "map_items", send)
-    store = extract_features(make_run(source, embeddings__shard_size=2), "visual", HOG, source)
+    run = make_run(embeddings__shard_size=2)
+    store = extract_features(run, "visual", HOG, on_disk(source))
     assert (len(store), loads) == (5, [1])
 
 
