@@ -26,6 +26,7 @@ import numpy as np
 import soundfile
 import timm
 import torch
+from peak import peak
 from PIL import Image
 from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
@@ -146,17 +147,6 @@ def make_bench(folder: Path, cores: int) -> Bench:
         )
         texts[clip_id] = "".join(chance.choice(CHARACTERS, chance.integers(5, 31)))
     return Bench(folder, Preprocessed("bench", folder / "preprocessed", texts), cores)
-
-
-def peak() -> float:
-    """Floating-point operations a second of a large float32 matrix product, best of three."""
-    a, b = torch.randn(1536, 1536), torch.randn(1536, 1536)
-    times = []
-    for _ in range(4):
-        started = perf_counter()
-        torch.mm(a, b)
-        times.append(perf_counter() - started)
-    return 2 * 1536**3 / min(times[1:])
 
 
 def timed(function: Callable[[Modality, Path], Any], modality: Modality) -> float:

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from peak import peak
 from published_loop import PublishedNetwork, epochs
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
@@ -195,17 +196,6 @@ GROUPS = {
     "optimiser": ("_fused_adamw", "optimizer"),
     "gathering batches, noise": ("index", "gather", "normal", "randn"),
 }
-
-
-def peak() -> float:
-    """Floating-point operations a second of a large float32 matrix product, best of three."""
-    a, b = torch.randn(1536, 1536), torch.randn(1536, 1536)
-    times = []
-    for _ in range(4):
-        started = perf_counter()
-        torch.mm(a, b)
-        times.append(perf_counter() - started)
-    return 2 * 1536**3 / min(times[1:])
 
 
 def one_epoch(dataset: Dataset) -> Any:

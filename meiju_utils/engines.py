@@ -2,8 +2,9 @@
 
 Each yields `(index, result, error)` as the items finish, in any order. Where a process dies under
 an item, the engine tries again; when it has given up, the error is WorkerDied. Dask and Ray are
-used by their own interfaces, since joblib's backends for them retry nothing and send the function
-with every item. Imports `config` and `errors`; Dask and Ray only where they are asked for.
+used by their own interfaces, by which what the function holds is sent once and the death of a
+worker is told from the error of an item. Imports `config` and `errors`; Dask and Ray only where
+they are asked for.
 """
 
 import socket

@@ -190,6 +190,8 @@ def _preprocessed(run: Run) -> ClipSource:
 class _Extraction:
     """Reads, encodes and writes shards, with a model that a process loads once.
 
+    (loky replaces a process that has grown by 300 MB; the new one loads it again.)
+
     A shard that is there already is left alone: an engine may ask for it again where the worker
     that wrote it has died.
     """

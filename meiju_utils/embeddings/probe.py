@@ -109,8 +109,9 @@ def probe_encoders(
         done = {row["key"]: row for row in known.to_dict("records")}
     todo = [i for i, key in enumerate(keys) if key not in done]
     work = partial(_probe, labels=labels, average=setting.average, folds=folds, seed=seed)
-    means = {s.folder: s.means(clip_ids) for i in todo for s in sets[i].stores}
-    blocks = [[means[store.folder] for store in sets[i].stores] for i in todo]
+    wanted = {store for i in todo for store in sets[i].stores}  # most are in several sets
+    means = {store: store.means(clip_ids) for store in wanted}
+    blocks = [[means[store] for store in sets[i].stores] for i in todo]
     names = [sets[i].encoder for i in todo]
     settings = parallel or Parallel(backend="serial")
     probed = map_items(work, blocks, names, settings, "probes", tolerant=False).succeeded()

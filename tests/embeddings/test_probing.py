@@ -189,6 +189,22 @@ def test_degenerate_embeddings_are_called_so(
     assert (row["verdict"], row["clips"], row["absent"]) == (verdict, 86, 4)
 
 
+def test_each_store_is_read_once_and_not_at_all_where_all_is_known(
+    make_store: Callable[..., FeatureStore], clips: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = [make_store(telling(clips["emotion"]), m, m) for m in ("audio", "visual", "text")]
+    read = []
+    means = FeatureStore.means
+    monkeypatch.setattr(
+        FeatureStore, "means", lambda self, ids: read.append(self.folder.name) or means(self, ids)
+    )
+    table = probe_encoders(stores, clips, SETTING)
+    assert sorted(read) == ["audio", "text", "visual"]
+    assert len(table) == 7
+    probe_encoders(stores, clips, SETTING, known=table)
+    assert len(read) == 3
+
+
 def test_why_clips_have_no_embedding_is_counted_by_reason(
     make_store: Callable[..., FeatureStore],
 ) -> None:

@@ -114,3 +114,13 @@ def test_02_compares_both_sets_of_encoders_with_intervals(finished: Run) -> None
 def test_a_second_run_recomputes_nothing(finished: Run, tiny_corpus: Path) -> None:
     _, executed = run_notebooks("demo", str(tiny_corpus), str(finished.folder), QUICK)
     assert [one.status for one in executed] == ["up to date"] * 6
+
+
+def test_forced_to_run_again_the_notebooks_find_their_work_done(
+    finished: Run, tiny_corpus: Path
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished.folder.glob("experiments/*/*.safetensors")}
+    assert before
+    run_notebooks("demo", str(tiny_corpus), str(finished.folder), QUICK, only=["03"], force=True)
+    after = {p: p.stat().st_mtime_ns for p in finished.folder.glob("experiments/*/*.safetensors")}
+    assert after == before
