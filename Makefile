@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Containers often set this; every notebook and worker would then compile torch and its kin anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # uv reads none of pip's settings: an index, and folders of packages, that are set for pip are passed
 # on to it, unless it has its own.
 pip_has = $(BIN)/python -m pip config list | sed -n 's/\\n/ /g; s/^global\.$(1)=.\(.*\).$$/\1/p'
