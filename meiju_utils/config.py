@@ -120,7 +120,7 @@ class Embeddings(_Section):
     tiny_checkpoints: bool = Field(
         default=False, description="write tiny random checkpoints into the run folder first"
     )
-    batch_images: int = Field(default=32, ge=1, description="face crops a model takes at once")
+    batch_images: int = Field(default=32, ge=1, description="face crops a GPU takes at once")
     batch_seconds: float = Field(default=60, gt=0, description="of audio a GPU takes at once")
     batch_tokens: int = Field(default=512, ge=1, description="of text, with their padding")
     shard_size: int = Field(default=256, ge=1, description="clips a shard of the feature store")

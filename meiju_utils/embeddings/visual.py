@@ -36,6 +36,8 @@ Crops = NDArray[np.uint8]
 HOG_VERSION = 1
 HOG_SIDE, HOG_CELL = 60, 12  # pixels: 5 x 5 cells, 4 x 4 blocks of 2 x 2, 8 orientations = 512
 NO_FACE = Absent("no face")
+# A CPU is busy with a few images; more no longer fit its caches, and took a tenth longer.
+CPU_IMAGES = 4
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ class Timm(CheckpointEncoder):
             # crops of many clips go through the model together, then back to their clips
             crops = [crop for clip in clips for crop in clip]
             size = self.context.batch_images
+            if device.type == "cpu":
+                size = min(size, CPU_IMAGES)
             batches = [crops[start : start + size] for start in range(0, len(crops), size)]
             parts = [run(images) for images in one_ahead(prepare, batches)]
             rows = np.split(

@@ -1,4 +1,4 @@
-"""Batches from memory: features on the device, gathered, standardised, padded, noised.
+"""Batches from memory: features on the device, gathered, standardised, noised; never padded.
 
 Features stay in memory as they are stored, in one copy that worker processes share. Statistics for
 standardising come from the labelled train clips alone. Imports numpy and torch.
@@ -19,6 +19,8 @@ from meiju_utils.modelling.dataset import Dataset
 # Clips are sorted by length within so many batches, then cut into batches: little padding, and
 # still other company in every epoch.
 BUCKET = 16
+# Clips predicted at once; more are slower, sequences for their memory.
+PREDICTED_VECTORS, PREDICTED_SEQUENCES = 256, 64
 BLOCK = 8192  # frames whose statistics are taken at once
 
 
@@ -70,7 +72,10 @@ class Standardiser:
 
 
 class Batch(NamedTuple):
-    """The arguments of the network: features, lengths, who has what (None: all real, all there)."""
+    """The arguments of the network; `present` only of modalities that some clip of all lacks.
+
+    Features are vectors [B, 1, D] or, with lengths, the steps [n, D] of all clips in turn.
+    """
 
     features: dict[Modality, Tensor]
     lengths: dict[Modality, Tensor]
@@ -103,8 +108,8 @@ class ClipTensors:
     def batch(self, rows: NDArray[np.int64], noise: float = 0.0, drop: float = 0.0) -> Batch:
         """The clips of some rows, with Gaussian noise of `noise` standard deviations a feature.
 
-        Steps that a clip does not have are zeros. A modality that some clip of the dataset lacks is
-        left out of a share `drop` of the clips, so that the network learns what to do without.
+        A modality that some clip of the dataset lacks is left out of a share `drop` of the clips,
+        so that the network learns what to do without. A vector that a clip lacks is zero.
         """
         index = torch.from_numpy(rows).to(self.device)
         features: dict[Modality, Tensor] = {}
@@ -112,23 +117,23 @@ class ClipTensors:
         present: dict[Modality, Tensor] = {}
         for modality, values in self._values.items():
             length = self._lengths[modality][index]
-            steps = torch.arange(
-                1 if self._utterances else max(1, int(length.max())), device=self.device
-            )
-            frames = self._starts[modality][index].unsqueeze(1) + steps
-            found = values[frames.clamp_(max=len(values) - 1)].float()
-            x = self._standardiser.apply_(modality, found)
+            frames = self._starts[modality][index].unsqueeze(1)
+            if self._utterances:
+                frames = frames.clamp_(max=len(values) - 1)
+            else:
+                lengths[modality] = length
+                steps = torch.arange(int(length.max()), device=self.device)
+                frames = (frames + steps)[steps < length.unsqueeze(1)]
+            x = self._standardiser.apply_(modality, values[frames].float())
             if noise:
                 x.addcmul_(torch.randn_like(x), self._standardiser.spread[modality], value=noise)
-            if len(steps) > 1:
-                lengths[modality] = length
             if not self._complete[modality]:
                 present[modality] = length > 0
                 if drop:
                     kept = torch.rand(len(index), device=self.device) >= drop
                     present[modality] = present[modality] & kept
-            if len(steps) > 1 or not self._complete[modality]:
-                x.masked_fill_((steps >= length.unsqueeze(1)).unsqueeze(2), 0)
+                if self._utterances:
+                    x.masked_fill_((length == 0).view(-1, 1, 1), 0)
             features[modality] = x
         return Batch(features, lengths, present)
 
@@ -144,9 +149,10 @@ class ClipTensors:
             batches += _cut(bucket[np.argsort(self._cost[bucket], kind="stable")], batch_size)
         return [batches[i] for i in generator.permutation(len(batches))]
 
-    def by_length(self, rows: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
+    def by_length(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """All rows once, in batches of similar length: for prediction."""
-        return _cut(rows[np.argsort(self._cost[rows], kind="stable")], batch_size)
+        size = PREDICTED_VECTORS if self._utterances else PREDICTED_SEQUENCES
+        return _cut(rows[np.argsort(self._cost[rows], kind="stable")], size)
 
 
 def _cut(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

@@ -26,8 +26,6 @@ from meiju_utils.modelling.batches import ClipTensors, Standardiser
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.modelling.network import JointNetwork
 
-PREDICTION_BATCH = 64
-
 
 @dataclass(frozen=True)
 class TrainedNetwork:
@@ -92,7 +90,7 @@ def predict(
     sizes: dict[Task, int] = {}
     found: dict[Task, NDArray[np.float32]] = {}
     with torch.inference_mode():
-        for some in tensors.by_length(rows, PREDICTION_BATCH):
+        for some in tensors.by_length(rows):
             output = network(*tensors.batch(some))
             for task, logits in zip(TASKS, (output.emotion, output.intent), strict=True):
                 sizes[task] = logits.shape[1]

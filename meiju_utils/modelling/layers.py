@@ -2,8 +2,9 @@
 
 Emotion and intent have the same layers with weights of their own. They stand side by side in a
 first dimension G = 2 of parameters and activations, so one batched matrix product serves both: a
-network this small spends a third of its time on calls otherwise. Padding is masked wherever a layer
-sees time. Shapes: G tasks, B clips, T steps, D features, M modalities, H hidden units.
+network this small spends a third of its time on calls otherwise. Encoders get the real steps alone,
+[n, D] of clip after clip, and where they stand, `valid` [B, T] (bool); None is one step of every
+clip. Shapes: G tasks, B clips, T steps, D features, M modalities, H hidden units.
 Imports torch and `recurrence`.
 """
 
@@ -73,37 +74,35 @@ class TaskNorm(nn.Module):
 
 
 class LstmEncoder(nn.Module):
-    """One-layer, one-directional LSTM and the maximum over time: [B, T, D] → [G, B, H]."""
+    """One-layer, one-directional LSTM and the maximum over time: [n, D] → [G, B, H]."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.rnns = nn.ModuleList(nn.LSTM(width, hidden, batch_first=True) for _ in range(G))
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        """`valid` [B, T] marks real steps; None takes every step. Padding must come last."""
-        if x.shape[1] == 1:
-            return self._one_step(x[:, 0])
+        """Real steps, the first of their clip first."""
+        if valid is None:
+            return self._one_step(x)
         steps = self._steps(x, valid) if x.device.type == "cpu" else self._library_steps(x, valid)
-        if valid is not None:
-            hidden = ~valid.unsqueeze(2)  # one that lies behind the last real step is never seen
-            steps = steps.masked_fill(hidden, torch.finfo(steps.dtype).min)
-        return steps.amax(dim=2)
+        hidden = ~valid.unsqueeze(2)  # one that lies behind the last real step is never seen
+        return steps.masked_fill(hidden, torch.finfo(steps.dtype).min).amax(dim=2)
 
-    def _library_steps(self, x: Tensor, valid: Tensor | None) -> Tensor:
+    def _library_steps(self, x: Tensor, valid: Tensor) -> Tensor:
         """Hidden states [G, B, T, H] by torch's LSTM, which is fast on accelerators."""
-        if valid is not None:
-            x = x.masked_fill(~valid.unsqueeze(2), 0)
+        x = padded(x, valid)
         return torch.stack([rnn(x)[0] for rnn in self.rnns])
 
-    def _steps(self, x: Tensor, valid: Tensor | None) -> Tensor:
+    def _steps(self, x: Tensor, valid: Tensor) -> Tensor:
         """The same by `Recurrence`, with one product of all real steps and both tasks' weights."""
         parts = [cast(nn.LSTM, rnn).all_weights[0] for rnn in self.rnns]
         weight = torch.cat([part[0] for part in parts])
         bias = torch.cat([part[2] + part[3] for part in parts])
-        inputs = linear_of_real(x.transpose(0, 1), None if valid is None else valid.T, weight, bias)
         recurrent = torch.stack([part[1].mT for part in parts])
-        by_task = inputs.view(*inputs.shape[:2], G, -1).transpose(1, 2)
-        steps: Tensor = Recurrence.apply(by_task, recurrent)
+        clip, step = torch.nonzero(valid, as_tuple=True)
+        place = step * len(valid) + clip
+        inputs = F.linear(x, weight, bias)
+        steps: Tensor = Recurrence.apply(inputs, place, tuple(valid.T.shape), recurrent)
         return steps.permute(1, 2, 0, 3)
 
     def _one_step(self, x: Tensor) -> Tensor:
@@ -119,7 +118,7 @@ class LstmEncoder(nn.Module):
 class TextCnn(nn.Module):
     """Convolutions over the full width, ReLU, maximum over time, one linear layer (TextCNN).
 
-    [B, T, D] → [G, B, H], with H filters of each height. A convolution over the full width is a
+    [n, D] → [G, B, H], with H filters of each height. A convolution over the full width is a
     sum of matrix products, one for each row of its kernel, shifted in time. Row r of all kernels
     that are tall enough is one parameter [G, filters, D], so rows beyond the text's length cost
     nothing. A text shorter than a kernel counts as padded with zeros to the kernel's height.
@@ -151,26 +150,25 @@ class TextCnn(nn.Module):
         return found
 
     def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        """`valid` [B, T] marks real steps; None takes every step. Padding must come last."""
-        steps = x.shape[1]
+        """Real steps, the first of their clip first."""
+        if valid is None:
+            products = F.linear(x, self.rows[0].flatten(0, 1)).view(len(x), G, -1)
+            return self._pool(products.transpose(0, 1) + self.bias.unsqueeze(1))
+        clips, steps = valid.shape
         # What each row of the kernels gives at each step, both tasks and all rows in one product.
         rows = [row.flatten(0, 1) for row in self.rows[: min(steps, len(self.rows))]]
-        products = linear_of_real(x, valid, rows[0] if len(rows) == 1 else torch.cat(rows))
+        products = padded(F.linear(x, torch.cat(rows)), valid)
         by_task = [
-            part.view(*x.shape[:2], G, -1).movedim(2, 0)
+            part.view(clips, steps, G, -1).movedim(2, 0)
             for part in torch.split(products, [len(row) for row in rows], dim=2)
         ]
         windows = by_task[0] + self.bias.view(G, 1, 1, -1)  # [G, B, T, H of each kernel]
-        if steps == 1:
-            return self._pool(windows[:, :, 0])
         for number, row in enumerate(by_task[1:], start=1):
             lower = windows.shape[3] - row.shape[3]
             windows = windows + F.pad(row[:, :, number:], (lower, 0, 0, number))
         # A kernel of height h fits a text of n steps n - h + 1 times, and always once.
         heights = torch.tensor(self.heights, device=x.device)
-        full = torch.full((len(x),), steps, device=x.device)
-        length = full if valid is None else valid.sum(dim=1)
-        last = (length.unsqueeze(1) - heights).clamp(min=0)  # [B, kernels]
+        last = (valid.sum(dim=1, keepdim=True) - heights).clamp(min=0)  # [B, kernels]
         beyond = torch.arange(steps, device=x.device).view(1, -1, 1) > last.unsqueeze(1)
         hidden = beyond.repeat_interleave(self.hidden, dim=2)
         return self._pool(windows.masked_fill(hidden, torch.finfo(x.dtype).min).amax(dim=2))
@@ -283,19 +281,11 @@ class Classifiers(nn.Module):
         return [logits[:, :count] for logits, count in zip(x, self.classes, strict=True)]
 
 
-def linear_of_real(
-    x: Tensor, valid: Tensor | None, weight: Tensor, bias: Tensor | None = None
-) -> Tensor:
-    """A linear layer [A, B, D] → [A, B, out] over the steps that `valid` [A, B] marks.
-
-    The others are zero and cost nothing, whatever stands there.
-    """
-    if valid is None:
-        return F.linear(x, weight, bias)
-    found = F.linear(x[valid], weight, bias)
-    rows = torch.nonzero(valid.flatten()).squeeze(1)
-    empty = found.new_zeros(valid.numel(), len(weight))
-    return empty.index_copy(0, rows, found).view(*valid.shape, -1)
+def padded(x: Tensor, valid: Tensor) -> Tensor:
+    """[B, T, D] of the steps [n, D] that `valid` [B, T] marks, the others zero."""
+    places = torch.nonzero(valid.flatten()).squeeze(1)
+    empty = x.new_zeros(valid.numel(), x.shape[1])
+    return empty.index_copy(0, places, x).view(*valid.shape, -1)
 
 
 def uniform_fan_in(tensor: Tensor, fan_in: int) -> None:

@@ -22,6 +22,7 @@ from meiju_utils.modelling.layers import (
     LstmEncoder,
     TaskLinear,
     TextCnn,
+    padded,
 )
 from meiju_utils.modelling.official import convert_official
 
@@ -71,9 +72,10 @@ class JointNetwork(nn.Module):
     ) -> JointLogits:
         """Logits of a batch.
 
-        `features` has a float tensor [B, T, D] a modality, padding last; `lengths` [B] the real
-        steps where not all are real; `present` [B] (bool) who has the modality at all, by default
-        those of length > 0. A learned token stands for what a clip, or the whole batch, lacks.
+        `features` has a float tensor [B, T, D] a modality, padding last, or [n, D], the real steps
+        of all clips one after another; `lengths` [B] the real steps where not all are real, and
+        where they are packed; `present` [B] (bool) who has the modality at all, by default those of
+        length > 0. A learned token stands for what a clip, or the whole batch, lacks.
         Raises FeatureError for another width than the network's, and where nothing is there.
         """
         embedded = self.embed(features, lengths or {}, present or {})
@@ -92,32 +94,42 @@ class JointNetwork(nn.Module):
     ) -> Tensor:
         """Tokens [G, B, M, H] in the order of TOKENS, the learned one where a clip lacks it."""
         tokens = []
-        clips = self._batch_size(features)
+        clips = self._batch_size(features, lengths)
         for modality in self.config.modalities:
             x = features.get(modality)
-            if x is None or not x.shape[1]:
+            if x is None or not x.shape[-2]:
                 tokens.append(self.missing[modality].expand(-1, clips, -1))
                 continue
             length, has = lengths.get(modality), present.get(modality)
             if has is None and length is not None:
                 has = length > 0
-            if x.shape[1] == 1 or not self.config.masking:
-                length = None
-            valid = None
-            if length is not None:
-                valid = torch.arange(x.shape[1], device=x.device) < length.unsqueeze(1)
-            token = self.encoders[modality](x, valid)
+            token = self.encoders[modality](*self._steps(x, length))
             if has is not None:
                 token = torch.where(has.unsqueeze(1), token, self.missing[modality])
             tokens.append(token)
         return torch.stack(tokens, dim=2)
 
-    def _batch_size(self, features: Mapping[str, Tensor]) -> int:
+    def _steps(self, x: Tensor, length: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The arguments of an encoder: steps [n, D] that count, and which these are of [B, T]."""
+        if x.ndim == 3 and x.shape[1] == 1:
+            return x[:, 0], None
+        if length is None:
+            return x.flatten(0, 1), torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        steps = int(length.max()) if x.ndim == 2 else x.shape[1]
+        valid = torch.arange(steps, device=x.device) < length.unsqueeze(1)
+        if self.config.masking:
+            return x if x.ndim == 2 else x[valid], valid
+        if x.ndim == 2:
+            x = padded(x, valid)
+        return x.flatten(0, 1), torch.ones_like(valid)
+
+    def _batch_size(self, features: Mapping[str, Tensor], lengths: Mapping[str, Tensor]) -> int:
         """B of the features, whose shapes are checked."""
         found = {m: features[m] for m in self.config.modalities if features.get(m) is not None}
         for modality, x in found.items():
             width = self.config.widths[modality]
-            if x.ndim != 3 or x.shape[2] != width:
+            packed = x.ndim == 2 and modality in lengths
+            if not (packed or x.ndim == 3) or x.shape[-1] != width:
                 raise FeatureError(
                     f"The network takes {modality} features [B, T, {width}]; got {list(x.shape)}. "
                     "Use the encoder it was trained with, or train anew."
@@ -125,7 +137,8 @@ class JointNetwork(nn.Module):
         if not found:
             names = ", ".join(self.config.modalities)
             raise FeatureError(f"The network needs features of at least one of: {names}.")
-        return len(next(iter(found.values())))
+        modality, x = next(iter(found.items()))
+        return len(x if x.ndim == 3 else lengths[modality])
 
     def start_from(self, other: "JointNetwork") -> None:
         """Take over all weights or, after stage "pretrain", those of encoders and fusion.

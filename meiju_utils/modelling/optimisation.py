@@ -85,16 +85,24 @@ def learning_rate(training: Training, epoch: int) -> float:
     return training.learning_rate * (1 - elapsed / (decay + 1))
 
 
-def clip_gradients(network: JointNetwork, training: Training) -> None:
-    """Scale gradients down to the norm, of the whole network or (published) of each part."""
+def clipped_step(
+    network: JointNetwork, optimizer: torch.optim.Optimizer, training: Training
+) -> None:
+    """A step with gradients scaled down to the norm, of the whole network or (published) each part.
+
+    The whole is scaled by the fused optimiser as it reads, a pass over all gradients less; it is
+    told as torch's GradScaler tells it.
+    """
     if training.clipping == "global":
-        nn.utils.clip_grad_norm_(network.parameters(), training.clip_norm)
+        norm = nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
+        optimizer.grad_scale = (norm / training.clip_norm).clamp(min=1.0)  # type: ignore[attr-defined]
     elif training.clipping == "per-network":
         for gradients in network.gradients_by_part():
             norm = nn.utils.get_total_norm(gradients)
             scale = (training.clip_norm / (norm + 1e-6)).clamp(max=1.0)
             for gradient in gradients:
                 gradient.mul_(scale)
+    optimizer.step()
 
 
 def average_into(average: JointNetwork, network: JointNetwork, decay: float, step: int) -> None:

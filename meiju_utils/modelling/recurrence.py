@@ -14,16 +14,20 @@ from torch import Tensor
 class Recurrence(torch.autograd.Function):
     """Hidden states of every step from the gates' inputs, by hand both ways.
 
-    `inputs` [T, G, B, 4H] has what features and biases give to the gates, in torch's order entry,
-    forget, candidate, output; `weight` [G, H, 4H] is multiplied with the last hidden state. Returns
+    `inputs` [n, G·4H] has what the features of each real step and biases give to the gates, of each
+    task in torch's order entry, forget, candidate, output; `place` [n] says where the step is in
+    `shape` (T, B), flattened. `weight` [G, H, 4H] is multiplied with the last hidden state. Returns
     [T, G, B, H]. The gradient of `weight` is one matrix product over all steps.
     """
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor) -> Tensor:
-        steps, tasks, clips, _ = inputs.shape
-        h = weight.shape[1]
-        gates = inputs.clone()
+    def forward(
+        ctx: Any, inputs: Tensor, place: Tensor, shape: tuple[int, int], weight: Tensor
+    ) -> Tensor:
+        steps, clips = shape
+        tasks, h, width = weight.shape
+        empty = inputs.new_zeros(steps * clips, tasks * width)
+        gates = empty.index_copy_(0, place, inputs).view(*shape, tasks, width).transpose(1, 2)
         cells = inputs.new_zeros(steps + 1, tasks, clips, h)
         hidden = inputs.new_zeros(steps + 1, tasks, clips, h)
         squashed = inputs.new_empty(steps, tasks, clips, h)  # tanh of the cells
@@ -38,13 +42,13 @@ class Recurrence(torch.autograd.Function):
             torch.mul(forget, cells[t], out=cells[t + 1]).addcmul_(entry, candidate)
             torch.tanh(cells[t + 1], out=squashed[t])
             torch.mul(output, squashed[t], out=hidden[t + 1])
-        ctx.save_for_backward(gates, cells, hidden, squashed, weight)
+        ctx.save_for_backward(place, gates, cells, hidden, squashed, weight)
         return hidden[1:]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        gates, cells, hidden, squashed, weight = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, Tensor]:
+        place, gates, cells, hidden, squashed, weight = ctx.saved_tensors
         (outer,) = gradients
         three = 3 * weight.shape[1]
         by_gate = (*hidden.shape[1:3], 3, weight.shape[1])
@@ -74,4 +78,6 @@ class Recurrence(torch.autograd.Function):
             to_cell.mul_(forget[t])
             to_hidden = torch.bmm(found[t], transposed)
         before = hidden[:-1].transpose(0, 1).flatten(1, 2)  # [G, T·B, H]
-        return found, torch.bmm(before.mT, found.transpose(0, 1).flatten(1, 2))
+        of_weight = torch.bmm(before.mT, found.transpose(0, 1).flatten(1, 2))
+        of_inputs = found.transpose(1, 2).flatten(2).flatten(0, 1)[place]
+        return of_inputs, None, None, of_weight

@@ -31,11 +31,12 @@ from meiju_utils.modelling.checkpoints import (
     with_prefix,
 )
 from meiju_utils.modelling.dataset import UNKNOWN, Dataset
+from meiju_utils.modelling.memory import keep_freed_memory
 from meiju_utils.modelling.network import JointNetwork
 from meiju_utils.modelling.optimisation import (
     JointLoss,
     average_into,
-    clip_gradients,
+    clipped_step,
     label_weights,
     learning_rate,
 )
@@ -83,6 +84,7 @@ def train_network(
     removed at the end. `show` names a progress bar; "" shows none. Raises TrainingError where
     the loss is not a number or has diverged, FeatureError where the start has other widths.
     """
+    keep_freed_memory()
     with single_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _Trainer(dataset, plan, seed).fit(progress, checkpoint_seconds, show)
@@ -208,8 +210,7 @@ class _Trainer:
             loss = self.loss(output, rows)
             self.optimizer.zero_grad()
             torch.autograd.backward(loss)
-            clip_gradients(self.network, self.training)
-            self.optimizer.step()
+            clipped_step(self.network, self.optimizer, self.training)
             self.steps += 1
             if self.average is not None:
                 average_into(self.average, self.network, self.training.ema, self.steps)

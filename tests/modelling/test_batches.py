@@ -75,7 +75,7 @@ def test_only_a_modality_that_some_clip_lacks_is_dropped(make_toy: MakeToy, with
     assert tensors.batch(rows).present["text"].all()
 
 
-def test_a_batch_holds_each_clips_frames_then_zeros(make_toy: MakeToy, without: Any) -> None:
+def test_a_batch_holds_each_clips_frames_in_turn(make_toy: MakeToy, without: Any) -> None:
     dataset = without(make_toy(frames={"audio": (2, 6)}), "visual", [1])
     standardiser = Standardiser.fit(dataset)
     tensors = ClipTensors(dataset, standardiser)
@@ -83,14 +83,21 @@ def test_a_batch_holds_each_clips_frames_then_zeros(make_toy: MakeToy, without: 
     batch = tensors.batch(rows)
     lengths = dataset.features["audio"].lengths[rows]
     assert batch.lengths["audio"].tolist() == lengths.tolist()
-    for row, clip, length in zip(rows, batch.features["audio"], lengths, strict=True):
-        own = torch.tensor(dataset.features["audio"].of(np.array([row])))
-        standardiser.apply_("audio", own)
-        torch.testing.assert_close(clip[:length], own)
-        assert (clip[length:] == 0).all()
+    for modality in ("audio", "visual", "text"):
+        frames = [torch.tensor(dataset.features[modality].of(np.array([row]))) for row in rows]
+        own = standardiser.apply_(modality, torch.cat(frames))
+        torch.testing.assert_close(batch.features[modality], own)
     assert batch.present["visual"].tolist() == [True, False, True]
-    assert "text" not in batch.present
-    assert "text" not in batch.lengths
+    assert set(batch.present) == {"visual"}
+
+
+def test_a_vector_that_a_clip_lacks_is_zero(make_toy: MakeToy, without: Any) -> None:
+    dataset = without(make_toy(), "visual", [1])
+    batch = ClipTensors(dataset, Standardiser.fit(dataset)).batch(np.array([4, 1, 9]))
+    assert batch.features["visual"].shape == (3, 1, 6)
+    assert batch.features["visual"].any(dim=(1, 2)).tolist() == [True, False, True]
+    assert batch.present["visual"].tolist() == [True, False, True]
+    assert not batch.lengths
 
 
 def test_shuffled_batches_hold_every_row_once_and_little_padding() -> None:

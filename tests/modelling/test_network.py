@@ -120,6 +120,22 @@ def test_padding_does_not_change_a_clips_logits(heights: tuple[int, ...]) -> Non
     torch.testing.assert_close(found[:1], expected, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("masking", [True, False])
+def test_packed_steps_give_the_same_logits(masking: bool) -> None:
+    model = network(masking=masking)
+    x = batch(3, audio=6, visual=6, text=6)
+    lengths = {
+        m: torch.tensor(n) for m, n in zip(x, ([6, 2, 0], [1, 6, 3], [0, 0, 6]), strict=True)
+    }
+    valid = {m: torch.arange(6) < n.unsqueeze(1) for m, n in lengths.items()}
+    zeroed = {m: v.masked_fill(~valid[m].unsqueeze(2), 0) for m, v in x.items()}
+    packed = {m: v[valid[m]] for m, v in x.items()}
+    torch.testing.assert_close(logits(model, packed, lengths), logits(model, zeroed, lengths))
+    nobody = {**packed, "text": packed["text"][:0]}, {**lengths, "text": torch.zeros(3).long()}
+    without = {m: v for m, v in zeroed.items() if m != "text"}
+    torch.testing.assert_close(logits(model, *nobody), logits(model, without, lengths))
+
+
 def test_without_masking_padding_counts_as_in_the_published_code() -> None:
     model = network(masking=False)
     x = batch(2, audio=4, visual=4, text=4)
@@ -143,10 +159,11 @@ def test_one_step_equals_the_general_path() -> None:
     lstm = LstmEncoder(5, 8)
     x = torch.randn(4, 1, 5)
     expected = torch.stack([rnn(x)[0][:, 0] for rnn in lstm.rnns])
-    torch.testing.assert_close(lstm(x, None), expected)
+    torch.testing.assert_close(lstm(x[:, 0], None), expected)
+    torch.testing.assert_close(lstm(x[:, 0], torch.ones(4, 1, dtype=torch.bool)), expected)
     text = TextCnn(5, 8, (2, 3), dropout=0.5).eval()
-    two = F.pad(x, (0, 0, 0, 1))
-    torch.testing.assert_close(text(x, None), text(two, torch.tensor([[True, False]] * 4)))
+    of_two = torch.tensor([[True, False]] * 4)
+    torch.testing.assert_close(text(x[:, 0], None), text(x[:, 0], of_two))
 
 
 def test_the_recurrence_equals_torchs_lstm_in_outputs_and_gradients() -> None:
@@ -157,7 +174,7 @@ def test_the_recurrence_equals_torchs_lstm_in_outputs_and_gradients() -> None:
     found = []
     for steps in (lstm._steps, lstm._library_steps):
         lstm.zero_grad()
-        states = steps(x, valid).masked_fill(~valid.unsqueeze(2), 0)
+        states = steps(x[valid], valid).masked_fill(~valid.unsqueeze(2), 0)
         (states * torch.arange(states.numel()).view_as(states).sin()).sum().backward()
         found.append([states.detach(), *(p.grad.clone() for p in lstm.parameters())])
     for ours, theirs in zip(*found, strict=True):
@@ -197,7 +214,10 @@ def test_text_convolution_equals_torchs_on_zero_padded_text(
         own = padded[:, : max(steps, height)].unsqueeze(1)
         pooled.append(F.conv2d(own, kernel, bias).squeeze(3).amax(2).unflatten(1, (2, 8)))
     expected = F.relu(text.project(torch.cat(pooled, dim=2).relu().transpose(0, 1)))
-    torch.testing.assert_close(text(x, None), expected)
+    valid = torch.ones(3, steps, dtype=torch.bool)
+    torch.testing.assert_close(text(x.flatten(0, 1), valid), expected)
+    if steps == 1:
+        torch.testing.assert_close(text(x[:, 0], None), expected)
 
 
 def test_a_learned_token_stands_for_a_missing_modality() -> None:
