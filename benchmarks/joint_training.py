@@ -29,8 +29,6 @@ import pandas as pd
 import torch
 from peak import peak
 from published_loop import PublishedNetwork, epochs
-from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
 from meiju_utils.challenge import CLASSES, MODALITIES, TASKS
 from meiju_utils.config import Training
@@ -105,7 +103,7 @@ def open_bench(folder: Path, level: str, training: Mapping[str, Any] | None = No
 
 def prepare(folder: Path, level: str) -> None:
     """Make a corpus, preprocess it and extract its features."""
-    # here, so that what is timed holds in memory what a training process of the package does
+    # imported here, so that what is timed holds in memory what a training of the package does
     from meiju_utils.corpus.official import read_corpus
     from meiju_utils.embeddings import extract_features
     from meiju_utils.preprocessing.pipeline import preprocess_corpus
@@ -235,6 +233,9 @@ def recurrent_operations(dataset: Dataset) -> float:
 
 
 def profile_epoch(folder: Path, level: str) -> dict[str, Any]:
+    from torch.profiler import ProfilerActivity, profile
+    from torch.utils.flop_counter import FlopCounterMode
+
     torch.set_num_threads(1)
     dataset = load_dataset(open_bench(folder, level))
     keep_freed_memory()

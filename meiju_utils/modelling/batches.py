@@ -20,7 +20,7 @@ from meiju_utils.modelling.dataset import Dataset
 # still other company in every epoch.
 BUCKET = 16
 # Clips predicted at once; more are slower, sequences for their memory.
-PREDICTED_VECTORS, PREDICTED_SEQUENCES = 256, 64
+PREDICTED_VECTORS, PREDICTED_SEQUENCES = 256, 32
 BLOCK = 8192  # frames whose statistics are taken at once
 
 

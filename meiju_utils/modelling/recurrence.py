@@ -53,28 +53,24 @@ class Recurrence(torch.autograd.Function):
         three = 3 * weight.shape[1]
         by_gate = (*hidden.shape[1:3], 3, weight.shape[1])
         entry, forget, candidate, output = gates.chunk(4, dim=3)
-        # Derivatives of all steps at once: the loop is left what runs backwards through time.
+        # Derivatives of all steps at once: the loop is left what runs backwards through time, and
+        # makes of them the gradients in place, as these tensors are a training's largest.
         of_cell = output * (1 - squashed**2)
-        slopes = torch.cat(
-            [
-                candidate * entry * (1 - entry),
-                cells[:-1] * forget * (1 - forget),
-                entry * (1 - candidate**2),
-                squashed * output * (1 - output),
-            ],
-            dim=3,
-        )
-        transposed = weight.mT.contiguous()
         found = torch.empty_like(gates)
+        of_entry, of_forget, of_candidate, of_output = found.chunk(4, dim=3)
+        torch.mul(candidate * entry, 1 - entry, out=of_entry)
+        torch.mul(cells[:-1] * forget, 1 - forget, out=of_forget)
+        torch.mul(entry, 1 - candidate**2, out=of_candidate)
+        torch.mul(squashed * output, 1 - output, out=of_output)
+        transposed = weight.mT.contiguous()
         to_hidden = torch.zeros_like(hidden[0])
         to_cell = torch.zeros_like(hidden[0])
         for t in range(len(gates) - 1, -1, -1):
             to_hidden = to_hidden + outer[t]
             to_cell.addcmul_(to_hidden, of_cell[t])
             # Entry, forget gate and candidate act on the cell, the output gate on the hidden state.
-            by_cell, of_gates = (x[t][..., :three].view(*by_gate) for x in (slopes, found))
-            torch.mul(by_cell, to_cell.unsqueeze(2), out=of_gates)
-            torch.mul(slopes[t][..., three:], to_hidden, out=found[t][..., three:])
+            found[t][..., :three].view(*by_gate).mul_(to_cell.unsqueeze(2))
+            of_output[t].mul_(to_hidden)
             to_cell.mul_(forget[t])
             to_hidden = torch.bmm(found[t], transposed)
         before = hidden[:-1].transpose(0, 1).flatten(1, 2)  # [G, T·B, H]
