@@ -1,6 +1,8 @@
 """pyproject.toml, requirements.lock and environment.yml describe one environment."""
 
+import os
 import re
+import subprocess
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -65,3 +67,12 @@ def test_conda_installs_the_same_lock_on_an_allowed_python() -> None:
     assert {re.split("[=<>]", package)[0] for package in conda} == {"python", "pip"}
     python = next(p for p in conda if p.startswith("python=")).split("=")[1]
     assert Version(python) in Requirement(f"python{PROJECT['requires-python']}").specifier
+
+
+def test_make_lets_python_keep_what_it_compiles() -> None:
+    # where this was set, as containers do, the tests took twice as long
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    show = ["make", "--eval", "show: ; @env", "show"]
+    shown = subprocess.run(show, cwd=ROOT, env=environment, check=True, capture_output=True)
+    assert b"PATH=" in shown.stdout
+    assert b"PYTHONDONTWRITEBYTECODE" not in shown.stdout
