@@ -115,14 +115,16 @@ def _corpus(parts: ReportParts) -> Section:
         section.figure(plots.label_histograms(parts.clips), "Labels by split")
         section.figure(plots.duration_histogram(parts.clips), "Durations by split")
     if parts.problems is not None:
-        found = len(parts.problems)
+        clips = parts.problems["clip_id"].replace("", None)  # "": of the corpus as a whole
+        found = clips.nunique()
         section.text(
-            f"Problems found in {parts.problems['clip_id'].nunique()} clips."
+            f"Problems found in {found} clip{'s' * (found > 1)}."
             if found
             else "No clip has a problem."
         )
-        if found:
-            counts = parts.problems.groupby(["stage", "problem"], as_index=False).agg(
+        if len(clips):
+            problems = parts.problems.assign(clip_id=clips)
+            counts = problems.groupby(["stage", "problem"], as_index=False).agg(
                 clips=("clip_id", "nunique"), example=("reason", "first")
             )
             section.table(tables.show_table(counts))

@@ -59,10 +59,17 @@ def _problems(run: Run) -> list[str]:
         problems = run.table("problems")
     except MissingStageError:
         return []
-    clips = problems.loc[problems["clip_id"] != "", "clip_id"].nunique()  # "": of a whole split
-    kinds = problems["problem"].replace("MediaError", "unreadable").value_counts()
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    return [f"{'Problems':<11} " + (f"of {clips} clips: {told}" if told else "none")]
+    kinds = problems["problem"].replace("MediaError", "unreadable")
+    whole = problems["clip_id"] == ""
+    told = []
+    if not whole.all():
+        clips = problems.loc[~whole, "clip_id"].nunique()
+        counts = ", ".join(
+            f"{count} {kind}" for kind, count in kinds[~whole].value_counts().items()
+        )
+        told.append(f"of {clips} clip{'s' * (clips > 1)}: {counts}")
+    told.extend(kinds[whole].unique())  # of the corpus, or of a split
+    return [f"{'Problems':<11} " + ("; ".join(told) or "none")]
 
 
 def _place(title: str, paths: Iterable[Path], otherwise: str) -> str:

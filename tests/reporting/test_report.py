@@ -155,3 +155,13 @@ def test_without_true_test_labels_the_headline_is_the_validation_score(run: Run)
 def test_a_run_without_problems_says_so(run: Run) -> None:
     empty = pd.DataFrame(columns=["clip_id", "stage", "problem", "reason"], dtype="str")
     assert "No clip has a problem" in page(run, ReportParts(problems=empty))
+
+
+def test_a_problem_of_the_whole_corpus_is_not_one_of_a_clip(run: Run) -> None:
+    rows = [("", "corpus", "features only", "no clip has a video file")]
+    problems = pd.DataFrame(rows, columns=["clip_id", "stage", "problem", "reason"])
+    text = page(run, ReportParts(problems=problems))
+    assert "No clip has a problem" in text
+    assert "features only" in text
+    two = pd.concat([problems, problems.assign(clip_id="a", problem="unreadable")])
+    assert "Problems found in 1 clip." in page(run, ReportParts(problems=two))

@@ -101,8 +101,10 @@ def test_the_summary_says_how_many_clips_had_problems_and_why(run: Run) -> None:
     kinds = {"a": "MediaError", "b": "no subtitle", "c": "no subtitle", "": "split not there"}
     rows = [(clip_id, "stage", kind, "reason") for clip_id, kind in kinds.items()]
     run.save_table("problems", pd.DataFrame(rows, columns=names))
-    told = "Problems    of 3 clips: 2 no subtitle, 1 unreadable, 1 split not there"
+    told = "Problems    of 3 clips: 2 no subtitle, 1 unreadable; split not there"
     assert told in final_summary(run)
+    run.save_table("problems", pd.DataFrame(rows[-1:], columns=names))
+    assert "Problems    split not there" in final_summary(run)
     run.save_table("problems", pd.DataFrame([], columns=names))
     assert "Problems    none" in final_summary(run)
 

@@ -71,7 +71,7 @@ def duration_histogram(clips: pd.DataFrame) -> Plot:
     """Durations by split, each split's bars adding up to 100 %."""
     known = clips.dropna(subset=["duration_s"])
     if known.empty:
-        return message("No durations known yet: preprocessing fills them in.")
+        return message("Durations are not known: no video has been read.")
     figure, axes = subplots(width=8, height=3.4)
     ax = axes[0, 0]
     splits = [split for split in SPLITS if (known["split"] == split).any()]
