@@ -36,7 +36,7 @@ Crops = NDArray[np.uint8]
 HOG_VERSION = 1
 HOG_SIDE, HOG_CELL = 60, 12  # pixels: 5 x 5 cells, 4 x 4 blocks of 2 x 2, 8 orientations = 512
 NO_FACE = Absent("no face")
-# A CPU is busy with a few images; more no longer fit its caches, and took a tenth longer.
+# A few images keep a CPU busy; more no longer fit its caches.
 CPU_IMAGES = 4
 
 

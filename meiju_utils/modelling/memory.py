@@ -9,8 +9,7 @@ KEEP, PIECES, LARGEST = -1, -3, 32 << 20
 def keep_freed_memory() -> None:
     """Let this process keep what a step frees for the next; without glibc this does nothing.
 
-    Large tensors would else go back to the system and come anew, page by page, filled with zeros:
-    at frame level a twentieth of the time.
+    Large tensors would else go back to the system and come anew, page by page, filled with zeros.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
