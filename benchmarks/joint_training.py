@@ -1,6 +1,6 @@
 """Training the joint network: epochs a second, the whole Table I, memory, where the time goes.
 
-    python benchmarks/joint_training.py                    # all of it, an hour and a half on 2 cores
+    python benchmarks/joint_training.py                    # all of it, 1.5 hours on 2 cores
     python benchmarks/joint_training.py --only utterance   # or: frame, table-one, profile
 
 Features 1024 wide for 2294 train and 324 validation clips (Track 1, Mandarin), made for the
