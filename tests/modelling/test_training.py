@@ -1,6 +1,7 @@
 """One training: it learns, repeats itself, resumes, and stops where it should."""
 
 import copy
+import ctypes
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from meiju_utils.modelling import training as training_module
 from meiju_utils.modelling.architecture import NetworkConfig
 from meiju_utils.modelling.checkpoints import TrainedNetwork
 from meiju_utils.modelling.dataset import UNKNOWN, Dataset
+from meiju_utils.modelling.memory import keep_freed_memory
 from meiju_utils.modelling.network import JointNetwork
 from meiju_utils.modelling.optimisation import (
     JointLoss,
@@ -316,6 +318,18 @@ def test_a_step_takes_gradients_clipped_as_a_whole_or_by_part(
     for found, wanted in zip(network.parameters(), expected.parameters(), strict=True):
         # a twentieth of one step of 1e-3: Adam makes much of rounding in a gradient next to zero
         torch.testing.assert_close(found, wanted, atol=5e-5, rtol=0)
+
+
+def test_memory_is_kept_where_the_c_library_can_and_nothing_fails_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[int, int]] = []
+    library = type("Glibc", (), {"mallopt": staticmethod(lambda *pair: asked.append(pair))})
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    keep_freed_memory()
+    assert asked == [(-1, 1 << 30), (-3, 32 << 20)]
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())  # a library without mallopt
+    keep_freed_memory()
 
 
 def test_the_moving_average_forgets_the_first_weights(make_toy: MakeToy, small: Small) -> None:
