@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from meiju_utils.challenge import EMOTIONS, INTENTS
-from meiju_utils.metrics import Average, bootstrap_scores, joint_score, score, score_intervals
+from meiju_utils.metrics import (
+    Average,
+    bootstrap_scores,
+    joint_score,
+    score,
+    score_intervals,
+    task_f1,
+)
 
 labels = st.lists(
     st.tuples(*[st.sampled_from(v) for v in (EMOTIONS, EMOTIONS, INTENTS, INTENTS)]),
@@ -34,6 +41,21 @@ def test_a_constant_answer_scores_as_hand_computed() -> None:
     weighted = score(truth, constant, truth, constant, "weighted")
     assert weighted.emotion == pytest.approx(6 / 7 * 3 / 4)
     assert score(truth, constant, truth, constant, "micro").emotion == pytest.approx(3 / 4)
+
+
+@pytest.mark.parametrize("average", ["weighted", "micro"])
+@given(rows=labels)
+def test_scores_equal_scikit_learns(
+    average: Average, rows: list[tuple[str, str, str, str]]
+) -> None:
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
+    found = score(*columns, average=average)
+    for value, truth, predicted in ((found.emotion, *columns[:2]), (found.intent, *columns[2:])):
+        expected = f1_score(truth, predicted, average=average, zero_division=0)
+        assert value == pytest.approx(expected)
+    indices = [np.unique(column, return_inverse=True)[1] for column in columns[:2]]
+    assert task_f1(columns[0], columns[0], average) == 1.0
+    assert task_f1(indices[0], indices[0], average) == 1.0
 
 
 @pytest.mark.parametrize("average", ["weighted", "micro"])

@@ -3,6 +3,7 @@
 So that embeddings made elsewhere can be used. Imports `base`, `store`.
 """
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -114,12 +115,13 @@ def listing_key(folder: Path) -> str:
     """
     if not folder.is_dir():
         raise FeatureError(f"There is no folder {folder}. Expected one with <clip_id>.npy files.")
-    files = [(path.name, path.stat()) for path in sorted(folder.glob("*.npy"))]
+    with os.scandir(folder) as entries:  # its entries know what stat says of them
+        files = [(e.name, e.stat()) for e in entries if e.name.endswith(".npy")]
     if not files:
         raise FeatureError(
             f"{folder} holds no .npy file; expected <clip_id>.npy, one array [T, D] a clip."
         )
-    return fingerprint([(name, stat.st_size, stat.st_mtime_ns) for name, stat in files])
+    return fingerprint(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in files))
 
 
 def import_folder(

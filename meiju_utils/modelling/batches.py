@@ -21,7 +21,10 @@ from meiju_utils.modelling.dataset import Dataset
 BUCKET = 16
 # Clips predicted at once; more are slower, sequences for their memory.
 PREDICTED_VECTORS, PREDICTED_SEQUENCES = 256, 32
-BLOCK = 8192  # frames whose statistics are taken at once
+# Frames that go through the network at once on a CPU, which bounds the memory of a step: a batch of
+# more goes in pieces, whose gradients add up. Fewer are slower.
+FRAMES = 4096
+BLOCK = 1024  # frames whose statistics are taken at once
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class ClipTensors:
         self._lengths: dict[Modality, Tensor] = {}
         self._complete: dict[Modality, bool] = {}
         self._cost = np.zeros(len(dataset.clip_ids))
+        self._frames = np.zeros(len(dataset.clip_ids), dtype=np.int64)
         for modality, sequences in dataset.features.items():
             with warnings.catch_warnings():  # a worker's view is read-only: nothing is written
                 warnings.filterwarnings("ignore", "The given NumPy array is not writable")
@@ -103,6 +107,7 @@ class ClipTensors:
             self._lengths[modality] = torch.from_numpy(sequences.lengths).to(self.device)
             self._complete[modality] = bool(sequences.present.all())
             self._cost += sequences.lengths * sequences.width
+            self._frames += sequences.lengths
         self._utterances = all(s.lengths.max() <= 1 for s in dataset.features.values())
 
     def batch(self, rows: NDArray[np.int64], noise: float = 0.0, drop: float = 0.0) -> Batch:
@@ -149,10 +154,18 @@ class ClipTensors:
             batches += _cut(bucket[np.argsort(self._cost[bucket], kind="stable")], batch_size)
         return [batches[i] for i in generator.permutation(len(batches))]
 
+    def pieces(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """A batch in as many parts as it takes to have about FRAMES frames in each."""
+        if self._utterances or self.device.type != "cpu":
+            return [rows]
+        count = -(-int(self._frames[rows].sum()) // FRAMES)
+        return np.array_split(rows, min(max(count, 1), len(rows)))
+
     def by_length(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """All rows once, in batches of similar length: for prediction."""
         size = PREDICTED_VECTORS if self._utterances else PREDICTED_SEQUENCES
-        return _cut(rows[np.argsort(self._cost[rows], kind="stable")], size)
+        batches = _cut(rows[np.argsort(self._cost[rows], kind="stable")], size)
+        return [piece for batch in batches for piece in self.pieces(batch)]
 
 
 def _cut(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

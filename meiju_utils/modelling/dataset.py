@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from meiju_utils.challenge import CLASSES, MODALITIES, TASKS, Modality, Task, class_index
 from meiju_utils.config import EncoderConfig
-from meiju_utils.embeddings import open_features
+from meiju_utils.embeddings import FeatureStore, open_features
 from meiju_utils.errors import FeatureError, TrainingError
 from meiju_utils.files import fingerprint
 from meiju_utils.run import Run
@@ -258,13 +258,7 @@ def _settings(wanted: Mapping[str, Any]) -> str:
 
 def dataset_key(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = None) -> str:
     """The key of the dataset `load_dataset` would make, without reading features."""
-    clips = run.table("clips")
-    stores = {}
-    for modality, encoder in (encoders or run.config.embeddings.chosen()).items():
-        store = open_features(run, modality, encoder)
-        stores[modality] = (store.state, encoder.level)
-    labelled = clips[["clip_id", "split", *TASKS]].to_numpy(dtype=object).tolist()
-    return fingerprint(labelled, stores)
+    return _key(run.table("clips"), _open_stores(run, encoders))
 
 
 def load_dataset(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = None) -> Dataset:
@@ -273,13 +267,12 @@ def load_dataset(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = N
     An encoder of level "utterance" gives one mean a clip, one of level "frame" its sequence.
     Raises MissingStageError where 01 or 02 has not run, FeatureError for unusable features.
     """
-    encoders = encoders or run.config.embeddings.chosen()
     clips = run.table("clips")
     clip_ids = clips["clip_id"].tolist()
     features: dict[Modality, Sequences] = {}
-    for modality, encoder in encoders.items():
-        store = open_features(run, modality, encoder)
-        if encoder.level == "utterance":
+    stores = _open_stores(run, encoders)
+    for modality, (store, level) in stores.items():
+        if level == "utterance":
             features[modality] = Sequences.of_means(*store.means(clip_ids))
         else:
             held = set(store.clip_ids)
@@ -287,4 +280,18 @@ def load_dataset(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = N
             arrays = (store.get(clip_id) if clip_id in held else None for clip_id in clip_ids)
             dtype = store.meta["dtype"]
             features[modality] = Sequences.of_parts(arrays, lengths, store.width, dtype)
-    return make_dataset(clips, features, dataset_key(run, encoders))
+    return make_dataset(clips, features, _key(clips, stores))
+
+
+def _open_stores(
+    run: Run, encoders: Mapping[Modality, EncoderConfig] | None
+) -> dict[Modality, tuple[FeatureStore, str]]:
+    """Each modality's store and level."""
+    chosen = (encoders or run.config.embeddings.chosen()).items()
+    return {modality: (open_features(run, modality, e), e.level) for modality, e in chosen}
+
+
+def _key(clips: pd.DataFrame, stores: Mapping[Modality, tuple[FeatureStore, str]]) -> str:
+    labelled = clips[["clip_id", "split", *TASKS]].to_numpy(dtype=object).tolist()
+    states = {modality: (store.state, level) for modality, (store, level) in stores.items()}
+    return fingerprint(labelled, states)

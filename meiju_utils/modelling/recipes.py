@@ -35,7 +35,7 @@ from meiju_utils.modelling.recipe_book import Recipe, load_recipes
 from meiju_utils.parallel import map_items
 from meiju_utils.run import Run, resolve
 
-VERSION = 1  # raise it when the same recipe would give other results
+VERSION = 2  # raise it when the same recipe would give other results
 TABLE_ONE = (
     "baseline",
     "+pseudo-label",
@@ -122,6 +122,7 @@ class _Book:
         self.pool = has_pool(self.clips)
         self._experiments: dict[str, Experiment] = {}
         self._datasets: dict[str, Dataset] = {}
+        self._dataset_keys: dict[str, str] = {}
 
     def resolve(self, name: str) -> str:
         """The recipe's own name or, without a pool to label, that of what it starts from."""
@@ -149,11 +150,17 @@ class _Book:
         return chosen_encoders(self.run, self.recipes[name].encoders)
 
     def dataset(self, name: str) -> Dataset:
-        encoders = self.encoders(name)
-        key = fingerprint({m: encoder.model_dump() for m, encoder in encoders.items()})
+        key = self.dataset_key(name)
         if key not in self._datasets:
-            self._datasets[key] = load_dataset(self.run, encoders)
+            self._datasets[key] = load_dataset(self.run, self.encoders(name))
         return self._datasets[key]
+
+    def dataset_key(self, name: str) -> str:
+        encoders = self.encoders(name)
+        settings = fingerprint({m: encoder.model_dump() for m, encoder in encoders.items()})
+        if settings not in self._dataset_keys:
+            self._dataset_keys[settings] = dataset_key(self.run, encoders)
+        return self._dataset_keys[settings]
 
     def training(self, name: str) -> Training:
         """The profile's settings of training with the recipe's over them."""
@@ -215,7 +222,7 @@ class _Book:
         return fingerprint(
             VERSION,
             average,
-            dataset_key(self.run, self.encoders(name)),
+            self.dataset_key(name),
             recipe.network.model_dump(),
             self.training(name).model_dump(exclude={"device"}),
             self._member(recipe.start).key if recipe.start else None,

@@ -34,6 +34,7 @@ from meiju_utils.modelling.dataset import UNKNOWN, Dataset
 from meiju_utils.modelling.memory import keep_freed_memory
 from meiju_utils.modelling.network import JointNetwork
 from meiju_utils.modelling.optimisation import (
+    AdamW,
     JointLoss,
     average_into,
     clipped_step,
@@ -118,13 +119,7 @@ class _Trainer:
         self.loss = JointLoss(labels, weights, self.training.auxiliary_weight, device)
         self.network = self._new_network().to(device)
         self.average = copy.deepcopy(self.network) if self.training.ema else None
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(),
-            lr=self.training.learning_rate,
-            betas=(self.training.beta1, 0.999),
-            weight_decay=self.training.weight_decay,
-            fused=True,
-        )
+        self.optimizer = AdamW(self.network.parameters(), self.training)
         self.order = np.random.default_rng(seed)
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] = {}
@@ -176,9 +171,7 @@ class _Trainer:
     def _epoch(self, epoch: int) -> None:
         began = time.perf_counter()
         rate = learning_rate(self.training, epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        train_loss = self._train(epoch)
+        train_loss = self._train(epoch, rate)
         valid_loss, probabilities = self._validate()
         answers = [probabilities[task].argmax(axis=1) for task in TASKS]
         scores = score(
@@ -201,20 +194,22 @@ class _Trainer:
             }
         )
 
-    def _train(self, epoch: int) -> float:
+    def _train(self, epoch: int, rate: float) -> float:
         self.network.train()
         total = torch.zeros((), device=self.tensors.device)
         for rows in self.tensors.shuffled(self.rows, self.training.batch_size, self.order):
-            batch = self.tensors.batch(rows, self.training.noise, self.training.modality_dropout)
-            output = self.network(*batch)
-            loss = self.loss(output, rows)
-            self.optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            clipped_step(self.network, self.optimizer, self.training)
+            self.network.zero_grad()
+            for piece in self.tensors.pieces(rows):
+                batch = self.tensors.batch(
+                    piece, self.training.noise, self.training.modality_dropout
+                )
+                loss = self.loss(self.network(*batch), piece, rows)
+                torch.autograd.backward(loss)
+                total += loss.detach() * len(rows)
+            clipped_step(self.network, self.optimizer, self.training, rate)
             self.steps += 1
             if self.average is not None:
                 average_into(self.average, self.network, self.training.ema, self.steps)
-            total += loss.detach() * len(rows)
         mean = float(total) / len(self.rows)
         limit = DIVERGED * self.loss.uniform(self.plan.network.stage == "joint")
         if not mean <= limit:
@@ -239,7 +234,7 @@ class _Trainer:
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         if self.average is not None:
             tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
+        for index, state in self.optimizer.state.items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
         tensors["random.cpu"] = torch.get_rng_state()
         if self.tensors.device.type != "cpu":
@@ -261,12 +256,9 @@ class _Trainer:
         if self.average is not None:
             self.average.load_state_dict(with_prefix(tensors, "average."))
         self.best = with_prefix(tensors, "best.")
-        state: dict[int, dict[str, Tensor]] = {}
         for name, value in with_prefix(tensors, "optimizer.").items():
             index, part = name.split(".")
-            state.setdefault(int(index), {})[part] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+            self.optimizer.state.setdefault(int(index), {})[part] = value.to(self.tensors.device)
         torch.set_rng_state(tensors["random.cpu"])
         # Progress may come from another device, whose generator says nothing here.
         if "random.device" in tensors and about["device"] == self.tensors.device.type != "cpu":

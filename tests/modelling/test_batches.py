@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from meiju_utils.modelling import batches
 from meiju_utils.modelling.batches import ClipTensors, Standardiser
 from meiju_utils.modelling.dataset import Dataset, Sequences, make_dataset
 
@@ -111,8 +112,25 @@ def test_shuffled_batches_hold_every_row_once_and_little_padding() -> None:
     rows = dataset.rows("train")
     rng = np.random.default_rng(0)
     first, second = (tensors.shuffled(rows, 16, rng) for _ in range(2))
-    for batches in (first, second):
-        assert sorted(np.concatenate(batches)) == rows.tolist()
-        padded = sum(len(b) * lengths[b].max() for b in batches)
+    for found in (first, second):
+        assert sorted(np.concatenate(found)) == rows.tolist()
+        padded = sum(len(b) * lengths[b].max() for b in found)
         assert padded < 1.15 * lengths[rows].sum()
     assert {tuple(sorted(b)) for b in first} != {tuple(sorted(b)) for b in second}
+
+
+def test_a_batch_of_long_sequences_goes_in_pieces_of_so_many_frames(
+    make_toy: MakeToy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "FRAMES", 50)
+    dataset = make_toy(frames={"audio": (20, 20)})  # and one frame of the others
+    tensors = ClipTensors(dataset, Standardiser.fit(dataset))
+    rows = np.arange(30)[::-1].copy()
+    pieces = tensors.pieces(rows)
+    np.testing.assert_array_equal(np.concatenate(pieces), rows)
+    assert {len(piece) for piece in pieces} == {2, 3}  # 22 frames each: 30 clips in 14 pieces
+    assert max(map(len, tensors.by_length(rows))) == 3
+    monkeypatch.setattr(batches, "FRAMES", 1)
+    assert [len(piece) for piece in tensors.pieces(rows[:3])] == [1, 1, 1]
+    vectors = make_toy()
+    assert len(ClipTensors(vectors, Standardiser.fit(vectors)).pieces(rows)) == 1

@@ -3,6 +3,8 @@
 import copy
 import ctypes
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +20,16 @@ from meiju_utils.config import Parallel, Training
 from meiju_utils.embeddings.checkpoints import torch_device
 from meiju_utils.errors import ConfigError, FeatureError, TrainingError
 from meiju_utils.metrics import score
+from meiju_utils.modelling import batches
 from meiju_utils.modelling import training as training_module
 from meiju_utils.modelling.architecture import NetworkConfig
+from meiju_utils.modelling.batches import ClipTensors, Standardiser
 from meiju_utils.modelling.checkpoints import TrainedNetwork
 from meiju_utils.modelling.dataset import UNKNOWN, Dataset
 from meiju_utils.modelling.memory import keep_freed_memory
 from meiju_utils.modelling.network import JointNetwork
 from meiju_utils.modelling.optimisation import (
+    AdamW,
     JointLoss,
     average_into,
     clipped_step,
@@ -204,7 +209,7 @@ def test_a_diverging_training_stops_with_its_seed_and_what_to_do(
 ) -> None:
     dataset = make_toy()
     monkeypatch.setattr(
-        JointLoss, "__call__", lambda self, output, rows: output[0].square().sum() * poison
+        JointLoss, "__call__", lambda self, output, *rows: output[0].square().sum() * poison
     )
     with pytest.raises(TrainingError, match=r"diverged.*epoch 1 \(seed 7\).*learning_rate"):
         train_network(dataset, plan(dataset, small, quick()), 7)
@@ -298,13 +303,14 @@ def test_a_step_takes_gradients_clipped_as_a_whole_or_by_part(
     dataset = make_toy()
     network = JointNetwork(small(dataset)).eval()
     expected = copy.deepcopy(network)
-    ours = torch.optim.AdamW(network.parameters(), fused=True)
+    training = quick(clipping=clipping, clip_norm=0.5, weight_decay=0.01)
+    ours = AdamW(network.parameters(), training)
     plain = torch.optim.AdamW(expected.parameters(), foreach=False)
     x = {m: torch.randn(4, 3, width) for m, width in dataset.widths.items()}
     # Steps of unlike size: a first one of Adam's is the same whatever its gradient is scaled by.
     for size in (1e4, 1.0, 1e-4):
-        for model, optimizer in ((network, ours), (expected, plain)):
-            optimizer.zero_grad()
+        for model in (network, expected):
+            model.zero_grad()
             sum(part.square().sum() * size for part in model(x)).backward()
         gradients = [p.grad for p in expected.parameters() if p.grad is not None]
         parts = [gradients] if clipping == "global" else expected.gradients_by_part()
@@ -313,11 +319,48 @@ def test_a_step_takes_gradients_clipped_as_a_whole_or_by_part(
             norm = float(nn.utils.get_total_norm(part))
             for gradient in part:
                 gradient.mul_(min(1.0, 0.5 / norm))
-        clipped_step(network, ours, quick(clipping=clipping, clip_norm=0.5))
+        clipped_step(network, ours, training, rate=1e-3)
         plain.step()
     for found, wanted in zip(network.parameters(), expected.parameters(), strict=True):
         # a twentieth of one step of 1e-3: Adam makes much of rounding in a gradient next to zero
         torch.testing.assert_close(found, wanted, atol=5e-5, rtol=0)
+
+
+def test_a_batch_in_pieces_has_the_gradients_of_the_whole(
+    make_toy: MakeToy, small: Small, without: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = without(make_toy(frames={"audio": (1, 9), "text": (1, 5)}), "visual", [0, 1, 2])
+    dataset.labels["intent"][:5] = UNKNOWN
+    rows = np.arange(20)
+    weights = label_weights(dataset.labels, rows, balanced=True)
+    loss = JointLoss(dataset.labels, weights, 1.0, torch.device("cpu"))
+    tensors = ClipTensors(dataset, Standardiser.fit(dataset))
+    network = JointNetwork(small(dataset)).eval()
+    loss(network(*tensors.batch(rows)), rows).backward()
+    whole = {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
+    network.zero_grad()
+    monkeypatch.setattr(batches, "FRAMES", 40)
+    pieces = tensors.pieces(rows)
+    assert len(pieces) > 2
+    for piece in pieces:
+        loss(network(*tensors.batch(piece)), piece, rows).backward()
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(parameter.grad, whole.get(name), atol=1e-5, rtol=1e-4)
+
+
+def test_a_training_process_does_without_torchs_compiler() -> None:
+    """Which costs it two seconds and 150 MB: torch's optimiser classes import it."""
+    code = (
+        "import sys, torch; from meiju_utils.config import Training; "
+        "from meiju_utils.modelling.training import AdamW; "
+        "weight = torch.nn.Parameter(torch.ones(2)); weight.sum().backward(); "
+        "AdamW([weight], Training()).step(0.5); "
+        "print(*weight.tolist(), 'torch._dynamo' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    first, second, imported = ran.stdout.split()
+    assert float(first) == float(second) == pytest.approx(0.5)  # a first step: the rate
+    assert imported == "False"
 
 
 def test_memory_is_kept_where_the_c_library_can_and_nothing_fails_elsewhere(
