@@ -53,16 +53,15 @@ class Recurrence(torch.autograd.Function):
         three = 3 * weight.shape[1]
         by_gate = (*hidden.shape[1:3], 3, weight.shape[1])
         entry, forget, candidate, output = gates.chunk(4, dim=3)
-        # Derivatives of all steps at once: the loop is left what runs backwards through time. They
-        # take the place of the gates, and become the gradients there, as these tensors are a
-        # training's largest. (A second backward pass finds them changed, and is refused by torch.)
+        # Derivatives of all steps at once: the loop is left what runs backwards through time, and
+        # makes of them the gradients in place, as these tensors are a training's largest.
         of_cell = output * (1 - squashed**2)
-        kept = forget.clone()
-        of_entry = candidate * entry * (1 - entry)
-        torch.mul(entry, 1 - candidate**2, out=candidate)
-        entry.copy_(of_entry)
-        forget.mul_(cells[:-1] * (1 - kept))
-        output.mul_(squashed * (1 - output))
+        found = torch.empty_like(gates)
+        of_entry, of_forget, of_candidate, of_output = found.chunk(4, dim=3)
+        torch.mul(candidate * entry, 1 - entry, out=of_entry)
+        torch.mul(cells[:-1] * forget, 1 - forget, out=of_forget)
+        torch.mul(entry, 1 - candidate**2, out=of_candidate)
+        torch.mul(squashed * output, 1 - output, out=of_output)
         transposed = weight.mT.contiguous()
         to_hidden = torch.zeros_like(hidden[0])
         to_cell = torch.zeros_like(hidden[0])
@@ -70,11 +69,11 @@ class Recurrence(torch.autograd.Function):
             to_hidden = to_hidden + outer[t]
             to_cell.addcmul_(to_hidden, of_cell[t])
             # Entry, forget gate and candidate act on the cell, the output gate on the hidden state.
-            gates[t][..., :three].view(*by_gate).mul_(to_cell.unsqueeze(2))
-            output[t].mul_(to_hidden)
-            to_cell.mul_(kept[t])
-            to_hidden = torch.bmm(gates[t], transposed)
-        found = gates.transpose(1, 2).flatten(0, 1)  # [T·B, G, 4H]
+            found[t][..., :three].view(*by_gate).mul_(to_cell.unsqueeze(2))
+            of_output[t].mul_(to_hidden)
+            to_cell.mul_(forget[t])
+            to_hidden = torch.bmm(found[t], transposed)
         before = hidden[:-1].transpose(0, 1).flatten(1, 2)  # [G, T·B, H]
+        found = found.transpose(1, 2).flatten(0, 1)  # [T·B, G, 4H], as it lies in memory
         of_weight = torch.stack([h.T @ found[:, g] for g, h in enumerate(before)])
         return found.flatten(1)[place], None, None, of_weight
