@@ -1,6 +1,6 @@
 """The challenge's scores, and how sure we may be of them.
 
-Imports `challenge` only.
+One F1 serves the score and its resamples. Imports `challenge` only.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,14 @@ def joint_score(emotion_f1: float, intent_f1: float) -> float:
 
 
 def task_f1(truth: Labels, predicted: Labels, average: Average) -> float:
-    """F1 of one task over the classes that occur; a class without predictions counts as zero."""
-    classes, codes = np.unique(np.concatenate([truth, predicted]), return_inverse=True)
+    """F1 of one task over the classes that occur; a class without predictions counts as zero.
+
+    Labels or indices, both of one kind. Raises ValueError where their numbers differ.
+    """
+    classes, codes = np.unique(np.stack([truth, predicted]), return_inverse=True)
     once = np.ones((1, len(truth)), dtype=np.int64)
-    pair = codes[: len(truth)], codes[len(truth) :]
-    return float(_f1_of_counts(*pair, once, len(classes), average)[0])
+    left, right = codes.reshape(2, -1)
+    return float(_f1_of_counts(left, right, once, len(classes), average)[0])
 
 
 def score(
@@ -82,7 +85,7 @@ def _f1_of_counts(
     """F1 of each resample; `counts` [R, N] says how often a clip was drawn."""
     hit = counts * (truth == predicted)
     if average == "micro":
-        return np.asarray(hit.sum(1) / counts.sum(1))
+        return np.asarray(hit.sum(1) / np.maximum(counts.sum(1), 1))
     one_hot_truth = np.eye(classes)[truth]
     support = counts @ one_hot_truth
     true_positive = hit @ one_hot_truth

@@ -20,6 +20,7 @@ from meiju_utils.config import Parallel
 from meiju_utils.embeddings.store import FeatureStore
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint
+from meiju_utils.metrics import score_intervals, task_f1
 from meiju_utils.parallel import map_items
 from meiju_utils.run import Run
 
@@ -153,8 +154,6 @@ def _probe(
     seed: int,
 ) -> dict[str, float]:
     """Scores of out-of-fold predictions from embeddings side by side, with their intervals."""
-    from meiju_utils.metrics import score_intervals
-
     predicted = {
         task: _out_of_fold(blocks, truth, average, folds, seed) for task, truth in labels.items()
     }
@@ -175,8 +174,6 @@ def _out_of_fold(
     folds: int,
     seed: int,
 ) -> NDArray[np.str_]:
-    from meiju_utils.metrics import task_f1
-
     predicted = np.empty_like(truth)
     for train, test in _folds(truth, folds, seed):
         scaled = np.concatenate(

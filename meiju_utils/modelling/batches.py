@@ -22,9 +22,9 @@ BUCKET = 16
 # Clips predicted at once; more are slower, sequences for their memory.
 PREDICTED_VECTORS, PREDICTED_SEQUENCES = 256, 32
 # Frames that go through the network at once on a CPU, which bounds the memory of a step: a batch of
-# more goes in pieces, whose gradients add up. Fewer are slower.
+# more goes in pieces, whose gradients add up.
 FRAMES = 4096
-BLOCK = 1024  # frames whose statistics are taken at once
+BLOCK = 1024  # frames whose statistics are taken at once, in float64
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,20 @@ class Batch(NamedTuple):
 
 
 class ClipTensors:
-    """The features of a dataset on a device, ready to be cut into batches by row numbers."""
+    """The features of a dataset on a device, ready to be cut into batches by row numbers.
+
+    `whole` batches are never cut into pieces: for a network that sees padding, and so company.
+    """
 
     def __init__(
-        self, dataset: Dataset, standardiser: Standardiser, device: torch.device | str = "cpu"
+        self,
+        dataset: Dataset,
+        standardiser: Standardiser,
+        device: torch.device | str = "cpu",
+        whole: bool = False,
     ) -> None:
         self.device = torch.device(device)
+        self._whole = whole or self.device.type != "cpu"
         self._standardiser = standardiser.to(self.device)
         self._values: dict[Modality, Tensor] = {}
         self._starts: dict[Modality, Tensor] = {}
@@ -155,11 +163,13 @@ class ClipTensors:
         return [batches[i] for i in generator.permutation(len(batches))]
 
     def pieces(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """A batch in as many parts as it takes to have about FRAMES frames in each."""
-        if self._utterances or self.device.type != "cpu":
+        """Sequences on a CPU in parts of like many frames, as few as have about FRAMES at most."""
+        frames = self._frames[rows]
+        count = -(-int(frames.sum()) // FRAMES)
+        if self._utterances or self._whole or count <= 1:
             return [rows]
-        count = -(-int(self._frames[rows].sum()) // FRAMES)
-        return np.array_split(rows, min(max(count, 1), len(rows)))
+        part = (np.cumsum(frames) - frames / 2) * count // frames.sum()
+        return np.split(rows, np.flatnonzero(np.diff(part)) + 1)
 
     def by_length(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """All rows once, in batches of similar length: for prediction."""

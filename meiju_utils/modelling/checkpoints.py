@@ -72,7 +72,8 @@ class TrainedNetwork:
             )
         target = torch_device(device)
         with single_thread():
-            tensors = ClipTensors(dataset, self.standardiser, target)
+            whole = not self.network.config.masking
+            tensors = ClipTensors(dataset, self.standardiser, target, whole)
             return predict(self.network.to(target), tensors, rows, self.seen)
 
 

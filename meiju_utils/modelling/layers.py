@@ -174,7 +174,7 @@ class TextCnn(nn.Module):
         return self._pool(windows.masked_fill(hidden, torch.finfo(x.dtype).min).amax(dim=2))
 
     def _pool(self, highest: Tensor) -> Tensor:
-        return F.relu_(self.project(self.dropout(highest.relu())))
+        return F.relu(self.project(self.dropout(highest.relu())))
 
 
 class Attention(nn.Module):
@@ -242,7 +242,7 @@ class Fusion(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = self.norm1(tokens + self.dropout(self.attention(tokens, tokens)))
-        hidden = self.narrow(self.dropout(F.relu_(self.widen(tokens))))
+        hidden = self.narrow(self.dropout(F.relu(self.widen(tokens))))
         fused: Tensor = self.norm2(tokens + self.dropout(hidden))
         return fused
 
@@ -276,8 +276,8 @@ class Classifiers(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = self.dropout(F.relu_(self.first(x)))
-        x = self.output(self.dropout(F.relu_(self.second(x))))
+        x = self.dropout(F.relu(self.first(x)))
+        x = self.output(self.dropout(F.relu(self.second(x))))
         return [logits[:, :count] for logits, count in zip(x, self.classes, strict=True)]
 
 

@@ -18,6 +18,8 @@ from meiju_utils.config import Training
 from meiju_utils.modelling.dataset import UNKNOWN
 from meiju_utils.modelling.network import JointLogits, JointNetwork
 
+SCALING = ("cpu", "cuda")  # devices whose fused AdamW divides gradients by a scale
+
 
 def label_weights(
     labels: Mapping[Task, NDArray[np.int64]], rows: NDArray[np.int64], balanced: bool
@@ -55,14 +57,13 @@ class JointLoss:
     def __call__(
         self, output: JointLogits, rows: NDArray[np.int64], batch: NDArray[np.int64] | None = None
     ) -> Tensor:
-        """Loss of a batch: for each task the weighted mean over its clips, whose rows these are.
+        """The share of the clips `rows` in the loss of `batch` (default: they are all of it).
 
-        Or, of a `batch` that `rows` are a part of, their share of it: shares add up.
+        That is, for each task, the weighted mean over the batch's clips; the shares of its parts
+        add up to it.
         """
-        index, whole = (
-            torch.from_numpy(some).to(output.emotion.device)
-            for some in (rows, rows if batch is None else batch)
-        )
+        index = torch.from_numpy(rows).to(output.emotion.device)
+        whole = index if batch is None else torch.from_numpy(batch).to(output.emotion.device)
         main = (output.emotion, output.intent)
         auxiliary = (output.emotion_auxiliary, output.intent_auxiliary)
         total = output.emotion.new_zeros(())
@@ -73,7 +74,8 @@ class JointLoss:
                 more = F.cross_entropy(extra, target, reduction="none")
                 entropy = entropy + self.auxiliary_weight * more
             # A batch may hold no known label of a task (pseudo labels given per task).
-            total = total + (entropy * weight).sum() / self._weights[task][whole].sum().clamp(1e-6)
+            known = self._weights[task][whole].sum().clamp(min=1e-6)
+            total = total + (entropy * weight).sum() / known
         return total
 
     def uniform(self, auxiliary: bool) -> float:
@@ -97,8 +99,8 @@ def learning_rate(training: Training, epoch: int) -> float:
 class AdamW:
     """Torch's AdamW by its functional form, in one fused pass over parameters and gradients.
 
-    Torch's optimiser classes import its compiler, two seconds and 150 MB in every process that
-    trains. `state` has, by a parameter's number, its `step`, `exp_avg` and `exp_avg_sq`; none where
+    Torch's optimiser classes import its compiler, which takes every process that trains time and
+    memory. `state` has, by a parameter's number, its `step`, `exp_avg` and `exp_avg_sq`; none where
     it never had a gradient.
     """
 
@@ -110,15 +112,24 @@ class AdamW:
     @torch.no_grad()
     def step(self, rate: float, scale: Tensor | None = None) -> None:
         """One step at a learning rate, with gradients divided by `scale` as they are read."""
-        trained = [(i, p, p.grad) for i, p in enumerate(self.parameters) if p.grad is not None]
-        for index, parameter, _ in trained:
+        parameters: list[Tensor] = []
+        gradients: list[Tensor] = []
+        states: list[dict[str, Tensor]] = []
+        for index, parameter in enumerate(self.parameters):
+            if parameter.grad is None:
+                continue
             if index not in self.state:
-                moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
-                self.state[index] = {"step": parameter.new_zeros(()), **moments}
-        states = [self.state[index] for index, *_ in trained]
+                self.state[index] = {
+                    "step": parameter.new_zeros(()),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
+            parameters.append(parameter)
+            gradients.append(parameter.grad)
+            states.append(self.state[index])
         adamw(
-            [parameter for _, parameter, _ in trained],
-            [gradient for *_, gradient in trained],
+            parameters,
+            gradients,
             [state["exp_avg"] for state in states],
             [state["exp_avg_sq"] for state in states],
             [],
@@ -138,12 +149,16 @@ class AdamW:
 def clipped_step(network: JointNetwork, optimizer: AdamW, training: Training, rate: float) -> None:
     """A step with gradients scaled down to the norm, of the whole network or (published) each part.
 
-    The whole is scaled by the fused optimiser as it reads, a pass over all gradients less.
+    The whole is scaled by the fused optimiser as it reads, a pass over all gradients less, where
+    it is known to heed that.
     """
     scale = None
     if training.clipping == "global":
         norm = nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
-        scale = (norm / training.clip_norm).clamp(min=1.0)
+        if norm.device.type in SCALING:
+            scale = (norm / training.clip_norm).clamp(min=1.0)
+        else:
+            nn.utils.clip_grads_with_norm_(network.parameters(), training.clip_norm, norm)
     elif training.clipping == "per-network":
         for gradients in network.gradients_by_part():
             norm = nn.utils.get_total_norm(gradients)

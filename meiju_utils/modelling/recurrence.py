@@ -17,7 +17,8 @@ class Recurrence(torch.autograd.Function):
     `inputs` [n, G·4H] has what the features of each real step and biases give to the gates, of each
     task in torch's order entry, forget, candidate, output; `place` [n] says where the step is in
     `shape` (T, B), flattened. `weight` [G, H, 4H] is multiplied with the last hidden state. Returns
-    [T, G, B, H]. The gradient of `weight` is one matrix product over all steps.
+    [T, G, B, H]. The gradient of `weight` is one matrix product of each task over
+    all steps.
     """
 
     @staticmethod
@@ -74,6 +75,6 @@ class Recurrence(torch.autograd.Function):
             to_cell.mul_(forget[t])
             to_hidden = torch.bmm(found[t], transposed)
         before = hidden[:-1].transpose(0, 1).flatten(1, 2)  # [G, T·B, H]
-        found = found.transpose(1, 2).flatten(0, 1)  # [T·B, G, 4H], as it lies in memory
-        of_weight = torch.stack([h.T @ found[:, g] for g, h in enumerate(before)])
-        return found.flatten(1)[place], None, None, of_weight
+        steps = found.transpose(1, 2).flatten(0, 1)  # [T·B, G, 4H], as it lies in memory
+        of_weight = torch.stack([states.T @ steps[:, g] for g, states in enumerate(before)])
+        return steps.flatten(1)[place], None, None, of_weight

@@ -114,7 +114,8 @@ class _Trainer:
             for values in [dataset.labels[task][dataset.labelled("train")]]
         }
         self.standardiser = Standardiser.fit(dataset, self.training.standardise)
-        self.tensors = ClipTensors(dataset, self.standardiser, device)
+        whole = not plan.network.masking
+        self.tensors = ClipTensors(dataset, self.standardiser, device, whole)
         weights = label_weights(labels, rows, self.training.class_weights)
         self.loss = JointLoss(labels, weights, self.training.auxiliary_weight, device)
         self.network = self._new_network().to(device)

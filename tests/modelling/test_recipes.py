@@ -134,13 +134,21 @@ def test_the_published_fault_of_unmasked_padding_is_a_recipe(make_run: MakeRun) 
 
 
 def test_all_of_table_one_trains_shares_and_is_found_again(
-    make_run: MakeRun, trained: list[tuple[str, int]]
+    make_run: MakeRun, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run()
+    read: list[str] = []  # the corpus: its key once and its features once, for all recipes
+    for name in ("dataset_key", "load_dataset"):
+        real = getattr(recipes, name)
+        monkeypatch.setattr(
+            recipes, name, lambda *a, name=name, real=real: read.append(name) or real(*a)
+        )
     with pytest.raises(MissingStageError, match="05_head_variant_training"):
         load_experiment(run, "ensemble")
+    read.clear()
     with pytest.warns(UserWarning, match="Pseudo labels"):
         found = train_recipes(run)
+    assert sorted(read) == ["dataset_key", "load_dataset"]
     # Six stages of two seeds: three stage ones and what goes on from each.
     stages = (
         "baseline",
