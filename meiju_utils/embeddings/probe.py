@@ -30,7 +30,7 @@ Matrix = NDArray[np.float64]
 # the best C falls with their number.
 STRENGTHS = (0.5, 5.0, 50.0)
 INNER_FOLDS = 3
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
