@@ -18,7 +18,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -34,11 +34,9 @@ from meiju_utils.challenge import CLASSES, MODALITIES, TASKS
 from meiju_utils.config import Training
 from meiju_utils.modelling import recipes, training
 from meiju_utils.modelling.architecture import NetworkConfig
-from meiju_utils.modelling.batches import ClipTensors, Standardiser
 from meiju_utils.modelling.dataset import Dataset, load_dataset
 from meiju_utils.modelling.memory import keep_freed_memory
 from meiju_utils.modelling.network import JointNetwork
-from meiju_utils.modelling.optimisation import AdamW, JointLoss, clipped_step, label_weights
 from meiju_utils.run import Run, open_run
 
 WIDTH = 1024
@@ -205,26 +203,11 @@ GROUPS = {
 }
 
 
-def one_epoch(dataset: Dataset) -> Any:
-    """A function that trains one epoch, as `training` does it."""
-    settings = Training(device="cpu")
-    tensors = ClipTensors(dataset, Standardiser.fit(dataset))
-    network = JointNetwork(network_config("joint"))
-    optimizer = AdamW(network.parameters(), settings)
-    rows = dataset.labelled("train")
-    loss = JointLoss(
-        dataset.labels, label_weights(dataset.labels, rows, False), 1.0, torch.device("cpu")
-    )
-    order = np.random.default_rng(0)
-
-    def run() -> None:
-        for some in tensors.shuffled(rows, 32, order):
-            network.zero_grad()
-            for piece in tensors.pieces(some):
-                loss(network(*tensors.batch(piece, settings.noise)), piece, some).backward()
-            clipped_step(network, optimizer, settings, settings.learning_rate)
-
-    return run
+def one_epoch(dataset: Dataset) -> Callable[[], Any]:
+    """A function that trains one epoch of the joint stage."""
+    plan = training.Plan(network_config("joint"), Training(device="cpu"), "weighted")
+    trainer = training._Trainer(dataset, plan, seed=0)
+    return lambda: trainer._train(1, plan.training.learning_rate)
 
 
 def recurrent_operations(dataset: Dataset) -> float:

@@ -17,8 +17,7 @@ class Recurrence(torch.autograd.Function):
     `inputs` [n, G·4H] has what the features of each real step and biases give to the gates, of each
     task in torch's order entry, forget, candidate, output; `place` [n] says where the step is in
     `shape` (T, B), flattened. `weight` [G, H, 4H] is multiplied with the last hidden state. Returns
-    [T, G, B, H]. The gradient of `weight` is one matrix product of each task over
-    all steps.
+    [T, G, B, H]. The gradient of `weight` is one matrix product of each task, over all steps.
     """
 
     @staticmethod

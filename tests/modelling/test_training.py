@@ -360,6 +360,24 @@ def test_a_batch_in_pieces_has_the_gradients_of_the_whole(
         torch.testing.assert_close(parameter.grad, whole.get(name), atol=1e-5, rtol=1e-4)
 
 
+def test_batches_stay_whole_where_padding_counts(
+    make_toy: MakeToy, small: Small, quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_toy(frames={"audio": (1, 9)})
+    for masking in (False, True):
+        given = Plan(small(dataset, masking=masking), quick(epochs=1), "weighted")
+        trained, answers = [], []
+        for frames in (1000, 40):
+            monkeypatch.setattr(batches, "FRAMES", frames)
+            trained.append(train_network(dataset, given, 0))
+            answers.append(trained[0].model.probabilities(dataset, np.arange(60), "cpu"))
+        # Where padding is masked, pieces draw other dropout, and answers know no company.
+        assert same_weights(*trained) is not masking
+        for task in TASKS:
+            exact = 1e-5 * masking  # but for rounding, as pieces are smaller products
+            np.testing.assert_allclose(answers[0][task], answers[1][task], atol=exact, rtol=0)
+
+
 def test_a_training_process_imports_neither_torchs_compiler_nor_scikit_learn(
     make_toy: MakeToy, small: Small, quick: Quick, tmp_path: Path
 ) -> None:
