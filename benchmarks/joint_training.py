@@ -32,10 +32,13 @@ from published_loop import PublishedNetwork, epochs
 
 from meiju_utils.challenge import CLASSES, MODALITIES, TASKS
 from meiju_utils.config import Training
-from meiju_utils.modelling import recipes, training
-from meiju_utils.modelling.architecture import NetworkConfig
+from meiju_utils.modelling import training
+from meiju_utils.modelling.architecture import (
+    NetworkConfig,
+    in_token_order,
+    published_architecture,
+)
 from meiju_utils.modelling.dataset import Dataset, load_dataset
-from meiju_utils.modelling.memory import keep_freed_memory
 from meiju_utils.modelling.network import JointNetwork
 from meiju_utils.run import Run, open_run
 
@@ -113,10 +116,13 @@ def prepare(folder: Path, level: str) -> None:
         extract_features(run, modality, encoder)
 
 
-def network_config(stage: str, **options: Any) -> NetworkConfig:
-    heads = dict.fromkeys(TASKS, 2)
+def network_config(stage: str) -> NetworkConfig:
+    architecture = published_architecture(TASKS)
+    if stage == "pretrain":
+        architecture = architecture.changed({"interaction": None, "auxiliary": False}, stage)
+    classes = {task: len(labels) for task, labels in CLASSES.items()}
     return NetworkConfig(
-        WIDTHS, heads, stage="joint" if stage == "joint" else "pretrain", **options
+        architecture=architecture, widths=in_token_order(WIDTHS), classes=classes
     )
 
 
@@ -171,6 +177,8 @@ def time_loop(
 
 def time_table_one(folder: Path, seeds: int) -> dict[str, Any]:
     """All rows × seeds by the default settings: two processes of one thread, early stopping."""
+    from meiju_utils import recipes
+
     run = open_bench(folder, "utterance", {"seeds": list(range(seeds))})
     started = perf_counter()
     rows = recipes.train_recipes(run)
@@ -196,7 +204,7 @@ def time_loop_60(folder: Path, stage: str) -> dict[str, Any]:
 
 GROUPS = {
     "matrix products": ("mm", "linear", "bmm", "baddbmm", "addmm"),
-    "gates of the LSTM": ("recurrence", "sigmoid", "tanh", "addcmul"),
+    "gates of the LSTM": ("lstm", "sigmoid", "tanh", "addcmul"),
     "attention": ("flash", "scaled_dot"),
     "optimiser": ("_fused_adamw", "vector_norm"),
     "gathering batches, noise": ("index", "gather", "normal", "randn"),
@@ -206,15 +214,8 @@ GROUPS = {
 def one_epoch(dataset: Dataset) -> Callable[[], Any]:
     """A function that trains one epoch of the joint stage."""
     plan = training.Plan(network_config("joint"), Training(device="cpu"), "weighted")
-    trainer = training._Trainer(dataset, plan, seed=0)
+    trainer = training._Trainer(dataset, plan, 0, torch.device("cpu"))
     return lambda: trainer._train(1, plan.training.learning_rate)
-
-
-def recurrent_operations(dataset: Dataset) -> float:
-    """Of an epoch's products of hidden states forward, in place: torch's counter misses these."""
-    rows = dataset.labelled("train")
-    frames = sum(int(dataset.features[m].lengths[rows].sum()) for m in ("audio", "visual"))
-    return 2 * len(TASKS) * frames * 128 * 4 * 128
 
 
 def profile_epoch(folder: Path, level: str) -> dict[str, Any]:
@@ -223,13 +224,10 @@ def profile_epoch(folder: Path, level: str) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     dataset = load_dataset(open_bench(folder, level))
-    keep_freed_memory()
     epoch = one_epoch(dataset)
     with FlopCounterMode(display=False) as counter:
         epoch()
     operations = counter.get_total_flops()
-    if level == "frame":
-        operations += recurrent_operations(dataset)
     before, started = peak(), perf_counter()
     epoch()
     seconds = perf_counter() - started

@@ -4,14 +4,15 @@ Sources: the challenge website, the official baseline repository (AI-S2-Lab/MEIJ
 and the winners' paper (arXiv 2501.06215). Imports nothing of the package but its errors.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-Task = Literal["emotion", "intent"]
+Task = str  # of MEIJU: "emotion", "intent"
 TrackNumber = Literal[1, 2]
 Language = Literal["mandarin", "english"]
 Split = Literal["train", "valid", "test", "unlabeled"]
 Modality = Literal["audio", "visual", "text"]
+Average = Literal["weighted", "micro"]  # of class-wise F1 scores
 
 # Official order: the index of a class is its position here.
 EMOTIONS = ("happy", "surprise", "sad", "disgust", "anger", "fear", "neutral")
@@ -50,18 +51,24 @@ class Setting:
     """One of the four settings: a track in a language, with what the organisers promise of it.
 
     `sizes` counts clips in train, valid and test; `average` is how class-wise F1 scores are
-    averaged; `official_baseline` is the organisers' result, a mean of three runs.
+    averaged; `official_baseline` is the organisers' result, a mean of three runs; `classes` has the
+    tasks' labels in official order.
     """
 
     track: TrackNumber
     language: Language
     sizes: tuple[int, int, int]
-    average: Literal["weighted", "micro"]
+    average: Average
     official_baseline: Scores
+    classes: dict[Task, tuple[str, ...]] = field(default_factory=lambda: dict(CLASSES))
 
     @property
     def name(self) -> str:
         return f"track{self.track}-{self.language}"
+
+    @property
+    def tasks(self) -> list[Task]:
+        return list(self.classes)
 
     @property
     def has_unlabeled(self) -> bool:

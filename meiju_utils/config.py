@@ -180,11 +180,11 @@ class Training(_Section):
         lt=1,
         description="share of train clips that go without a modality some clip of the corpus lacks",
     )
-    dropout: float = Field(default=0.2, ge=0, lt=1, description="of the classifiers")
-    masking: bool = Field(default=True, description="false: padding counts, as published")
     class_weights: bool = False
     ema: float = Field(default=0.0, ge=0, lt=1, description="decay of the weights' average; 0: off")
-    auxiliary_weight: float = Field(default=1.0, ge=0)
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="least precision of products; a CPU takes float32 anyway"
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda, mps")
 
 
@@ -235,8 +235,9 @@ class Profile(_Section):
     training: Training = Training()
     pseudo_labels: PseudoLabels = PseudoLabels()
     recipes: str = Field(
-        default="", description="a YAML file of recipes of your own, as modelling/recipes.yaml"
+        default="", description="a YAML file of recipes of your own, as recipes/library.yaml"
     )
+    submission: str = Field(default="ensemble", description="the recipe that is handed in")
     parallel: Parallel = Parallel()
 
     @field_validator("name")

@@ -1,22 +1,27 @@
 """Engines that apply a function to items: this process, joblib's processes, Dask, Ray.
 
-Each yields `(index, result, error)` as the items finish, in any order. Where a process dies under
-an item, the engine tries again; when it has given up, the error is WorkerDied. Dask and Ray are
+Each yields `(index, result, error)` as the items finish, in any order. An item starts when those
+it needs have finished without an error, by an `Order`. Where a process dies under an item, the
+engine tries again; when it has given up, the error is WorkerDied. Dask and Ray are
 used by their own interfaces, by which what the function holds is sent once and the death of a
 worker is told from the error of an item. Imports `config` and `errors`; Dask and Ray only where
 they are asked for.
 """
 
+import queue
 import socket
+import threading
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from graphlib import TopologicalSorter
 from importlib import import_module
 from typing import Any
 
 import cloudpickle
 import joblib
+from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from meiju_utils.config import Parallel
@@ -25,6 +30,7 @@ from meiju_utils.errors import ConfigError, MeijuError
 Function = Callable[[Any], Any]
 Outcome = tuple[int, Any, Exception | None]
 Outcomes = Generator[Outcome, None, None]
+Order = TopologicalSorter[int]  # over the items' indices, prepared
 
 RETRIES = 3  # of an item whose process died; the default of Dask and of Ray
 CONNECT_S = 10  # to reach a cluster's address
@@ -36,13 +42,21 @@ class WorkerDied(MeijuError):
     """The processes an item was given to died, each time it was tried."""
 
 
-def run_serial(function: Function, items: Sequence[Any], settings: Parallel) -> Outcomes:
+def run_serial(
+    function: Function, items: Sequence[Any], settings: Parallel, order: Order
+) -> Outcomes:
     """One after another, here."""
-    for index, item in enumerate(items):
-        yield _outcome(function, index, item)
+    while ready := order.get_ready():
+        for index in ready:
+            outcome = _outcome(function, index, items[index])
+            yield outcome
+            if outcome[2] is None:
+                order.done(index)
 
 
-def run_loky(function: Function, items: Sequence[Any], settings: Parallel) -> Outcomes:
+def run_loky(
+    function: Function, items: Sequence[Any], settings: Parallel, order: Order
+) -> Outcomes:
     """In processes of this machine. One that dies takes the others with it.
 
     Those that were under way are then tried one at a time, so that only the item that kills is
@@ -50,15 +64,50 @@ def run_loky(function: Function, items: Sequence[Any], settings: Parallel) -> Ou
     """
     # loky replaces a worker that has grown by 300 MB, as one does that first loads a model
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
-    left = dict(enumerate(items))
+    ready = order.get_ready()
+    if len(ready) == len(items):
+        yield from _loky(function, {index: items[index] for index in ready}, settings.workers)
+        return
+    # What becomes ready together goes to the common pool of processes by a thread of its own.
+    finished: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
+
+    def run_some(some: dict[int, Any]) -> None:
+        try:
+            for outcome in _loky(function, some, settings.workers):
+                finished.put(outcome)
+        except BaseException as error:  # it is the main thread's to raise
+            finished.put(error)
+
+    running = 0
+    try:
+        while running or ready:
+            if ready:
+                some = {index: items[index] for index in ready}
+                threading.Thread(target=run_some, args=(some,), daemon=True).start()
+                running += len(ready)
+            found = finished.get()
+            if isinstance(found, BaseException):
+                raise found
+            running -= 1
+            yield found
+            if found[2] is None:
+                order.done(found[0])
+            ready = order.get_ready()
+    finally:
+        if running:  # stopped early: what is still under way must not go on behind
+            get_reusable_executor().shutdown(wait=False, kill_workers=True)
+
+
+def _loky(function: Function, items: Mapping[int, Any], workers: int) -> Outcomes:
+    left = dict(items)
     while left:
         try:
-            for outcome in _pool(function, left, settings.workers):
+            for outcome in _pool(function, left, workers):
                 del left[outcome[0]]
                 yield outcome
         except TerminatedWorkerError:
             # Dispatched in order, so what was under way comes first in what is left.
-            for index in list(left)[: DISPATCHED * settings.workers]:
+            for index in list(left)[: DISPATCHED * workers]:
                 yield _alone(function, index, left.pop(index))
 
 
@@ -83,7 +132,9 @@ def _alone(function: Function, index: int, item: Any) -> Outcome:
     return index, None, WorkerDied(f"its process died in each of {1 + RETRIES} attempts")
 
 
-def run_dask(function: Function, items: Sequence[Any], settings: Parallel) -> Outcomes:
+def run_dask(
+    function: Function, items: Sequence[Any], settings: Parallel, order: Order
+) -> Outcomes:
     """On the workers of a Dask cluster, each of which must run one task at a time.
 
     Dask holds a worker's death against all it had been given, so that an item may be given up
@@ -97,25 +148,37 @@ def run_dask(function: Function, items: Sequence[Any], settings: Parallel) -> Ou
     with dask.config.set(options), dask_client(settings) as client:
         # a task's result, not scattered data: computed again where its only worker dies
         work = client.submit(bytes, _pack(function, items), pure=False)
-        tasks = client.map(_run_alone, range(len(items)), work=work, pure=False)
-        indices = {task.key: index for index, task in enumerate(tasks)}
+        indices: dict[str, int] = {}
+
+        def submitted() -> list[Any]:
+            ready = order.get_ready()
+            tasks = client.map(_run_alone, ready, work=work, pure=False)
+            indices.update(zip((task.key for task in tasks), ready, strict=True))
+            return list(tasks)
+
+        # holds no task itself, so that a result is let go once it is here
         finished = distributed.as_completed(
-            tasks, loop=client.loop, with_results=True, raise_errors=False
+            submitted(), loop=client.loop, with_results=True, raise_errors=False
         )
-        del tasks  # so that a result is let go once it is here
         for task, result in finished:
             index = indices[task.key]
+            outcome: Outcome
             if task.status == "finished":
-                yield index, *_opened(result)
+                outcome = index, *_opened(result)
             elif task.status == "error":
                 _, error, _ = result
                 killed = isinstance(error, distributed.KilledWorker)
-                yield index, None, WorkerDied(str(error)) if killed else error
+                outcome = index, None, WorkerDied(str(error)) if killed else error
             else:
-                yield index, None, MeijuError("The connection to the Dask cluster was lost.")
+                lost = MeijuError("The connection to the Dask cluster was lost.")
+                outcome = index, None, lost
+            yield outcome
+            if outcome[2] is None:
+                order.done(index)
+                finished.update(submitted())
 
 
-def run_ray(function: Function, items: Sequence[Any], settings: Parallel) -> Outcomes:
+def run_ray(function: Function, items: Sequence[Any], settings: Parallel, order: Order) -> Outcomes:
     """On a Ray cluster: one CPU a task, and its share of the GPUs where the cluster has any."""
     ray = _import("ray")
     died = (
@@ -127,18 +190,23 @@ def run_ray(function: Function, items: Sequence[Any], settings: Parallel) -> Out
         gpus = gpu_share(ray.cluster_resources())
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_run)
         work = ray.put(_pack(function, items))
-        running = {task.remote(index, work): index for index in range(len(items))}
+        running = {task.remote(index, work): index for index in order.get_ready()}
         try:
             while running:
                 done, _ = ray.wait(list(running), num_returns=len(running), timeout=POLL_S)
                 for reference in done:
                     index = running.pop(reference)
+                    outcome: Outcome
                     try:
-                        yield index, *_opened(ray.get(reference))
+                        outcome = index, *_opened(ray.get(reference))
                     except died as error:
-                        yield index, None, WorkerDied(str(error))
+                        outcome = index, None, WorkerDied(str(error))
                     except ray.exceptions.RayError as error:
-                        yield index, None, error
+                        outcome = index, None, error
+                    yield outcome
+                    if outcome[2] is None:
+                        order.done(index)
+                    running |= {task.remote(i, work): i for i in order.get_ready()}
         finally:
             for reference in running:
                 ray.cancel(reference)

@@ -35,6 +35,10 @@ class TrainingError(MeijuError):
     """A training cannot start or diverged."""
 
 
+class PredictionError(MeijuError):
+    """A table of predictions, targets or answers is not what it must be."""
+
+
 class SubmissionError(MeijuError):
     """A submission would be rejected or scored wrongly by the challenge."""
 

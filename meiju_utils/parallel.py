@@ -4,9 +4,10 @@ One bad item never stops the others: its error is collected with its name. Impor
 `engines`, `errors` only.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from typing import Generic, TypeVar
 
 import pandas as pd
@@ -59,10 +60,15 @@ def map_items(
     description: str,
     tolerant: bool = True,
     show: Callable[[Result], str] | None = None,
+    needs: Mapping[int, Collection[int]] | None = None,
+    then: Callable[[int, Result | None, Exception | None], bool] | None = None,
 ) -> Mapped[Result]:
     """Apply `function` to every item, with a progress bar that shows rate and time left.
 
-    `show` tells what the bar says of the last result.
+    `show` tells what the bar says of the last result. `needs` has, by an item's place, the places
+    of those that must have succeeded before it starts; where one of them fails it never does.
+    `then` is called here with place, result and error of each item that has finished, before what
+    needs it starts; True says that an error is dealt with.
 
     `function` and the items must be picklable unless the backend is serial; a worker of Dask or
     Ray unpickles them once, so that what the function keeps serves all its items. Where
@@ -79,7 +85,9 @@ def map_items(
     results: list[Result | None] = [None] * len(items)
     failures: dict[int, Failure] = {}
     died: dict[str, WorkerDied] = {}
-    with closing(run(function, items, settings)) as outcomes:
+    order = TopologicalSorter({i: (needs or {}).get(i, ()) for i in range(len(items))})
+    order.prepare()
+    with closing(run(function, items, settings, order)) as outcomes:
         bar = tqdm(
             outcomes,
             total=len(items),
@@ -89,10 +97,13 @@ def map_items(
             disable=not items,
         )
         for done, (index, result, error) in enumerate(bar, start=1):
+            handled = then(index, result, error) if then else False
             if error is None:
                 results[index] = result
                 if show and result is not None:
                     bar.set_postfix_str(f"{names[index]}: {show(result)}")
+            elif handled:
+                failures[index] = Failure(names[index], type(error).__name__, str(error))
             elif isinstance(error, WorkerDied):
                 died[names[index]] = error
                 failures[index] = Failure(names[index], "WorkerDied", f"{error}; {MEMORY}")
@@ -108,7 +119,7 @@ def map_items(
             "What is finished is kept; start again to go on from there."
         ) from next(iter(died.values()))
     ordered = [failures[index] for index in sorted(failures)]
-    if items and len(ordered) == len(items):
+    if items and len(ordered) == len(items) and not then:
         first = ordered[0]
         raise MeijuError(
             f"{description}: all {len(items)} items failed; the first, {first.name}: "

@@ -21,13 +21,17 @@ from meiju_utils.embeddings import (
 )
 from meiju_utils.errors import ConfigError, TrainingError
 from meiju_utils.execution import run_notebooks
-from meiju_utils.modelling.experiments import Experiment
-from meiju_utils.modelling.pool import has_pool, make_pseudo_labels
-from meiju_utils.modelling.recipes import TABLE_ONE, train_recipe, train_recipes
 from meiju_utils.preprocessing.pipeline import preprocess_corpus
+from meiju_utils.recipes import (
+    TABLE_ONE,
+    Experiment,
+    has_pool,
+    make_pseudo_labels,
+    train_recipe,
+    train_recipes,
+)
 from meiju_utils.reporting import tables
 from meiju_utils.run import Run, open_run
-from meiju_utils.submission.ensemble import decode
 from meiju_utils.submission.ledger import read_ledger
 from meiju_utils.submission.writer import publish_submission
 
@@ -156,8 +160,7 @@ def test_a_settings_profile_leads_to_scores_by_its_metric_and_a_valid_submission
     widths = rows["baseline"].config["network"]["widths"]
     assert widths == {"audio": 32, "visual": 32, "text": 32}
     monkeypatch.chdir(tmp_path)  # where submissions/ is made
-    answers = decode(rows["ensemble"].probabilities).query("split == 'test'")
-    published = publish_submission(run, answers[["clip_id", *TASKS]])
+    published = publish_submission(run, rows["ensemble"].answers.of_split("test"))
     submitted = pd.read_csv(published.in_run)
     assert submitted["filename"].tolist() == [
         f"Track{run.setting.track}_Testing_{number:05d}" for number in range(SIZES["test"])
@@ -169,15 +172,15 @@ def test_without_a_pool_pseudo_label_recipes_are_their_stage_one_and_say_so(
     finished: Finished,
 ) -> None:
     run, rows = finished.run, finished.rows
-    table = tables.recipe_table(rows)
+    table = tables.recipe_scores(rows).drop_duplicates("system").set_index("system")
     if run.setting.has_unlabeled:
         assert set(rows["+one-head"].history["stage"]) == {"one-head-clean", "+one-head"}
         labels = make_pseudo_labels(run, rows["baseline"])
         assert len(labels.table) == SIZES["unlabeled"]
-        assert "trained_as" not in table
+        assert (table["trained_as"] == table.index).all()
         return
     assert not has_pool(run.table("clips"))
-    assert table.set_index("name")["trained_as"].to_dict() == {
+    assert table["trained_as"].to_dict() == {
         "baseline": "baseline",
         "+pseudo-label": "baseline",
         "+1textcnn": "1textcnn-clean",
@@ -185,7 +188,7 @@ def test_without_a_pool_pseudo_label_recipes_are_their_stage_one_and_say_so(
         "one+two-heads": "one+two-heads",
         "ensemble": "ensemble",
     }
-    assert "1textcnn-clean" in tables.show_table_one(table).to_html()
+    assert "1textcnn-clean" in tables.show_table_one(tables.recipe_scores(rows)).to_html()
     with pytest.raises(TrainingError, match="no unlabelled clips"):
         make_pseudo_labels(run, rows["baseline"])
 
@@ -231,7 +234,11 @@ def test_the_notebooks_tell_of_words_alone_and_no_pool(
     assert "data:image/png" not in pages["04"].split("How right")[1].split("What they add")[0]
     assert ">1textcnn-clean<" in pages["05"]
     assert "Only text is in use" in pages["05"]
-    assert "emotion of 1textcnn-clean; intent of baseline" in read_ledger()["recipe"].item()
+    (row,) = read_ledger().to_dict("records")
+    assert row["recipe"] == "ensemble"
+    assert [m.split(" ")[0] for m in row["members"].split("; ")] == [
+        *("1textcnn-clean", "baseline", "one-head-clean")
+    ]
     assert "The true labels of the test clips are not known" in pages["06"]
     report = run.path("report.html").read_text(encoding="utf-8")
     assert "There are no unlabelled clips, so none were labelled" in report
@@ -246,7 +253,17 @@ def check_table_one(rows: dict[str, Experiment], run: Run) -> None:
     assert len(clips) == expected
     assert run.setting.average == ("weighted" if run.setting.track == 1 else "micro")
     for name in TABLE_ONE:
-        assert set(rows[name].probabilities["clip_id"]) == set(clips["clip_id"])
-        assert np.isfinite(rows[name].intervals.joint.value)
-        assert rows[name].scores["average"] == run.setting.average
-        assert rows[name].scores["clips"] == SIZES["valid"]
+        answers = rows[name].answers
+        assert set(answers.table["clip_id"]) == set(clips["clip_id"])
+        valid = clips[clips["split"] == "valid"]
+        own = answers.table.set_index("clip_id").loc[valid["clip_id"]]
+        assert len(valid) == SIZES["valid"]
+        for task in TASKS:
+            expected = f1_score(
+                valid[task], own[task], average=run.setting.average, labels=valid[task].unique()
+            )
+            if run.setting.average == "weighted":
+                assert rows[name].score(task) == pytest.approx(expected)
+            else:
+                right = (valid[task].to_numpy() == own[task].to_numpy()).mean()
+                assert rows[name].score(task) == pytest.approx(right)

@@ -1,6 +1,6 @@
 """What an encoder is worth before any network is trained: cross-validated linear probes.
 
-As MERBench compares encoders. Imports `store`, `metrics`, `parallel`, `run`.
+As MERBench compares encoders. Imports `store`, `scoring`, `parallel`, `run`.
 
 scikit-learn comes with the first probe: workers that only extract features start a second sooner.
 """
@@ -9,20 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meiju_utils.challenge import MODALITIES, TASKS, Setting, Task
+from meiju_utils.challenge import MODALITIES, Average, Setting, Task
 from meiju_utils.config import Parallel
 from meiju_utils.embeddings.store import FeatureStore
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint
-from meiju_utils.metrics import score_intervals, task_f1
 from meiju_utils.parallel import map_items
 from meiju_utils.run import Run
+from meiju_utils.scoring import score_table, task_f1
 
 Matrix = NDArray[np.float64]
 
@@ -91,7 +91,7 @@ def probe_encoders(
         )
     clip_ids = labelled["clip_id"].tolist()
     labels: dict[Task, NDArray[np.str_]] = {
-        task: labelled[task].to_numpy(dtype=str) for task in TASKS
+        task: labelled[task].to_numpy(dtype=str) for task in setting.tasks
     }
     sets = feature_sets(stores)
     basis = [
@@ -100,7 +100,7 @@ def probe_encoders(
         setting.name,
         folds,
         seed,
-        labelled[["clip_id", *TASKS]].to_numpy().tolist(),
+        labelled[["clip_id", *setting.tasks]].to_numpy().tolist(),
     ]
     keys = [
         fingerprint(basis, [(s.key, s.stamps(clip_ids)) for s in chosen.stores]) for chosen in sets
@@ -149,7 +149,7 @@ def cached_probe_table(
 def _probe(
     blocks: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]],
     labels: dict[Task, NDArray[np.str_]],
-    average: Literal["weighted", "micro"],
+    average: Average,
     folds: int,
     seed: int,
 ) -> dict[str, float]:
@@ -157,20 +157,17 @@ def _probe(
     predicted = {
         task: _out_of_fold(blocks, truth, average, folds, seed) for task, truth in labels.items()
     }
-    scores = score_intervals(
-        labels["emotion"], predicted["emotion"], labels["intent"], predicted["intent"], average
-    )
     row: dict[str, float] = {}
-    for name in ("emotion", "intent", "joint"):
-        interval = getattr(scores, name)
-        row |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    for score in score_table("probe", "train", labels, predicted, average).to_dict("records"):
+        name = score["score"]
+        row |= {name: score["value"], f"{name}_low": score["low"], f"{name}_high": score["high"]}
     return row
 
 
 def _out_of_fold(
     blocks: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]],
     truth: NDArray[np.str_],
-    average: Literal["weighted", "micro"],
+    average: Average,
     folds: int,
     seed: int,
 ) -> NDArray[np.str_]:

@@ -1,4 +1,4 @@
-"""Batches from memory: features on the device, gathered, standardised, noised; never padded.
+"""Batches from memory: features on the device, gathered, padded, standardised, noised.
 
 Features stay in memory as they are stored, in one copy that worker processes share. Statistics for
 standardising come from the labelled train clips alone. Imports numpy and torch.
@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from meiju_utils.challenge import Modality
 from meiju_utils.modelling.dataset import Dataset
 
 # Clips are sorted by length within so many batches, then cut into batches: little padding, and
@@ -21,9 +20,6 @@ from meiju_utils.modelling.dataset import Dataset
 BUCKET = 16
 # Clips predicted at once; more are slower, sequences for their memory.
 PREDICTED_VECTORS, PREDICTED_SEQUENCES = 256, 32
-# Frames that go through the network at once on a CPU, which bounds the memory of a step: a batch of
-# more goes in pieces, whose gradients add up.
-FRAMES = 4096
 BLOCK = 1024  # frames whose statistics are taken at once, in float64
 
 
@@ -35,9 +31,9 @@ class Standardiser:
     deviation in train.
     """
 
-    mean: dict[Modality, Tensor]
-    scale: dict[Modality, Tensor]
-    spread: dict[Modality, Tensor]
+    mean: dict[str, Tensor]
+    scale: dict[str, Tensor]
+    spread: dict[str, Tensor]
 
     @classmethod
     def fit(cls, dataset: Dataset, standardise: bool = True) -> "Standardiser":
@@ -67,7 +63,7 @@ class Standardiser:
         parts = (self.mean, self.scale, self.spread)
         return Standardiser(*({m: values.to(device) for m, values in p.items()} for p in parts))
 
-    def apply_(self, modality: Modality, x: Tensor) -> Tensor:
+    def apply_(self, modality: str, x: Tensor) -> Tensor:
         """Frames [..., D] less the mean, times the inverse spread; in place, in one pass."""
         scale = self.scale[modality]
         shift = self.mean[modality] * -scale
@@ -75,79 +71,65 @@ class Standardiser:
 
 
 class Batch(NamedTuple):
-    """The arguments of the network; `present` only of modalities that some clip of all lacks.
+    """The arguments of the network: features [B, T, D], zeros behind the end of a clip; `lengths`
+    [B] where clips have sequences, `present` [B] of streams that some clip of the dataset lacks."""
 
-    Features are vectors [B, 1, D] or, with lengths, the steps [n, D] of all clips in turn.
-    """
-
-    features: dict[Modality, Tensor]
-    lengths: dict[Modality, Tensor]
-    present: dict[Modality, Tensor]
+    features: dict[str, Tensor]
+    lengths: dict[str, Tensor]
+    present: dict[str, Tensor]
 
 
 class ClipTensors:
-    """The features of a dataset on a device, ready to be cut into batches by row numbers.
-
-    `whole` batches are never cut into pieces: for a network that sees padding, and so company.
-    """
+    """The features of a dataset on a device, ready to be cut into batches by row numbers."""
 
     def __init__(
-        self,
-        dataset: Dataset,
-        standardiser: Standardiser,
-        device: torch.device | str = "cpu",
-        whole: bool = False,
+        self, dataset: Dataset, standardiser: Standardiser, device: torch.device | str = "cpu"
     ) -> None:
         self.device = torch.device(device)
-        self._whole = whole or self.device.type != "cpu"
         self._standardiser = standardiser.to(self.device)
-        self._values: dict[Modality, Tensor] = {}
-        self._starts: dict[Modality, Tensor] = {}
-        self._lengths: dict[Modality, Tensor] = {}
-        self._complete: dict[Modality, bool] = {}
+        self._values: dict[str, Tensor] = {}
+        self._starts: dict[str, Tensor] = {}
+        self._lengths: dict[str, Tensor] = {}
+        self._complete: dict[str, bool] = {}
         self._cost = np.zeros(len(dataset.clip_ids))
-        self._frames = np.zeros(len(dataset.clip_ids), dtype=np.int64)
-        for modality, sequences in dataset.features.items():
+        for stream, sequences in dataset.features.items():
             with warnings.catch_warnings():  # a worker's view is read-only: nothing is written
                 warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-                self._values[modality] = torch.from_numpy(sequences.frames).to(self.device)
-            self._starts[modality] = torch.from_numpy(sequences.starts).to(self.device)
-            self._lengths[modality] = torch.from_numpy(sequences.lengths).to(self.device)
-            self._complete[modality] = bool(sequences.present.all())
+                self._values[stream] = torch.from_numpy(sequences.frames).to(self.device)
+            self._starts[stream] = torch.from_numpy(sequences.starts).to(self.device)
+            self._lengths[stream] = torch.from_numpy(sequences.lengths).to(self.device)
+            self._complete[stream] = bool(sequences.present.all())
             self._cost += sequences.lengths * sequences.width
-            self._frames += sequences.lengths
         self._utterances = all(s.lengths.max() <= 1 for s in dataset.features.values())
 
     def batch(self, rows: NDArray[np.int64], noise: float = 0.0, drop: float = 0.0) -> Batch:
         """The clips of some rows, with Gaussian noise of `noise` standard deviations a feature.
 
-        A modality that some clip of the dataset lacks is left out of a share `drop` of the clips,
-        so that the network learns what to do without. A vector that a clip lacks is zero.
+        A stream that some clip of the dataset lacks is left out of a share `drop` of the clips, so
+        that the network learns what to do without.
         """
         index = torch.from_numpy(rows).to(self.device)
-        features: dict[Modality, Tensor] = {}
-        lengths: dict[Modality, Tensor] = {}
-        present: dict[Modality, Tensor] = {}
-        for modality, values in self._values.items():
-            length = self._lengths[modality][index]
-            frames = self._starts[modality][index].unsqueeze(1)
-            if self._utterances:
-                frames = frames.clamp_(max=len(values) - 1)
-            else:
-                lengths[modality] = length
-                steps = torch.arange(int(length.max()), device=self.device)
-                frames = (frames + steps)[steps < length.unsqueeze(1)]
-            x = self._standardiser.apply_(modality, values[frames].float())
+        features: dict[str, Tensor] = {}
+        lengths: dict[str, Tensor] = {}
+        present: dict[str, Tensor] = {}
+        for stream, values in self._values.items():
+            length = self._lengths[stream][index]
+            steps = torch.arange(max(int(length.max()), 1), device=self.device)
+            frames = self._starts[stream][index].unsqueeze(1) + steps
+            x = values[frames.clamp_(max=len(values) - 1)].float()
+            x = self._standardiser.apply_(stream, x)
             if noise:
-                x.addcmul_(torch.randn_like(x), self._standardiser.spread[modality], value=noise)
-            if not self._complete[modality]:
-                present[modality] = length > 0
+                x.addcmul_(torch.randn_like(x), self._standardiser.spread[stream], value=noise)
+            if not self._complete[stream]:
+                present[stream] = length > 0
                 if drop:
                     kept = torch.rand(len(index), device=self.device) >= drop
-                    present[modality] = present[modality] & kept
-                if self._utterances:
-                    x.masked_fill_((length == 0).view(-1, 1, 1), 0)
-            features[modality] = x
+                    present[stream] = present[stream] & kept
+            if not (self._utterances and self._complete[stream]):
+                x.masked_fill_((steps >= length.unsqueeze(1)).unsqueeze(2), 0)
+            if not self._utterances:
+                lengths[stream] = length
+            features[stream] = x
         return Batch(features, lengths, present)
 
     def shuffled(
@@ -162,20 +144,10 @@ class ClipTensors:
             batches += _cut(bucket[np.argsort(self._cost[bucket], kind="stable")], batch_size)
         return [batches[i] for i in generator.permutation(len(batches))]
 
-    def pieces(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Sequences on a CPU in parts of like many frames, as few as have about FRAMES at most."""
-        frames = self._frames[rows]
-        count = -(-int(frames.sum()) // FRAMES)
-        if self._utterances or self._whole or count <= 1:
-            return [rows]
-        part = (np.cumsum(frames) - frames / 2) * count // frames.sum()
-        return np.split(rows, np.flatnonzero(np.diff(part)) + 1)
-
     def by_length(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """All rows once, in batches of similar length: for prediction."""
         size = PREDICTED_VECTORS if self._utterances else PREDICTED_SEQUENCES
-        batches = _cut(rows[np.argsort(self._cost[rows], kind="stable")], size)
-        return [piece for batch in batches for piece in self.pieces(batch)]
+        return _cut(rows[np.argsort(self._cost[rows], kind="stable")], size)
 
 
 def _cut(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

@@ -6,6 +6,7 @@ architecture and the classes that occurred in train. Imports torch, safetensors,
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from meiju_utils.challenge import TASKS, Modality, Task
 from meiju_utils.embeddings.checkpoints import single_thread, torch_device
 from meiju_utils.errors import FeatureError, TrainingError
 from meiju_utils.files import atomic_path
@@ -26,40 +27,47 @@ from meiju_utils.modelling.batches import ClipTensors, Standardiser
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.modelling.network import JointNetwork
 
+Seen = dict[str, list[int]]  # task → indices of the classes that occur in train
+
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network, what its inputs are standardised with, and the classes it has seen (indices)."""
+    """A network, what its inputs are standardised with, and the classes it has seen."""
 
     network: JointNetwork
     standardiser: Standardiser
-    seen: dict[Task, list[int]]
+    seen: Seen
 
     def save(self, path: Path) -> None:
         """Write everything needed to rebuild it, atomically."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         for part, values in vars(self.standardiser).items():
-            tensors |= {f"{part}.{modality}": tensor for modality, tensor in values.items()}
-        about = {"network": self.network.config.to_json(), "seen": self.seen}
-        save_tensors(path, tensors, about)
+            tensors |= {f"{part}.{stream}": tensor for stream, tensor in values.items()}
+        about = {"network": self.network.config.model_dump(), "seen": self.seen}
+        flat = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        with atomic_path(path) as temporary:
+            save_file(flat, temporary, metadata={"about": json.dumps(about)})
 
     @classmethod
     def load(cls, path: Path) -> "TrainedNetwork":
         """Rebuild a network in evaluation mode. Raises TrainingError for a file that is not one."""
-        tensors, about = load_tensors(path)
-        if "network" not in about:
-            raise TrainingError(f"{path.name} is not a checkpoint of this package's training.")
-        network = JointNetwork(NetworkConfig.from_json(about["network"]))
-        network.load_state_dict(with_prefix(tensors, "network."))
-        parts: list[dict[Modality, Tensor]] = [
-            {modality: tensors[f"{part}.{modality}"] for modality in network.config.widths}
+        tensors, about = _read(path)
+        try:
+            network = JointNetwork(NetworkConfig.model_validate(about["network"]))
+        except (KeyError, ValidationError):
+            raise TrainingError(
+                f"{path.name} is not a checkpoint of this package's training. Train anew."
+            ) from None
+        network.load_state_dict(_with_prefix(tensors, "network."))
+        parts = [
+            {stream: tensors[f"{part}.{stream}"] for stream in network.config.widths}
             for part in ("mean", "scale", "spread")
         ]
         return cls(network.eval(), Standardiser(*parts), about["seen"])
 
     def probabilities(
         self, dataset: Dataset, rows: NDArray[np.int64], device: str = "auto"
-    ) -> dict[Task, NDArray[np.float32]]:
+    ) -> dict[str, NDArray[np.float32]]:
         """Class probabilities [len(rows), classes] of each task for some clips of a dataset.
 
         Raises FeatureError where the features are not those the network was trained on.
@@ -72,48 +80,43 @@ class TrainedNetwork:
             )
         target = torch_device(device)
         with single_thread():
-            whole = not self.network.config.masking
-            tensors = ClipTensors(dataset, self.standardiser, target, whole)
-            return predict(self.network.to(target), tensors, rows, self.seen)
+            tensors = ClipTensors(dataset, self.standardiser, target)
+            outputs = list(predict(self.network.to(target), tensors, rows))
+            return gather(outputs, rows, self.seen, self.network.config.classes)
 
 
 def predict(
-    network: JointNetwork,
-    tensors: ClipTensors,
-    rows: NDArray[np.int64],
-    seen: dict[Task, list[int]],
-) -> dict[Task, NDArray[np.float32]]:
-    """Probabilities [len(rows), classes] in the order of `rows`; classes never seen get zero."""
+    network: JointNetwork, tensors: ClipTensors, rows: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], Any]]:
+    """Rows and their logits, batch by batch, in evaluation mode; the network's mode is kept."""
     training = network.training
     network.eval()
-    positions = np.empty(int(rows.max()) + 1 if len(rows) else 0, dtype=np.int64)
-    positions[rows] = np.arange(len(rows))
-    sizes: dict[Task, int] = {}
-    found: dict[Task, NDArray[np.float32]] = {}
     with torch.inference_mode():
         for some in tensors.by_length(rows):
-            output = network(*tensors.batch(some))
-            for task, logits in zip(TASKS, (output.emotion, output.intent), strict=True):
-                sizes[task] = logits.shape[1]
-                unseen = torch.ones(sizes[task], dtype=torch.bool, device=logits.device)
-                unseen[seen[task]] = False
-                values = logits.masked_fill(unseen, -torch.inf).softmax(dim=1)
-                if task not in found:
-                    found[task] = np.empty((len(rows), sizes[task]), dtype=np.float32)
-                found[task][positions[some]] = values.float().cpu().numpy()
+            yield some, network(*tensors.batch(some))
     network.train(training)
+
+
+def gather(
+    outputs: list[tuple[NDArray[np.int64], Any]],
+    rows: NDArray[np.int64],
+    seen: Seen,
+    classes: dict[str, int],
+) -> dict[str, NDArray[np.float32]]:
+    """Probabilities [len(rows), classes] in the order of `rows`; classes never seen get zero."""
+    positions = np.empty(int(rows.max()) + 1 if len(rows) else 0, dtype=np.int64)
+    positions[rows] = np.arange(len(rows))
+    found = {task: np.empty((len(rows), n), dtype=np.float32) for task, n in classes.items()}
+    for some, logits in outputs:
+        for task, n in classes.items():
+            unseen = torch.ones(n, dtype=torch.bool)
+            unseen[seen[task]] = False
+            values = getattr(logits, task).float().cpu().masked_fill(unseen, -torch.inf)
+            found[task][positions[some]] = values.softmax(dim=1).numpy()
     return found
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-    """Write tensors and JSON-able facts as one safetensors file, atomically."""
-    flat = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    with atomic_path(path) as temporary:
-        save_file(flat, temporary, metadata={"about": json.dumps(about)})
-
-
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `save_tensors` wrote. Raises TrainingError for a missing or broken file."""
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
@@ -125,6 +128,6 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, about
 
 
-def with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names start with a prefix, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

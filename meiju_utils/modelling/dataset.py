@@ -6,18 +6,20 @@ can share the arrays. Imports `embeddings`, `run`, numpy and pandas.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meiju_utils.challenge import CLASSES, MODALITIES, TASKS, Modality, Task, class_index
+from meiju_utils.challenge import CLASSES, MODALITIES, Modality, Task
 from meiju_utils.config import EncoderConfig
 from meiju_utils.embeddings import FeatureStore, open_features
 from meiju_utils.errors import FeatureError, TrainingError
 from meiju_utils.files import fingerprint
+from meiju_utils.predictions import Classes, Targets
 from meiju_utils.run import Run
 
 UNKNOWN = -1  # label index of a clip whose label is not known
@@ -104,32 +106,53 @@ class Dataset:
 
     clip_ids: NDArray[Any]
     split: NDArray[Any]
-    features: dict[Modality, Sequences]
+    features: dict[str, Sequences]
     labels: dict[Task, NDArray[np.int64]]
+    classes: Classes
     key: str
 
     @property
-    def widths(self) -> dict[Modality, int]:
-        return {modality: sequences.width for modality, sequences in self.features.items()}
+    def widths(self) -> dict[str, int]:
+        return {stream: sequences.width for stream, sequences in self.features.items()}
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Row numbers of a split."""
         return np.flatnonzero(self.split == split)
 
     def labelled(self, split: str) -> NDArray[np.int64]:
-        """Row numbers of the clips of a split whose emotion and intent are both known."""
-        known = np.logical_and.reduce([self.labels[task] != UNKNOWN for task in TASKS])
+        """Row numbers of the clips of a split whose label is known in every task."""
+        known = np.logical_and.reduce([labels != UNKNOWN for labels in self.labels.values()])
         return np.flatnonzero((self.split == split) & known)
 
-    def truth(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Emotion and intent indices of some rows."""
-        return self.labels["emotion"][rows], self.labels["intent"][rows]
+    def truth(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+        """Label indices of some rows."""
+        return {task: labels[rows] for task, labels in self.labels.items()}
+
+    def targets(self, rows: NDArray[np.int64]) -> Targets:
+        """The true labels of some rows."""
+        table = pd.DataFrame({"clip_id": self.clip_ids[rows]})
+        for task, labels in self.classes.items():
+            table[task] = np.array([*labels, ""], dtype=object)[self.labels[task][rows]]
+        return Targets.of_labels(table, self.classes)
+
+    def on_disk(self, folder: str) -> "Dataset":
+        """The same with its frames in files of a folder, which processes map instead of copying."""
+        features = {}
+        for stream, sequences in self.features.items():
+            path = Path(folder) / f"{self.key}-{stream}.npy"
+            np.save(path, sequences.frames)
+            frames = np.load(path, mmap_mode="r")
+            features[stream] = replace(sequences, frames=frames)
+        return replace(self, features=features)
 
 
 def make_dataset(
-    clips: pd.DataFrame, features: Mapping[Modality, Sequences], key: str = ""
+    clips: pd.DataFrame,
+    features: Mapping[str, Sequences],
+    key: str = "",
+    classes: Classes = CLASSES,
 ) -> Dataset:
-    """A dataset of a clips table (clip_id, split, emotion, intent) and its features, checked.
+    """A dataset of a clips table (clip_id, split, a label a task) and its features, checked.
 
     Raises FeatureError where features do not fit the clips or are not finite, TrainingError where
     nothing could be trained or judged: no labelled train clip, or no labelled valid clip.
@@ -137,24 +160,25 @@ def make_dataset(
     if not features:
         raise FeatureError("No modality is in use. Choose an encoder in the profile's embeddings.")
     labels: dict[Task, NDArray[np.int64]] = {}
-    for task in TASKS:
-        known = class_index(task)
+    for task, names in classes.items():
+        known = {label: index for index, label in enumerate(names)}
         labels[task] = np.array(
             [known.get(label, UNKNOWN) for label in clips[task]], dtype=np.int64
         )
     dataset = Dataset(
         clips["clip_id"].to_numpy(dtype=object).astype(str),
         clips["split"].to_numpy(dtype=object).astype(str),
-        {modality: features[modality] for modality in MODALITIES if modality in features},
+        {**{m: features[m] for m in MODALITIES if m in features}, **features},
         labels,
+        classes,
         key,
     )
     train = dataset.labelled("train")
     for split in ("train", "valid"):
         if not len(dataset.labelled(split)):
             raise TrainingError(
-                f"No clip of the {split} split has both labels. Expected an emotion and an "
-                "intent in the clips table; see the problems table of notebook 01."
+                f"No clip of the {split} split is labelled. Expected {' and '.join(classes)} in "
+                "the clips table; see the problems table of notebook 01."
             )
     for modality, sequences in dataset.features.items():
         if len(sequences.lengths) != len(clips):
@@ -191,9 +215,9 @@ def dataset_notes(dataset: Dataset) -> list[str]:
     left_out = len(dataset.rows("train")) - len(train)
     if left_out:
         notes.append(f"{left_out} train clips lack a label and are left out of training.")
-    for task in TASKS:
+    for task, names in dataset.classes.items():
         seen = set(dataset.labels[task][train].tolist())
-        absent = [label for i, label in enumerate(CLASSES[task]) if i not in seen]
+        absent = [label for i, label in enumerate(names) if i not in seen]
         if absent:
             notes.append(
                 f"No train clip has {task} {', '.join(absent)}: it cannot be learned, and its "
@@ -258,7 +282,7 @@ def _settings(wanted: Mapping[str, Any]) -> str:
 
 def dataset_key(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = None) -> str:
     """The key of the dataset `load_dataset` would make, without reading features."""
-    return _key(run.table("clips"), _open_stores(run, encoders))
+    return _key(run.table("clips"), run.setting.classes, _open_stores(run, encoders))
 
 
 def load_dataset(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = None) -> Dataset:
@@ -269,7 +293,7 @@ def load_dataset(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = N
     """
     clips = run.table("clips")
     clip_ids = clips["clip_id"].tolist()
-    features: dict[Modality, Sequences] = {}
+    features: dict[str, Sequences] = {}
     stores = _open_stores(run, encoders)
     for modality, (store, level) in stores.items():
         if level == "utterance":
@@ -280,7 +304,8 @@ def load_dataset(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = N
             arrays = (store.get(clip_id) if clip_id in held else None for clip_id in clip_ids)
             dtype = store.meta["dtype"]
             features[modality] = Sequences.of_parts(arrays, lengths, store.width, dtype)
-    return make_dataset(clips, features, _key(clips, stores))
+    classes = run.setting.classes
+    return make_dataset(clips, features, _key(clips, classes, stores), classes)
 
 
 def _open_stores(
@@ -291,7 +316,9 @@ def _open_stores(
     return {modality: (open_features(run, modality, e), e.level) for modality, e in chosen}
 
 
-def _key(clips: pd.DataFrame, stores: Mapping[Modality, tuple[FeatureStore, str]]) -> str:
-    labelled = clips[["clip_id", "split", *TASKS]].to_numpy(dtype=object).tolist()
+def _key(
+    clips: pd.DataFrame, classes: Classes, stores: Mapping[Modality, tuple[FeatureStore, str]]
+) -> str:
+    known = clips[["clip_id", "split", *classes]].to_numpy(dtype=object).tolist()
     states = {modality: (store.state, level) for modality, (store, level) in stores.items()}
-    return fingerprint(labelled, states)
+    return fingerprint(known, dict(classes), states)

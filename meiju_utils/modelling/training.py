@@ -1,64 +1,61 @@
-"""One training of the joint network: from a dataset and labels to the best epoch's weights.
+"""One training of the joint network: from a dataset and targets to the best epoch's weights.
 
 The validation split chooses the epoch and is never trained on. On the CPU a seed gives the same
 weights every time, also when the training was interrupted. Imports torch and the modules beside it.
 """
 
-import copy
+import pickle
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from meiju_utils.challenge import TASKS, Task
+from meiju_utils.challenge import Average
+from meiju_utils.components import Component, build
 from meiju_utils.config import Training
-from meiju_utils.embeddings.checkpoints import single_thread, torch_device
+from meiju_utils.embeddings.checkpoints import mixed_precision, single_thread, torch_device
 from meiju_utils.errors import TrainingError
-from meiju_utils.metrics import score
+from meiju_utils.files import atomic_path
 from meiju_utils.modelling.architecture import NetworkConfig
 from meiju_utils.modelling.batches import ClipTensors, Standardiser
-from meiju_utils.modelling.checkpoints import (
-    TrainedNetwork,
-    load_tensors,
-    predict,
-    save_tensors,
-    with_prefix,
-)
+from meiju_utils.modelling.checkpoints import Seen, TrainedNetwork, gather, predict
 from meiju_utils.modelling.dataset import UNKNOWN, Dataset
-from meiju_utils.modelling.memory import keep_freed_memory
 from meiju_utils.modelling.network import JointNetwork
+from meiju_utils.modelling.objectives import OBJECTIVES, TargetTensors, balanced
 from meiju_utils.modelling.optimisation import (
-    AdamW,
-    JointLoss,
-    average_into,
-    clipped_step,
-    label_weights,
+    clip_gradients,
     learning_rate,
+    make_optimizer,
+    moving_average,
 )
+from meiju_utils.modelling.starting import start_from
+from meiju_utils.predictions import Targets, likeliest
+from meiju_utils.scoring import JOINT, score
 
 CHECKPOINT_SECONDS = 60.0
 # A mean loss so many times that of a uniform answer has diverged.
 DIVERGED = 10.0
+CROSS_ENTROPY = Component(name="cross-entropy")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one training is to do: architecture, settings, labels, where it starts.
+    """What one training is to do: architecture, settings, objective, what is trained on.
 
-    `pseudo_labels` gives labels [N] (-1: none) to clips of the unlabelled pool; `start` is the
-    network whose weights are taken over; `average` the F1 of the setting.
+    `targets` default to the true labels of the train clips; `start` is the network whose weights
+    are taken over; `average` the F1 of the setting.
     """
 
     network: NetworkConfig
     training: Training
-    average: Literal["weighted", "micro"]
-    pseudo_labels: dict[Task, NDArray[np.int64]] | None = None
+    average: Average
+    objective: Component = CROSS_ENTROPY
+    targets: Targets | None = None
     start: JointNetwork | None = None
 
 
@@ -79,68 +76,65 @@ def train_network(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     show: str = "",
 ) -> Trained:
-    """Train on the labelled train clips (and pseudo labels) until the epochs or patience end.
+    """Train on the targets until the epochs or patience end.
 
-    `progress` is a file that a long training is saved to now and then, and resumed from; it is
-    removed at the end. `show` names a progress bar; "" shows none. Raises TrainingError where
-    the loss is not a number or has diverged, FeatureError where the start has other widths.
+    `progress` is a file that a long training is saved to now and then, and resumed from; whoever
+    gave it removes it once the results are safe. `show` names a progress bar; "" shows none.
+    Raises TrainingError where the loss is not a number or has diverged, or where the start has
+    another architecture.
     """
-    keep_freed_memory()
-    with single_thread(), torch.random.fork_rng(devices=[]):
+    device = torch_device(plan.training.device)
+    devices = [device] if device.type == "cuda" else []
+    with single_thread(), torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        return _Trainer(dataset, plan, seed).fit(progress, checkpoint_seconds, show)
+        return _Trainer(dataset, plan, seed, device).fit(progress, checkpoint_seconds, show)
 
 
 class _Trainer:
-    def __init__(self, dataset: Dataset, plan: Plan, seed: int) -> None:
-        self.plan, self.seed = plan, seed
+    def __init__(self, dataset: Dataset, plan: Plan, seed: int, device: torch.device) -> None:
+        self.plan, self.seed, self.device = plan, seed, device
         self.training = plan.training
-        device = torch_device(self.training.device)
-        labels = dict(dataset.labels)
-        rows = dataset.labelled("train")
-        if plan.pseudo_labels is not None:
-            pool = dataset.rows("unlabeled")
-            for task in TASKS:
-                labels[task] = labels[task].copy()
-                labels[task][pool] = plan.pseudo_labels[task][pool]
-            known = np.logical_or.reduce([labels[task][pool] != UNKNOWN for task in TASKS])
-            rows = np.concatenate([rows, pool[known]])
-        self.rows = rows
-        self.valid = dataset.labelled("valid")
+        train, self.valid = dataset.labelled("train"), dataset.labelled("valid")
         self.truth = dataset.truth(self.valid)
-        self.seen: dict[Task, list[int]] = {
-            task: np.unique(values[values != UNKNOWN]).tolist()
-            for task in TASKS
-            for values in [dataset.labels[task][dataset.labelled("train")]]
+        self.seen: Seen = {
+            task: np.unique(labels[train][labels[train] != UNKNOWN]).tolist()
+            for task, labels in dataset.labels.items()
         }
+        targets = plan.targets if plan.targets is not None else dataset.targets(train)
+        judged = dataset.targets(self.valid)
+        if self.training.class_weights:
+            targets, judged = balanced(targets, targets), balanced(judged, targets)
+        self.targets = TargetTensors(targets, dataset.clip_ids, device)
+        self.judged = TargetTensors(judged, dataset.clip_ids, device)
+        self.objective = build(plan.objective, OBJECTIVES)
         self.standardiser = Standardiser.fit(dataset, self.training.standardise)
-        whole = not plan.network.masking
-        self.tensors = ClipTensors(dataset, self.standardiser, device, whole)
-        weights = label_weights(labels, rows, self.training.class_weights)
-        self.loss = JointLoss(labels, weights, self.training.auxiliary_weight, device)
+        self.tensors = ClipTensors(dataset, self.standardiser, device)
         self.network = self._new_network().to(device)
-        self.average = copy.deepcopy(self.network) if self.training.ema else None
-        self.optimizer = AdamW(self.network.parameters(), self.training)
+        ema = self.training.ema
+        self.average = moving_average(self.network, ema) if ema else None
+        self.optimizer = make_optimizer(self.network, self.training)
         self.order = np.random.default_rng(seed)
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] = {}
-        self.best_epoch, self.best_joint, self.steps = 0, -1.0, 0
+        self.best_epoch, self.best_joint = 0, -1.0
+        self.limit = float("inf")
 
     def _new_network(self) -> JointNetwork:
         network = JointNetwork(self.plan.network)
         if self.training.initialisation == "kaiming":
             network.initialise_kaiming()
         if self.plan.start is not None:
-            network.start_from(self.plan.start)
+            start_from(network, self.plan.start)
         return network
 
     @property
     def evaluated(self) -> JointNetwork:
         """The network that is judged and kept: the averaged one where there is one."""
-        return self.network if self.average is None else self.average
+        averaged: Any = self.average
+        return self.network if averaged is None else averaged.module
 
     def fit(self, progress: Path | None, checkpoint_seconds: float, show: str) -> Trained:
-        if progress is not None and progress.is_file():
+        if progress is not None:
             self._resume(progress)
         saved = time.monotonic()
         first = len(self.history) + 1
@@ -164,8 +158,6 @@ class _Trainer:
         epochs.close()
         network = JointNetwork(self.plan.network)
         network.load_state_dict(self.best)
-        if progress is not None:
-            progress.unlink(missing_ok=True)
         model = TrainedNetwork(network.eval(), self.standardiser, self.seen)
         return Trained(model, self.best_epoch, self.history)
 
@@ -173,13 +165,9 @@ class _Trainer:
         began = time.perf_counter()
         rate = learning_rate(self.training, epoch)
         train_loss = self._train(epoch, rate)
-        valid_loss, probabilities = self._validate()
-        answers = [probabilities[task].argmax(axis=1) for task in TASKS]
-        scores = score(
-            self.truth[0], answers[0], self.truth[1], answers[1], average=self.plan.average
-        )
-        if scores.joint > self.best_joint:
-            self.best_epoch, self.best_joint = epoch, scores.joint
+        valid_loss, scores = self._validate()
+        if scores[JOINT] > self.best_joint:
+            self.best_epoch, self.best_joint = epoch, scores[JOINT]
             self.best = {k: v.detach().clone() for k, v in self.evaluated.state_dict().items()}
         self.history.append(
             {
@@ -188,84 +176,84 @@ class _Trainer:
                 "learning_rate": rate,
                 "train_loss": train_loss,
                 "valid_loss": valid_loss,
-                "valid_emotion": scores.emotion,
-                "valid_intent": scores.intent,
-                "valid_joint": scores.joint,
+                **{f"valid_{name}": value for name, value in scores.items()},
                 "seconds": time.perf_counter() - began,
             }
         )
 
     def _train(self, epoch: int, rate: float) -> float:
+        """One epoch; the mean loss of its clips, while they trained."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         self.network.train()
-        total = torch.zeros((), device=self.tensors.device)
-        for rows in self.tensors.shuffled(self.rows, self.training.batch_size, self.order):
-            self.network.zero_grad()
-            for piece in self.tensors.pieces(rows):
-                batch = self.tensors.batch(
-                    piece, self.training.noise, self.training.modality_dropout
-                )
-                loss = self.loss(self.network(*batch), piece, rows)
-                torch.autograd.backward(loss)
-                total += loss.detach() * len(rows)
-            clipped_step(self.network, self.optimizer, self.training, rate)
-            self.steps += 1
+        total = torch.zeros((), device=self.device)
+        batches = self.tensors.shuffled(self.targets.rows, self.training.batch_size, self.order)
+        for rows in batches:
+            batch = self.tensors.batch(rows, self.training.noise, self.training.modality_dropout)
+            targets = self.targets.batch(rows)
+            with mixed_precision(self.device, self.training.precision):
+                logits = self.network(*batch)
+            logits = type(logits)(*(x if x is None else x.float() for x in logits))
+            loss = self.objective(logits, targets)
+            if not np.isfinite(self.limit):
+                uniform = type(logits)(*(x if x is None else torch.zeros_like(x) for x in logits))
+                self.limit = DIVERGED * abs(float(self.objective(uniform, targets)))
+            self.optimizer.zero_grad()
+            loss.backward()
+            clip_gradients(self.network, self.training)
+            self.optimizer.step()
             if self.average is not None:
-                average_into(self.average, self.network, self.training.ema, self.steps)
-        mean = float(total) / len(self.rows)
-        limit = DIVERGED * self.loss.uniform(self.plan.network.stage == "joint")
-        if not mean <= limit:
+                self.average.update_parameters(self.network)
+            total += loss.detach() * len(rows)
+        mean = float(total) / len(self.targets.rows)
+        if not np.isfinite(mean) or mean > self.limit > 0:
             raise TrainingError(
                 f"The training diverged: mean loss {mean:.3g} in epoch {epoch} (seed {self.seed}); "
-                f"a uniform answer has {limit / DIVERGED:.2f}. Lower training.learning_rate "
+                f"a uniform answer has {self.limit / DIVERGED:.2f}. Lower training.learning_rate "
                 f"(now {self.training.learning_rate:g}) or use training.clipping: global."
             )
         return mean
 
-    def _validate(self) -> tuple[float, dict[Task, NDArray[np.float32]]]:
-        """Cross-entropy of both tasks and probabilities on the validation split."""
-        found = predict(self.evaluated, self.tensors, self.valid, self.seen)
-        loss = 0.0
-        for task, truth in zip(TASKS, self.truth, strict=True):
-            right = found[task][np.arange(len(truth)), truth]
-            loss -= float(np.log(np.maximum(right, 1e-7)).mean())
-        return loss, found
+    def _validate(self) -> tuple[float, dict[str, float]]:
+        """The objective's mean and the scores on the validation split."""
+        outputs, loss = [], 0.0
+        for rows, logits in predict(self.evaluated, self.tensors, self.valid):
+            outputs.append((rows, logits))
+            loss += float(self.objective(logits, self.judged.batch(rows))) * len(rows)
+        found = gather(outputs, self.valid, self.seen, self.plan.network.classes)
+        answers = {task: likeliest(probabilities) for task, probabilities in found.items()}
+        return loss / len(self.valid), score(self.truth, answers, self.plan.average)
 
     def _save(self, path: Path) -> None:
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"best.{k}": v for k, v in self.best.items()}
-        if self.average is not None:
-            tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for index, state in self.optimizer.state.items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-        tensors["random.cpu"] = torch.get_rng_state()
-        if self.tensors.device.type != "cpu":
-            generator = torch.get_device_module(self.tensors.device)
-            tensors["random.device"] = generator.get_rng_state()
-        about: dict[str, Any] = {
-            "history": self.history,
+        state = {
+            "network": self.network.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "random": torch.get_rng_state(),
+            "device": self.device.type,
             "order": self.order.bit_generator.state,
-            "best_epoch": self.best_epoch,
-            "best_joint": self.best_joint,
-            "steps": self.steps,
-            "device": self.tensors.device.type,
+            "about": [self.history, self.best_epoch, self.best_joint],
         }
-        save_tensors(path, tensors, about)
+        if self.device.type != "cpu":
+            state["random device"] = torch.get_device_module(self.device).get_rng_state()
+        with atomic_path(path) as temporary:
+            torch.save(state, temporary)
 
     def _resume(self, path: Path) -> None:
-        tensors, about = load_tensors(path)
-        self.network.load_state_dict(with_prefix(tensors, "network."))
+        """Go on from a saved epoch; one that cannot be read is as good as none."""
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+            return
+        self.network.load_state_dict(state["network"])
         if self.average is not None:
-            self.average.load_state_dict(with_prefix(tensors, "average."))
-        self.best = with_prefix(tensors, "best.")
-        for name, value in with_prefix(tensors, "optimizer.").items():
-            index, part = name.split(".")
-            self.optimizer.state.setdefault(int(index), {})[part] = value.to(self.tensors.device)
-        torch.set_rng_state(tensors["random.cpu"])
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best = state["best"]
+        torch.set_rng_state(state["random"])
         # Progress may come from another device, whose generator says nothing here.
-        if "random.device" in tensors and about["device"] == self.tensors.device.type != "cpu":
-            generator = torch.get_device_module(self.tensors.device)
-            generator.set_rng_state(tensors["random.device"])
-        self.order.bit_generator.state = about["order"]
-        self.history = about["history"]
-        self.best_epoch, self.best_joint = about["best_epoch"], about["best_joint"]
-        self.steps = about["steps"]
+        if "random device" in state and state["device"] == self.device.type:
+            torch.get_device_module(self.device).set_rng_state(state["random device"])
+        self.order.bit_generator.state = state["order"]
+        self.history, self.best_epoch, self.best_joint = state["about"]

@@ -1,1 +1,5 @@
-"""What people look at: plots and tables for notebooks, the report, the summary of a run."""
+"""What a user sees: plots, tables, players, the report. Its modules are imported when first used."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["display", "plots", "tables"])

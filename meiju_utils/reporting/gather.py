@@ -1,50 +1,67 @@
-"""What a finished run has to report, read from its folder.
+"""The report of a finished run: what all notebooks left in its folder, on one page.
 
-Imports `modelling`, `submission.ensemble`, `reporting`, `run`.
+Imports `recipes`, `decisions`, `reporting`, `run`.
 """
 
 from dataclasses import replace
+from pathlib import Path
 
-from meiju_utils.modelling.pool import has_pool, make_pseudo_labels
-from meiju_utils.modelling.recipes import TABLE_ONE, load_experiment
-from meiju_utils.modelling.yardsticks import train_yardsticks
+import pandas as pd
+
+from meiju_utils.decisions import agreement
+from meiju_utils.recipes import (
+    TABLE_ONE,
+    YARDSTICKS,
+    Experiment,
+    has_pool,
+    load_experiment,
+    make_pseudo_labels,
+    members_of,
+)
 from meiju_utils.reporting import tables
-from meiju_utils.reporting.sections import ReportParts
+from meiju_utils.reporting.report import ReportParts, render_report
+from meiju_utils.reporting.results import Results
 from meiju_utils.run import Run
-from meiju_utils.submission.ensemble import agreement
-
-# What the winners combine: the networks behind the rows "one+two-heads" and "ensemble".
-ENSEMBLE_MEMBERS = ("+pseudo-label", "+1textcnn", "+one-head")
+from meiju_utils.submission.faults import SubmissionCheck
 
 
-def gather_parts(run: Run, parts: ReportParts) -> ReportParts:
-    """`parts` with all that notebooks 01 to 05 left in the run folder.
+def write_report(
+    run: Run,
+    handed_in: Experiment,
+    check: SubmissionCheck,
+    results: Results,
+    truth: pd.DataFrame | None = None,
+    answers: pd.DataFrame | None = None,
+) -> Path:
+    """Write `report.html` on what is handed in and all that notebooks 01 to 05 left.
 
-    Raises MissingStageError naming the notebook whose part is not there.
+    `truth` and `answers` are labels of the same test clips, where these are known. Raises
+    MissingStageError naming the notebook whose part is not there.
     """
+    parts = ReportParts(check=check, results=results, truth=truth, answers=answers)
+    return render_report(run, gather_parts(run, handed_in, parts))
+
+
+def gather_parts(run: Run, handed_in: Experiment, parts: ReportParts) -> ReportParts:
+    """`parts` with what is in the run folder, and what is handed in."""
     clips = run.table("clips")
     rows = {name: load_experiment(run, name) for name in TABLE_ONE}
-    # By the names they were trained as: without a pool two recipes may be one experiment.
-    members = {rows[name].name: rows[name] for name in ENSEMBLE_MEMBERS}
-    networks = {rows[name].name: rows[name].intervals for name in ("baseline", "+pseudo-label")}
+    members = members_of(run, run.config.submission)
+    networks = {name: rows[name] for name in ("baseline", "+pseudo-label")}
+    yardsticks = {name: load_experiment(run, name) for name in YARDSTICKS}
     teacher = rows["baseline"]
+    labels = make_pseudo_labels(run, teacher) if has_pool(clips) and not teacher.failure else None
     return replace(
         parts,
         clips=clips,
         problems=run.table("problems"),
         encoders=run.table("encoders").drop(columns="key"),
         history=rows["+pseudo-label"].history,
-        yardsticks=tables.with_yardsticks(
-            tables.score_table(networks), train_yardsticks(run).table
-        ),
-        audit=make_pseudo_labels(run, teacher).audit if has_pool(clips) else None,
+        networks=tables.recipe_scores({**networks, **yardsticks}),
+        audit=labels.audit if labels else None,
         table_one=run.table("table_one"),
-        ensemble=tables.score_table(
-            {
-                name: row.intervals
-                for name, row in (*members.items(), ("ensemble", rows["ensemble"]))
-            }
-        ),
-        agreement=agreement({name: member.probabilities for name, member in members.items()}),
-        keys={row.name: row.key for row in rows.values()},
+        recipe=handed_in.name,
+        members=tables.recipe_scores({**members, handed_in.name: handed_in}),
+        agreement=agreement({name: member.predictions for name, member in members.items()}),
+        keys={one.name: one.key for one in (*rows.values(), *members.values(), handed_in)},
     )

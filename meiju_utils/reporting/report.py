@@ -17,13 +17,14 @@ from markupsafe import Markup
 
 from meiju_utils.files import write_text
 from meiju_utils.reporting.palette import SCORE_COLORS, SCORE_TITLES
-from meiju_utils.reporting.results import SUBMISSION, Results
-from meiju_utils.reporting.sections import YARDSTICKS, ReportParts, sections_of
+from meiju_utils.reporting.results import Results
+from meiju_utils.reporting.sections import ReportParts, sections_of
 from meiju_utils.reporting.summary import REPORT_NAME
 from meiju_utils.reporting.tables import CHINESE_FONTS
 from meiju_utils.run import Run
+from meiju_utils.scoring import JOINT, YARDSTICKS
 
-__all__ = ["ReportParts", "write_report"]
+__all__ = ["ReportParts", "render_report"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _VERSIONS = (
@@ -41,7 +42,7 @@ _VERSIONS = (
 )
 
 
-def write_report(run: Run, parts: ReportParts) -> Path:
+def render_report(run: Run, parts: ReportParts) -> Path:
     """Write `report.html` into the run folder; it needs no other file to be read."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -81,28 +82,28 @@ class _Headline:
 
 
 def _headline(results: Results | None) -> _Headline | None:
-    """The submission's scores in large, on test where known, else on validation."""
+    """What is handed in and its scores in large, on test where known, else on validation."""
     if results is None:
         return None
-    scores, where = (
-        (results.test, f"on the {results.test_clips} test clips, whose true labels are known here")
-        if results.test
-        else (results.validation, f"on the {results.valid_clips} validation clips")
+    split, where = (
+        ("test", f"on the {results.test_clips} test clips, whose true labels are known here")
+        if results.test_clips
+        else ("valid", f"on the {results.valid_clips} validation clips")
     )
-    if SUBMISSION not in scores:
+    scores = results.on(split)
+    ours = scores[scores["system"] == results.recipe].to_dict("records")
+    if not ours:
         return None
-    ours = scores[SUBMISSION]
     cards = []
-    for score, title in SCORE_TITLES.items():
-        value = getattr(ours, score)
-        interval = f"95 % interval {value.low:.3f} to {value.high:.3f}"
-        cards.append(_Card(title, f"{value.value:.3f}", interval, SCORE_COLORS[score]))
-    beside = " and ".join(
-        f"{scores[name].joint.value:.3f} of a {name.replace('majority', 'majority answer')}"
-        for name in YARDSTICKS
-        if name in scores
-    )
-    sentence = f"The submission's scores {where}."
+    for row in ours:
+        score = str(row["score"])
+        interval = f"95 % interval {row['low']:.3f} to {row['high']:.3f}"
+        value = f"{row['value']:.3f}"
+        cards.append(_Card(SCORE_TITLES[score], value, interval, SCORE_COLORS[score]))
+    joint = scores[scores["score"] == JOINT]
+    values = dict(zip(joint["system"], joint["value"], strict=True))
+    beside = ", ".join(f"{values[name]:.3f} of {name}" for name in YARDSTICKS if name in values)
+    sentence = f"What is handed in, {results.recipe}, and its scores {where}."
     sentence += f" Beside its joint score: {beside}." if beside else ""
     return _Headline(sentence, cards[::-1])  # the joint score, by which the challenge ranks, first
 

@@ -1,67 +1,83 @@
 """What a run came to, as data: `results.json` in the run folder.
 
 Written by notebook 06; read by the summary at the end of `meiju run` and by the report. Imports
-`files`, `metrics`, `run`.
+`files`, `recipes`, `run`, `scoring`.
 
-The file: `schema` (1), `profile`, `setting`, `average` (of class-wise F1), `valid_clips`,
-`test_clips`, `validation` and `test`: name of a system → `emotion`, `intent`, `joint`, each with
-`value`, `low`, `high` (95 % bootstrap interval over clips). `test` is empty where the true labels
-of the test clips are not known, as with the real challenge.
+The file: `schema` (2), `profile`, `setting`, `average` (of class-wise F1), `recipe` and `key` of
+what is handed in, `valid_clips`, `test_clips`, and `scores`: the rows of a tidy score table (see
+`scoring.table`), split "valid" and, where the true labels of the test clips are known, "test".
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from meiju_utils.files import read_json, write_json
-from meiju_utils.metrics import Interval, ScoreIntervals
+from meiju_utils.predictions import labelled
 from meiju_utils.run import Run
+from meiju_utils.scoring import SCORE_COLUMNS, concatenated
+
+if TYPE_CHECKING:
+    from meiju_utils.recipes.experiment import Experiment
 
 NAME = "results.json"
-# Names of systems that the summary and the report know; any others may stand beside them.
-SUBMISSION = "submission"
-LOGISTIC_REGRESSION = "logistic regression"
-MAJORITY = "majority"
-_SCHEMA = 1
-_SCORES = ("emotion", "intent", "joint")
+_SCHEMA = 2
 
 
 @dataclass(frozen=True)
 class Results:
-    """Scores by system on the validation split, and on test where its true labels are known."""
+    """Scores of what is handed in and of yardsticks, on validation and, where known, test clips."""
 
     profile: str
     setting: str
     average: str
+    recipe: str
+    key: str
     valid_clips: int
     test_clips: int
-    validation: dict[str, ScoreIntervals]
-    test: dict[str, ScoreIntervals]
+    scores: pd.DataFrame
+
+    def on(self, split: str) -> pd.DataFrame:
+        """The score table of a split; empty where its labels are not known."""
+        return self.scores[self.scores["split"] == split].reset_index(drop=True)
 
 
 def write_results(
     run: Run,
-    validation: Mapping[str, ScoreIntervals],
-    test: Mapping[str, ScoreIntervals],
-    valid_clips: int,
-    test_clips: int,
+    handed_in: "Experiment",
+    yardsticks: Sequence["Experiment"],
+    truth: pd.DataFrame | None,
 ) -> Results:
-    """Write the run's results, best under the names SUBMISSION, LOGISTIC_REGRESSION, MAJORITY.
+    """Score what is handed in beside the yardsticks, and write it down.
 
-    `valid_clips` and `test_clips` count the clips behind the scores; `test` is {} where the true
-    labels are not known.
+    `truth` has the true labels of test clips (clip_id, split, a label a task), None where they are
+    not known, as with the real challenge.
     """
+    from meiju_utils.recipes.findings import scores_on
+
+    clips = run.table("clips")
+    valid = labelled(clips, run.setting.tasks, "valid")
+    known = clips.head(0) if truth is None else truth[truth["split"] == "test"]
+    systems = list({e.name: e for e in (handed_in, *yardsticks) if not e.failure}.values())
+    parts = [
+        scores_on(run, systems, part, split) for split, part in (("valid", valid), ("test", known))
+    ]
     results = Results(
         profile=run.config.name,
         setting=run.setting.name,
         average=run.setting.average,
-        valid_clips=valid_clips,
-        test_clips=test_clips,
-        validation=dict(validation),
-        test=dict(test),
+        recipe=handed_in.name,
+        key=handed_in.key,
+        valid_clips=len(valid),
+        test_clips=len(known),
+        scores=concatenated([part for part in parts if len(part)]),
     )
-    write_json(run.path(NAME), {"schema": _SCHEMA, **asdict(results)})
+    plain = asdict(results) | {"scores": results.scores.to_dict("records")}
+    write_json(run.path(NAME), {"schema": _SCHEMA, **plain})
     return results
 
 
@@ -81,9 +97,7 @@ def _parse(path: Path) -> Results:
     values: dict[str, Any] = read_json(path)
     if values.pop("schema") != _SCHEMA:
         raise ValueError(f"{path} has another schema than {_SCHEMA}")
-    for split in ("validation", "test"):
-        values[split] = {
-            name: ScoreIntervals(**{score: Interval(**scores[score]) for score in _SCORES})
-            for name, scores in values[split].items()
-        }
-    return Results(**values)
+    scores = pd.DataFrame(values["scores"])[SCORE_COLUMNS]
+    if not all(math.isfinite(value) for value in scores["value"]):
+        raise ValueError(f"{path} has scores that are no numbers")
+    return Results(**{**values, "scores": scores})

@@ -14,12 +14,11 @@ from pandas.io.formats.style import Styler
 
 from meiju_utils.challenge import LEADERBOARD_TRACK1_MANDARIN
 from meiju_utils.reporting import plots, tables
-from meiju_utils.reporting.results import LOGISTIC_REGRESSION, MAJORITY, Results
+from meiju_utils.reporting.results import Results
 from meiju_utils.run import Run
 from meiju_utils.submission.faults import SubmissionCheck
 
 _SAMPLE_CLIPS = 8
-YARDSTICKS = (LOGISTIC_REGRESSION, MAJORITY)
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,9 @@ class ReportParts:
     """What a report is made of; None (or empty) where it was not computed.
 
     `clips` and `problems` are the run's tables. `encoders` is a probe table (see
-    `plots.probe_scores`), `yardsticks` and `table_one` are score tables on the validation split,
-    `ensemble` any table that names the members, `agreement` that of `submission.ensemble`.
+    `plots.probe_scores`); `networks` (beside yardsticks), `table_one` and `members` (of `recipe`,
+    which is handed in, and its own) are score tables on the validation split, `agreement` that of
+    `decisions`.
     `truth` and `answers` (columns emotion and intent, same clips, same order) give the confusions
     on the test split where its labels are known. `history` and `audit` are the data of
     `plots.training_curves` and `plots.coverage_precision`. `figures` are further ones by caption,
@@ -39,10 +39,11 @@ class ReportParts:
     problems: pd.DataFrame | None = None
     encoders: pd.DataFrame | None = None
     history: pd.DataFrame | None = None
-    yardsticks: pd.DataFrame | None = None
+    networks: pd.DataFrame | None = None
     audit: pd.DataFrame | None = None
     table_one: pd.DataFrame | None = None
-    ensemble: pd.DataFrame | None = None
+    recipe: str = ""
+    members: pd.DataFrame | None = None
     agreement: pd.DataFrame | None = None
     truth: pd.DataFrame | None = None
     answers: pd.DataFrame | None = None
@@ -153,9 +154,9 @@ def _training(parts: ReportParts) -> Section:
     )
     if parts.history is not None:
         section.figure(plots.training_curves(parts.history), "Training curves")
-    if parts.yardsticks is not None:
-        section.figure(plots.score_bars(parts.yardsticks), "Network and yardsticks")
-        section.table(tables.show_scores(parts.yardsticks))
+    if parts.networks is not None:
+        section.figure(plots.score_bars(parts.networks), "Network and yardsticks")
+        section.table(tables.show_scores(parts.networks))
     return section
 
 
@@ -196,13 +197,14 @@ def _table_one(parts: ReportParts, run: Run) -> Section:
 
 def _submission(parts: ReportParts) -> Section:
     section = Section(
-        "The ensemble and the submission",
-        "What the submission is made of, how alike its members are, and whether the challenge "
-        "would take it.",
+        "What is handed in",
+        "The recipe behind the submission, what it is made of, how alike its members are, and "
+        "whether the challenge would take it.",
         "06_submission_ensembling",
     )
-    if parts.ensemble is not None:
-        section.table(tables.show_scores(parts.ensemble))
+    if parts.members is not None:
+        section.text(f"Handed in: {parts.recipe}.")
+        section.table(tables.show_scores(parts.members))
     if parts.agreement is not None and len(parts.agreement):
         section.figure(plots.agreement_heatmap(parts.agreement), "Agreement between members")
     if parts.check is not None:
@@ -219,11 +221,10 @@ def _test(parts: ReportParts) -> Section:
     results = parts.results
     if results is None:
         return section
-    if not results.test:
+    if not results.test_clips:
         section.text("The true labels of the test clips are not known.")
         return section
-    table = tables.score_table(results.test)
-    table["yardstick"] = table["name"].isin(YARDSTICKS)
+    table = results.on("test")
     title = f"True labels of {results.test_clips} test clips"
     section.figure(plots.score_bars(table, title), title)
     section.table(tables.show_scores(table))

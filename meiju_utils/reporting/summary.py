@@ -1,27 +1,22 @@
 """What `meiju run` prints at the end: where everything lies, and what it is worth.
 
-Imports `metrics`, `reporting.results`, `run`.
+Imports `reporting.results`, `run`, `scoring`.
 """
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
+
 from meiju_utils.errors import MissingStageError
-from meiju_utils.metrics import ScoreIntervals
-from meiju_utils.reporting.results import (
-    LOGISTIC_REGRESSION,
-    MAJORITY,
-    SUBMISSION,
-    Results,
-    read_results,
-)
+from meiju_utils.reporting.palette import SCORE_TITLES
+from meiju_utils.reporting.results import Results, read_results
 from meiju_utils.run import Run
+from meiju_utils.scoring import wide
 
 REPORT_NAME = "report.html"
 _SIXTH = "06_submission_ensembling"
-_FIRST = (SUBMISSION, LOGISTIC_REGRESSION, MAJORITY)
-_TITLES = {MAJORITY: "majority answer"}
 
 
 def final_summary(run: Run, current: bool = True) -> str:
@@ -86,27 +81,30 @@ def _short(path: Path) -> str:
 
 
 def _scores(results: Results) -> list[str]:
-    if results.test:
+    if results.test_clips:
         title = f"Scores on the {results.test_clips} test clips, whose true labels are known here"
-        lines = _table(title, results.test)
+        lines = _table(title, results.on("test"))
     else:
         lines = ["The true labels of the test clips are not known: the leaderboard will tell."]
-    if results.validation:
-        lines += [
-            "",
-            *_table(f"Scores on the {results.valid_clips} validation clips", results.validation),
-        ]
-    return lines
+    valid = results.on("valid")
+    if len(valid):
+        lines += ["", *_table(f"Scores on the {results.valid_clips} validation clips", valid)]
+    return [f"Handed in: {results.recipe} ({results.key})", *lines]
 
 
-def _table(title: str, scores: dict[str, ScoreIntervals]) -> list[str]:
-    names = [name for name in _FIRST if name in scores]
-    names += [name for name in scores if name not in _FIRST]
-    width = max(len(_TITLES.get(name, name)) for name in names)
-    header = f"  {'':<{width}}  {'emotion F1':<20}  {'intent F1':<20}  joint score"
-    rows = [
-        f"  {_TITLES.get(name, name):<{width}}  "
-        f"{scores[name].emotion!s:<20}  {scores[name].intent!s:<20}  {scores[name].joint}"
-        for name in names
-    ]
-    return [f"{title} [95 % interval]:", header, *rows]
+def _table(title: str, scores: pd.DataFrame) -> list[str]:
+    """In 80 columns: each score as `0.554 [.495, .608]`."""
+    table = wide(scores)
+    names = [name for name in SCORE_TITLES if name in table]
+    width = min(max(map(len, table["name"])), 80 - 19 * len(names))
+    titles = " ".join(f"{SCORE_TITLES[name]:<18}" for name in names)
+    rows = [f"{'':<{width}} {titles}".rstrip()]
+    for row in table.to_dict("records"):
+        cells = []
+        for name in names:
+            low, high = (f"{row[f'{name}_{end}']:.3f}".removeprefix("0") for end in ("low", "high"))
+            cells.append(f"{row[name]:.3f} [{low}, {high}]")
+        label = str(row["name"])
+        label = label if len(label) <= width else f"{label[: width - 1]}…"
+        rows.append(f"{label:<{width}} {' '.join(cells)}")
+    return [f"{title} [95 % interval]:", *rows]

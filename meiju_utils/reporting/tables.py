@@ -1,7 +1,7 @@
 """Tables for notebooks and the report: scores with intervals, clips with their Chinese text.
 
 The functions named `..._table` return plain data, those named `show_...` a Styler that a notebook
-displays and the report embeds. Imports `challenge`, `files`, `metrics`, `reporting.palette`,
+displays and the report embeds. Imports `challenge`, `files`, `scoring`, `reporting.palette`,
 `submission.faults`.
 """
 
@@ -15,12 +15,13 @@ from pandas.io.formats.style import Styler
 
 from meiju_utils.challenge import PAPER_TABLE_I, SPLITS, TASKS, Scores, Setting
 from meiju_utils.files import fingerprint
-from meiju_utils.metrics import Interval, ScoreIntervals
+from meiju_utils.predictions import labelled
 from meiju_utils.reporting.palette import LABEL_COLORS, SCORE_TITLES
+from meiju_utils.scoring import MEAN, SINGLE, YARDSTICKS, concatenated, wide
 from meiju_utils.submission.faults import SubmissionCheck
 
 if TYPE_CHECKING:  # it brings torch, which takes seconds to import
-    from meiju_utils.modelling.experiments import Experiment
+    from meiju_utils.recipes.experiment import Experiment
 
 # Whichever the reader's system has; without one of them Chinese still shows in its default font.
 CHINESE_FONTS = "'Noto Sans CJK SC','PingFang SC','Microsoft YaHei',sans-serif"
@@ -28,34 +29,17 @@ CHINESE_FONTS = "'Noto Sans CJK SC','PingFang SC','Microsoft YaHei',sans-serif"
 _ON_ONE_LINE: Any = {"white-space": "nowrap"}
 
 
-def score_table(scores: Mapping[str, ScoreIntervals]) -> pd.DataFrame:
-    """Scores by name as columns: name, and emotion, intent, joint, each with `_low` and `_high`."""
-    rows = []
-    for name, intervals in scores.items():
-        row: dict[str, str | float] = {"name": name}
-        for score in SCORE_TITLES:
-            interval = getattr(intervals, score)
-            row |= {score: interval.value}
-            row |= {f"{score}_low": interval.low, f"{score}_high": interval.high}
-        rows.append(row)
-    columns = [
-        "name",
-        *(f"{score}{end}" for score in SCORE_TITLES for end in ("", "_low", "_high")),
-    ]
-    return pd.DataFrame(rows, columns=columns)
+def recipe_scores(experiments: Mapping[str, "Experiment"]) -> pd.DataFrame:
+    """The score tables of recipes (see `train_recipes`) in one, systems named as the recipes.
 
-
-def recipe_table(experiments: Mapping[str, "Experiment"]) -> pd.DataFrame:
-    """Validation scores of one training by recipe (see `train_recipes`): means over seeds.
-
-    Intervals are over seeds and clips. Where recipes share an experiment, since there is no pool to
-    label, a column `trained_as` names the experiments.
+    A column `trained_as` names the experiment behind each, which differs where there is no pool to
+    label; `note` says why a recipe has no scores.
     """
-    table = score_table({name: row.single_intervals for name, row in experiments.items()})
-    trained = [row.name for row in experiments.values()]
-    if trained != list(experiments):
-        table.insert(1, "trained_as", trained)
-    return table
+    parts = [
+        e.scores.assign(system=name, trained_as=e.name, note=e.failure)
+        for name, e in experiments.items()
+    ]
+    return concatenated(parts).astype({"system": "str", "trained_as": "str", "note": "str"})
 
 
 def published_table(setting: Setting) -> pd.DataFrame:
@@ -68,23 +52,15 @@ def published_table(setting: Setting) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def with_yardsticks(scores: pd.DataFrame, yardsticks: pd.DataFrame) -> pd.DataFrame:
-    """A score table with those of simple systems below it, marked in a column `yardstick`."""
-    marked = [
-        scores.assign(yardstick=False),
-        yardsticks[list(scores.columns)].assign(yardstick=True),
-    ]
-    return pd.concat(marked, ignore_index=True)
-
-
-def seed_table(experiments: Sequence["Experiment"]) -> pd.DataFrame:
-    """Scores of each seed alone, every experiment once: name, seed, emotion, intent, joint."""
-    rows = [
-        {"name": experiment.name, "seed": int(seed), **scores}
-        for experiment in dict.fromkeys(experiments)
-        for seed, scores in experiment.scores["seeds"].items()
-    ]
-    return pd.DataFrame(rows)
+def seed_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores of each seed alone, from a tidy score table: name, seed, a column a score."""
+    own = scores[scores["kind"].str.startswith("seed ")]
+    if "trained_as" in own:  # each experiment once
+        own = own.assign(system=own["trained_as"]).drop_duplicates(["system", "kind", "score"])
+    table = wide(own)
+    table.insert(1, "seed", table["kind"].str.removeprefix("seed ").astype(int))
+    bounds = [c for c in table.columns if str(c).endswith(("_low", "_high"))]
+    return table.drop(columns=["kind", "split", *bounds])
 
 
 def count_table(clips: pd.DataFrame) -> pd.DataFrame:
@@ -96,7 +72,7 @@ def count_table(clips: pd.DataFrame) -> pd.DataFrame:
             {
                 "split": split,
                 "clips": len(part),
-                "labelled": int(((part["emotion"] != "") & (part["intent"] != "")).sum()),
+                "labelled": len(labelled(part, [t for t in TASKS if t in part])),
                 "with text": int((part["text"].str.strip() != "").sum()),
                 "with video": int((part["video"] != "").sum()),
                 "minutes": float(part["duration_s"].sum(min_count=1)) / 60,
@@ -105,23 +81,21 @@ def count_table(clips: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def show_scores(table: pd.DataFrame, caption: str = "") -> Styler:
-    """A score table for reading, `0.560 [0.512, 0.608]`; each score's best is bold.
+def show_scores(table: pd.DataFrame, caption: str = "", kind: str = MEAN) -> Styler:
+    """Scores for reading, `0.560 [0.512, 0.608]`; each score's best is bold, yardsticks are grey.
 
-    Columns that are no score stand first, as they are; a column `yardstick` greys its rows out.
+    A tidy score table, of which the rows of `kind` are shown, or a wide one: a column a score, and
+    others, which stand first.
     """
-    scores = [score for score in SCORE_TITLES if score in table]
+    table, scores = readable(table, kind)
     bounds = [f"{score}_{end}" for score in scores for end in ("low", "high")]
-    others = [c for c in table.columns if c not in (*scores, *bounds, "yardstick")]
+    others = [c for c in table.columns if c not in (*scores, *bounds)]
     shown = table[others].rename(columns=_heading)
     for score in scores:
-        shown[SCORE_TITLES[score]] = [
-            _with_interval(row[score], row.get(f"{score}_low"), row.get(f"{score}_high"))
-            for row in table.to_dict("records")
-        ]
+        shown[SCORE_TITLES[score]] = _intervals(table, score)
     marks = pd.DataFrame("", index=shown.index, columns=shown.columns)
-    if "yardstick" in table:
-        marks[table["yardstick"].to_numpy(dtype=bool)] = "color:#777777"
+    if "name" in table:
+        marks[table["name"].isin(YARDSTICKS)] = "color:#777777"
     for score in scores:
         best = table[score].to_numpy() == table[score].max()
         marks.loc[best, SCORE_TITLES[score]] += ";font-weight:bold"
@@ -130,25 +104,50 @@ def show_scores(table: pd.DataFrame, caption: str = "") -> Styler:
     return styler.apply(lambda _: marks.reset_index(drop=True), axis=None)
 
 
-def show_table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE_I) -> Styler:
-    """Table I of the paper: each of our scores with its interval, beside it the paper's.
+def readable(table: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, list[str]]:
+    """A wide score table without what is the same in all rows, and its scores, the joint last."""
+    if "system" in table:
+        table = wide(table, kind).drop(columns=["split", "kind"])
+    return table, [score for score in SCORE_TITLES if score in table]
 
-    `ours` is a score table whose names are recipes, as `recipe_table` makes it. The paper's figures
-    are on the test split of Track 1 Mandarin.
+
+def show_table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE_I) -> Styler:
+    """Table I of the paper: what one training is worth with its interval, beside it the paper's.
+
+    `ours` is a tidy score table whose systems are recipes, as `recipe_scores` makes it. The paper's
+    figures are on the test split of Track 1 Mandarin.
     """
-    shown = pd.DataFrame({"Recipe": ours["name"].to_numpy()})
-    if "trained_as" in ours:
-        shown["Trained as"] = ours["trained_as"].to_numpy()
-    for score, title in SCORE_TITLES.items():
-        shown[title] = [
-            _with_interval(row[score], row.get(f"{score}_low"), row.get(f"{score}_high"))
-            for row in ours.to_dict("records")
+    table, scores = readable(ours, SINGLE)
+    about = ours.drop_duplicates("system").set_index("system").loc[table["name"]]
+    shown = pd.DataFrame({"Recipe": table["name"].to_numpy()})
+    if (about["trained_as"] != about.index).any():
+        shown["Trained as"] = about["trained_as"].to_numpy()
+    for score in scores:
+        title = SCORE_TITLES[score]
+        shown[title] = _intervals(table, score)
+        published = [
+            getattr(paper[n], score) if n in paper else float("nan") for n in table["name"]
         ]
-        published = [getattr(paper[n], score) if n in paper else float("nan") for n in ours["name"]]
         shown[f"{title}, paper"] = ["–" if pd.isna(p) else f"{p:.4f}" for p in published]
-    pale: Any = [f"{title}, paper" for title in SCORE_TITLES.values()]
-    styler = _styler(shown, "").set_properties(**_ON_ONE_LINE)
+    if about["note"].any():
+        shown["Note"] = about["note"].to_numpy()
+    pale: Any = [f"{SCORE_TITLES[score]}, paper" for score in scores]
+    narrow: Any = [column for column in shown if column != "Note"]
+    styler = _styler(shown, "").set_properties(subset=narrow, **_ON_ONE_LINE)
     return styler.set_properties(subset=pale, color="#777777")
+
+
+def notes_table(experiments: Mapping[str, "Experiment"]) -> pd.DataFrame:
+    """What a reader of the scores must know: each note once, with the recipes that it is about."""
+    about: dict[str, list[str]] = {}
+    for name, experiment in experiments.items():
+        for note in experiment.notes:
+            about.setdefault(note, []).append(name)
+    every = len(experiments)
+    rows = [
+        ("all" if len(names) == every else ", ".join(names), note) for note, names in about.items()
+    ]
+    return pd.DataFrame(rows or [("all", "nothing")], columns=["recipes", "note"])
 
 
 def show_clips(clips: pd.DataFrame, columns: Sequence[str] = (), caption: str = "") -> Styler:
@@ -195,12 +194,19 @@ def show_table(table: pd.DataFrame, caption: str = "") -> Styler:
     return _styler(table.rename(columns=_heading), caption)
 
 
+def _intervals(table: pd.DataFrame, score: str) -> list[str]:
+    return [
+        _with_interval(row[score], row.get(f"{score}_low"), row.get(f"{score}_high"))
+        for row in table.to_dict("records")
+    ]
+
+
 def _with_interval(value: float, low: float | None, high: float | None) -> str:
     if pd.isna(value):
         return "–"
     if low is None or high is None or pd.isna(low) or pd.isna(high):
         return f"{value:.3f}"
-    return str(Interval(value, low, high))
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _heading(column: Any) -> str:

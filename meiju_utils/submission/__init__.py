@@ -1,1 +1,1 @@
-"""From probabilities to what is handed in: ensemble, check, files, ledger."""
+"""From answers to what is handed in: check, files, ledger."""

@@ -2,7 +2,7 @@
 
 `submissions/ledger.csv` belongs to the user as much as to the suite: rows, notes and further
 columns written by hand (or by a spreadsheet, in its own encoding and separator) are kept as they
-are. Imports `challenge`, `errors`, `files`, `metrics`, `run`.
+are. Imports `challenge`, `errors`, `files`, `run`.
 """
 
 import csv
@@ -10,19 +10,22 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from meiju_utils.challenge import SUBMISSIONS_IN_ALL, SUBMISSIONS_PER_DAY, Setting
 from meiju_utils.errors import SubmissionError
 from meiju_utils.files import atomic_path
-from meiju_utils.metrics import ScoreIntervals
 from meiju_utils.run import Run, project_root
+
+if TYPE_CHECKING:
+    from meiju_utils.recipes.experiment import Experiment
 
 _SCORE_COLUMNS = ["emotion", "intent", "joint", "joint_low", "joint_high"]
 # handed_in and board_joint are the user's to fill in; note comes last, commas in it do no harm.
@@ -33,6 +36,8 @@ COLUMNS = [
     "file",
     "sha256",
     "recipe",
+    "key",
+    "members",
     *(f"valid_{column}" for column in _SCORE_COLUMNS),
     *(f"test_{column}" for column in _SCORE_COLUMNS),
     "handed_in",
@@ -64,30 +69,33 @@ class Recorded:
 def record_submission(
     run: Run,
     submission: Path,
-    recipe: str,
-    validation: ScoreIntervals | None = None,
-    test: ScoreIntervals | None = None,
+    handed_in: "Experiment",
+    members: Iterable["Experiment"] = (),
+    scores: pd.DataFrame | None = None,
     note: str = "",
 ) -> Recorded:
     """Append a submission to the ledger, unless one of the same content is there.
 
-    `recipe` says what it was made of (recipe and members). `test` is known only for a synthetic
-    corpus, whose submissions are marked as not handed in and do not count against the limits of the
-    challenge. Raises SubmissionError where the ledger cannot be understood; it is left untouched.
+    `handed_in` is the experiment it was made from, `members` the trainings behind it, `scores` a
+    tidy score table with what it is expected to score. Scores on test are known only for a
+    synthetic corpus, whose submissions are marked as not handed in and do not count against the
+    limits of the challenge. Raises SubmissionError where the ledger cannot be understood; it is left untouched.
     """
     path = ledger_path()
     now = _now()
     content = hashlib.sha256(submission.read_bytes()).hexdigest()
+    cells = _score_cells(handed_in.name, scores)
     row = {
         "date_utc": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "setting": run.setting.name,
         "run": run.folder.name,
         "file": submission.name,
         "sha256": content,
-        "recipe": recipe,
-        **_score_cells("valid", validation),
-        **_score_cells("test", test),
-        "handed_in": "no" if test else "",
+        "recipe": handed_in.name,
+        "key": handed_in.key,
+        "members": "; ".join(f"{member.name} {member.key}" for member in members),
+        **cells,
+        "handed_in": "no" if "test_joint" in cells else "",
         "note": note,
     }
     with _locked(path.parent):
@@ -135,13 +143,16 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _score_cells(prefix: str, scores: ScoreIntervals | None) -> dict[str, str]:
+def _score_cells(system: str, scores: pd.DataFrame | None) -> dict[str, str]:
+    """A system's scores as cells: `valid_emotion`, `valid_joint_low`, `test_joint`, ..."""
     if scores is None:
         return {}
-    joint = scores.joint
-    values = (scores.emotion.value, scores.intent.value, joint.value, joint.low, joint.high)
-    names = (f"{prefix}_{column}" for column in _SCORE_COLUMNS)
-    return {name: f"{value:.4f}" for name, value in zip(names, values, strict=True)}
+    cells: dict[str, str] = {}
+    for row in scores[scores["system"] == system].to_dict("records"):
+        name = f"{row['split']}_{row['score']}"
+        own = {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
+        cells |= {column: f"{value:.4f}" for column, value in own.items() if column in COLUMNS}
+    return cells
 
 
 @dataclass(frozen=True)

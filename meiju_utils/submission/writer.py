@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from meiju_utils.challenge import SUBMISSION_COLUMNS, SUBMISSION_NAME
 from meiju_utils.errors import SubmissionError
 from meiju_utils.files import atomic_path, write_text
+from meiju_utils.predictions import Answers
 from meiju_utils.run import Run
 from meiju_utils.submission.checker import check_bytes, check_submission
 from meiju_utils.submission.faults import SubmissionCheck
@@ -74,10 +73,10 @@ class Published:
     check: SubmissionCheck
 
 
-def publish_submission(run: Run, answers: pd.DataFrame) -> Published:
+def publish_submission(run: Run, answers: Answers) -> Published:
     """Write `<run folder>/submission.csv`, and `submissions/<name of the run folder>.csv` + `.zip`.
 
-    `answers` has clip_id, emotion, intent, for the run's test clips in any order; other clips in it
+    `answers` are to the run's test clips in any order, an emotion and an intent each; other clips
     are a fault. Raises SubmissionError listing all faults, before anything is written.
     """
     clips = run.table("clips")
@@ -86,7 +85,12 @@ def publish_submission(run: Run, answers: pd.DataFrame) -> Published:
         raise SubmissionError(f"{run.data_dir} lists no test clips: there is nothing to submit.")
     place = {clip_id: index for index, clip_id in enumerate(test_clip_ids)}
     unknown = len(place)  # goes to the end, where the check reports it
-    ordered = answers.sort_values("clip_id", key=lambda ids: ids.map(place).fillna(unknown))
+    lacking = [task for task in ("emotion", "intent") if task not in answers.tasks]
+    if lacking:
+        raise SubmissionError(
+            f"The answers have no {lacking[0]}; the challenge wants both tasks of every clip."
+        )
+    ordered = answers.table.sort_values("clip_id", key=lambda ids: ids.map(place).fillna(unknown))
     text = _as_csv(*(ordered[name].tolist() for name in ("clip_id", "emotion", "intent")))
     check_bytes(SUBMISSION_NAME, text.encode(), test_clip_ids).raise_if_invalid()
     in_run, copy, archive = run.submission_files

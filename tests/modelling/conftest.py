@@ -12,7 +12,11 @@ import pytest
 from meiju_utils.challenge import CLASSES, TASKS, Modality
 from meiju_utils.config import EncoderConfig, Training, validate_profile
 from meiju_utils.modelling import dataset as dataset_module
-from meiju_utils.modelling.architecture import NetworkConfig
+from meiju_utils.modelling.architecture import (
+    NetworkConfig,
+    in_token_order,
+    published_architecture,
+)
 from meiju_utils.modelling.dataset import Dataset, Sequences, make_dataset
 from meiju_utils.run import Run
 
@@ -75,12 +79,16 @@ def make_toy() -> Callable[..., Dataset]:
 
 @pytest.fixture
 def small() -> Callable[..., NetworkConfig]:
-    """Builds the architecture of a narrow network for a dataset."""
+    """Builds the architecture of a narrow network for a dataset; `changes` as in a recipe."""
 
-    def build(dataset: Dataset, **options: Any) -> NetworkConfig:
-        heads = dict.fromkeys(TASKS, 2)
-        values: dict[str, Any] = {"hidden": 16, "feed_forward": 32, "fusion_heads": heads}
-        return NetworkConfig(widths=dataset.widths, **{**values, **options})
+    def build(dataset: Dataset, **changes: Any) -> NetworkConfig:
+        narrow = {"hidden": 16, "fusion": {"feed_forward": 32}}
+        architecture = published_architecture(dataset.classes).changed({"both": narrow}, "small")
+        return NetworkConfig(
+            architecture=architecture.changed(changes, "test").of_streams(list(dataset.widths)),
+            widths=in_token_order(dataset.widths),
+            classes={task: len(labels) for task, labels in dataset.classes.items()},
+        )
 
     return build
 

@@ -11,9 +11,11 @@ import pytest
 from meiju_utils.challenge import MODALITIES
 from meiju_utils.corpus.demo import read_truth
 from meiju_utils.execution import notebook_paths, run_notebooks
-from meiju_utils.reporting.results import SUBMISSION, read_results
+from meiju_utils.recipes import load_experiment
+from meiju_utils.reporting.results import read_results
 from meiju_utils.reporting.summary import final_summary
 from meiju_utils.run import PARAMETERS, Run, project_root
+from meiju_utils.scoring import YARDSTICKS
 from meiju_utils.submission.ledger import read_ledger
 
 ROOT = Path(__file__).parents[2]
@@ -79,12 +81,16 @@ def test_a_run_leaves_a_valid_submission_in_both_places(finished: Run, tiny_corp
     with zipfile.ZipFile(copies / "tiny.zip") as archive:
         assert archive.namelist() == ["submission.csv"]
         assert archive.read("submission.csv") == finished.path("submission.csv").read_bytes()
-    assert read_ledger()["run"].tolist() == ["tiny"]
+    (row,) = read_ledger().to_dict("records")
+    assert (row["run"], row["recipe"]) == ("tiny", "ensemble")
+    members = [member.split(" ")[0] for member in row["members"].split("; ")]
+    assert members == ["+1textcnn", "+pseudo-label", "+one-head"]
 
 
 def test_a_run_leaves_results_a_report_and_executed_notebooks(finished: Run) -> None:
     results = read_results(finished)
-    assert set(results.test) >= {SUBMISSION, "majority", "logistic regression"}
+    assert set(results.on("test")["system"]) == {"ensemble", *YARDSTICKS}
+    assert results.recipe == "ensemble"
     assert results.test_clips == 10
     report = finished.path("report.html").read_text(encoding="utf-8")
     assert "not available" not in report.lower()
@@ -124,3 +130,18 @@ def test_forced_to_run_again_the_notebooks_find_their_work_done(
     run_notebooks("demo", str(tiny_corpus), str(finished.folder), QUICK, only=["03"], force=True)
     after = {p: p.stat().st_mtime_ns for p in finished.folder.glob("experiments/*/*.safetensors")}
     assert after == before
+
+
+def test_what_the_profile_names_is_handed_in(finished: Run, tiny_corpus: Path) -> None:
+    changes = {**QUICK, "submission": "logistic-regression"}
+    run_notebooks("demo", str(tiny_corpus), str(finished.folder), changes, only=["06"])
+    results = read_results(finished)
+    assert results.recipe == "logistic-regression"
+    row = read_ledger().iloc[-1]
+    assert row["recipe"] == "logistic-regression"
+    assert row["key"] == results.key
+    answers = load_experiment(finished, "logistic-regression").answers.of_split("test").table
+    submitted = pd.read_csv(finished.path("submission.csv"))
+    assert submitted["emo_pred"].tolist() == answers["emotion"].tolist()
+    report = finished.path("report.html").read_text(encoding="utf-8")
+    assert "Handed in: logistic-regression" in report

@@ -220,6 +220,15 @@ def test_curves_run_on_through_the_stages_and_break_between_them() -> None:
     assert any(list(line.get_xdata()) == [6, 7, 8] for line in right.lines)
 
 
+def test_a_dot_marks_the_epoch_that_was_kept() -> None:
+    table = history().assign(best=lambda t: t["epoch"] == 3)
+    left, right = plots.training_curves(table).axes
+    for ax, column in ((left, "valid_loss"), (right, "valid_joint")):
+        (dots,) = (line for line in ax.lines if line.get_marker() == "o")
+        assert len(dots.get_xdata()) == 4  # of two seeds in two stages
+        np.testing.assert_allclose(sorted(dots.get_ydata()), sorted(table[table["best"]][column]))
+
+
 def test_a_history_without_seed_and_stage_is_one_curve() -> None:
     table = history(1)
     table = table[table["stage"] == "one"].drop(columns=["seed", "stage"])
@@ -256,8 +265,7 @@ def test_agreement_is_shown_both_ways_round() -> None:
 
 
 def test_yardsticks_are_grey() -> None:
-    table = scores("ours", "majority").assign(yardstick=[False, True])
-    ours, majority = plots.score_bars(table).axes[0].patches[:2]
+    ours, majority = plots.score_bars(scores("ours", "majority")).axes[0].patches[:2]
     assert len(set(ours.get_facecolor()[:3])) > 1
     assert len(set(majority.get_facecolor()[:3])) == 1
 

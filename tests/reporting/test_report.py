@@ -1,6 +1,7 @@
 """The report is one page that needs nothing else, and says what it lacks."""
 
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -8,12 +9,11 @@ import pytest
 
 from meiju_utils.challenge import EMOTIONS, INTENTS
 from meiju_utils.config import Profile
-from meiju_utils.metrics import Interval, ScoreIntervals
 from meiju_utils.reporting import plots
-from meiju_utils.reporting.report import ReportParts, write_report
-from meiju_utils.reporting.results import LOGISTIC_REGRESSION, MAJORITY, SUBMISSION, Results
-from meiju_utils.reporting.tables import score_table
+from meiju_utils.reporting.report import ReportParts, render_report
+from meiju_utils.reporting.results import Results
 from meiju_utils.run import Run
+from meiju_utils.scoring import concatenated
 from meiju_utils.submission.checker import check_bytes
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -36,27 +36,18 @@ class Balance(HTMLParser):
         assert self.open.pop() == tag
 
 
-def intervals(joint: float) -> ScoreIntervals:
-    return ScoreIntervals(
-        Interval(0.5, 0.45, 0.55),
-        Interval(0.6, 0.5, 0.7),
-        Interval(joint, joint - 0.1, joint + 0.1),
-    )
+Tidy = Callable[..., pd.DataFrame]
 
 
-def results(test: bool = True) -> Results:
-    known = {
-        SUBMISSION: intervals(0.584),
-        LOGISTIC_REGRESSION: intervals(0.523),
-        MAJORITY: intervals(0.11),
-    }
-    validation = {SUBMISSION: intervals(0.612)}
-    return Results(
-        "demo", "track1-mandarin", "weighted", 80, 160, validation, known if test else {}
-    )
+def results(tidy: Tidy, test: bool = True) -> Results:
+    joint = {"mine": 0.584, "logistic_regression": 0.523, "majority": 0.11}
+    parts = [tidy("valid", mine=0.612), *([tidy("test", **joint)] if test else [])]
+    scores = concatenated(parts)
+    clips = 160 if test else 0
+    return Results("demo", "track1-mandarin", "weighted", "mine", "k", 80, clips, scores)
 
 
-def full() -> ReportParts:
+def full(tidy: Tidy) -> ReportParts:
     clips = pd.DataFrame(
         {
             "clip_id": [f"clip{i}" for i in range(10)],
@@ -73,14 +64,15 @@ def full() -> ReportParts:
     return ReportParts(
         clips=clips,
         problems=pd.DataFrame({**problem, "reason": ["no <video> stream"]}),
-        yardsticks=score_table({"network": intervals(0.5)}),
-        table_one=score_table({"baseline": intervals(0.51), "ensemble": intervals(0.53)}),
-        ensemble=pd.DataFrame({"member": ["baseline"], "weight": [1.0]}),
+        networks=tidy(network=0.5),
+        table_one=tidy(baseline=0.51, ensemble=0.53).assign(trained_as="baseline", note=""),
+        recipe="mine",
+        members=tidy(baseline=0.5, mine=0.6),
         truth=clips[:8],
         answers=clips[:8],
         check=check_bytes("demo.csv", data, ["clip8", "clip9"]),
-        results=results(),
-        figures={"My <own> figure": plots.score_bars(score_table({"a": intervals(0.5)}))},
+        results=results(tidy),
+        figures={"My <own> figure": plots.score_bars(tidy(a=0.5))},
         keys={"prosody": "abc123"},
         seconds=412,
     )
@@ -93,12 +85,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def full_page(run: Run) -> str:
-    return page(run, full())
+def full_page(run: Run, tidy: Tidy) -> str:
+    return page(run, full(tidy))
 
 
 def page(run: Run, parts: ReportParts) -> str:
-    path = write_report(run, parts)
+    path = render_report(run, parts)
     assert path == run.folder / "report.html"
     return path.read_text(encoding="utf-8")
 
@@ -119,7 +111,9 @@ def test_the_page_shows_the_parts_it_was_given(full_page: str) -> None:
     text = full_page
     for words in (
         "0.584",
-        "0.523 of a logistic regression and 0.110 of a majority answer",
+        "What is handed in, mine",
+        "0.110 of majority, 0.523 of logistic-regression",
+        "Handed in: mine.",
         "95 % interval 0.484 to 0.684",
         "你好&lt;b&gt;",
         "no &lt;video&gt; stream",
@@ -145,8 +139,10 @@ def test_parts_that_were_not_computed_name_their_notebook(run: Run) -> None:
     assert "No submission scored yet" in text
 
 
-def test_without_true_test_labels_the_headline_is_the_validation_score(run: Run) -> None:
-    text = page(run, ReportParts(results=results(test=False)))
+def test_without_true_test_labels_the_headline_is_the_validation_score(
+    run: Run, tidy: Tidy
+) -> None:
+    text = page(run, ReportParts(results=results(tidy, test=False)))
     assert "0.612" in text
     assert "on the 80 validation clips" in text
     assert "true labels of the test clips are not known" in text

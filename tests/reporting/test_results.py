@@ -1,31 +1,44 @@
 """Results survive writing and reading; the summary says where all is and what it is worth."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from meiju_utils.challenge import CLASSES
 from meiju_utils.config import Profile
 from meiju_utils.errors import MissingStageError
-from meiju_utils.metrics import Interval, ScoreIntervals
-from meiju_utils.reporting.results import (
-    LOGISTIC_REGRESSION,
-    MAJORITY,
-    SUBMISSION,
-    read_results,
-    write_results,
-)
+from meiju_utils.files import write_json
+from meiju_utils.predictions import Answers
+from meiju_utils.reporting.results import Results, read_results, write_results
 from meiju_utils.reporting.summary import final_summary
 from meiju_utils.run import Run
+from meiju_utils.scoring import MEAN, concatenated
 
 
-def intervals(joint: float) -> ScoreIntervals:
-    return ScoreIntervals(
-        Interval(0.5, 0.45, 0.55),
-        Interval(0.6, 0.5, 0.7),
-        Interval(joint, joint - 0.1, joint + 0.1),
+Tidy = Callable[..., pd.DataFrame]
+
+
+def write(run: Run, scores: pd.DataFrame, recipe: str = "mine", test_clips: int = 160) -> Results:
+    """Results as notebook 06 leaves them."""
+    values = {
+        "profile": "demo",
+        "setting": "track1-mandarin",
+        "average": "weighted",
+        "recipe": recipe,
+        "key": "abc",
+        "valid_clips": 80,
+        "test_clips": test_clips,
+    }
+    scores = scores[scores["kind"] == MEAN]
+    write_json(
+        run.path("results.json"), {"schema": 2, **values, "scores": scores.to_dict("records")}
     )
+    return read_results(run)
 
 
 @pytest.fixture
@@ -37,12 +50,36 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def test_results_read_back_as_written(run: Run) -> None:
-    written = write_results(run, {"a": intervals(0.5)}, {SUBMISSION: intervals(0.6)}, 80, 160)
-    assert read_results(run) == written
+    clips = pd.DataFrame(
+        {
+            "clip_id": ["a", "b", "c"],
+            "split": ["valid", "valid", "test"],
+            "emotion": ["sad", "fear", ""],
+            "intent": ["wishing", "neutral", ""],
+        }
+    )
+    run.save_table("clips", clips)
+    truth = clips.tail(1).assign(emotion="sad", intent="wishing")
+    answers = pd.DataFrame({"clip_id": ["a", "b", "c"], "split": ["valid", "valid", "test"]})
+    for task, labels in CLASSES.items():
+        answers[task] = ["sad", "sad", "sad"] if task == "emotion" else "wishing"
+        for label in labels:
+            answers[f"{task}:{label}"] = (answers[task] == label).astype(float)
+    experiment: Any = SimpleNamespace(name="mine", key="k", failure="", answers=Answers(answers))
+    failed: Any = SimpleNamespace(name="linear-svm", key="l", failure="it diverged")
+    written = write_results(run, experiment, [failed, experiment], truth)
+    read = read_results(run)
+    pd.testing.assert_frame_equal(read.scores, written.scores)
+    assert (read.recipe, read.key, read.valid_clips, read.test_clips) == ("mine", "k", 2, 1)
+    assert set(read.scores["system"]) == {"mine"}
+    on_test = read.on("test").set_index("score")["value"]
+    assert on_test["joint"] == pytest.approx(1, abs=1e-5)  # the official 1e-6 in the denominator
+    unknown = write_results(run, experiment, [], None)
+    assert unknown.test_clips == 0
+    assert unknown.on("test").empty
     values = json.loads(run.path("results.json").read_text())
     assert values["setting"] == "track1-mandarin"
     assert values["average"] == "weighted"
-    assert values["test"]["submission"]["joint"] == {"value": 0.6, "low": 0.5, "high": 0.7}
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"schema": 2}', '{"schema": 1}'])
@@ -54,7 +91,9 @@ def test_results_not_written_whole_name_the_notebook(run: Run, content: str | No
     assert "No scores yet" in final_summary(run)
 
 
-def test_the_summary_of_a_whole_run_names_every_file_and_score(run: Run, tmp_path: Path) -> None:
+def test_the_summary_of_a_whole_run_names_every_file_and_score(
+    run: Run, tidy: Tidy, tmp_path: Path
+) -> None:
     files = [
         "runs/mine/submission.csv",
         "submissions/mine.csv",
@@ -65,29 +104,30 @@ def test_the_summary_of_a_whole_run_names_every_file_and_score(run: Run, tmp_pat
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
-    test = {
-        MAJORITY: intervals(0.1),
-        SUBMISSION: intervals(0.6),
-        LOGISTIC_REGRESSION: intervals(0.5),
-    }
-    write_results(run, {"baseline": intervals(0.4)}, test, 80, 160)
+    joint = {"mine": 0.6, "majority": 0.1, "logistic_regression": 0.5}
+    write(run, concatenated([tidy("valid", baseline=0.4), tidy("test", **joint)]))
     summary = final_summary(run)
     for file in files:
         assert f" {file}" in summary
     lines = summary.splitlines()
-    at = {
-        name: next(i for i, line in enumerate(lines) if line.strip().startswith(name))
-        for name in ("submission ", "logistic regression", "majority answer", "baseline")
-    }
-    assert list(at.values()) == sorted(at.values())
-    assert "0.600 [0.500, 0.700]" in lines[at["submission "]]
+    rows = [line for line in lines if "[." in line]
+    assert [row.split()[0] for row in rows] == [
+        "mine",
+        "majority",
+        "logistic-regression",
+        "baseline",
+    ]
+    assert "0.600 [.500, .700]" in rows[0]
+    assert "Handed in: mine (abc)" in lines
     assert "160 test clips" in summary
     assert "80 validation clips" in summary
+    table = lines[lines.index("Handed in: mine (abc)") :]
+    assert max(map(len, table)) <= 80
 
 
-def test_scores_of_other_settings_are_not_passed_off_as_these(run: Run) -> None:
+def test_scores_of_other_settings_are_not_passed_off_as_these(run: Run, tidy: Tidy) -> None:
     assert "earlier run" not in final_summary(run, current=False)  # there is nothing yet
-    write_results(run, {SUBMISSION: intervals(0.6)}, {}, 80, 160)
+    write(run, tidy(mine=0.6), test_clips=0)
     assert "earlier run" not in final_summary(run)
     outdated = final_summary(run, current=False).splitlines()
     told = next(i for i, line in enumerate(outdated) if "from an earlier run" in line)
@@ -109,12 +149,13 @@ def test_the_summary_says_how_many_clips_had_problems_and_why(run: Run) -> None:
     assert "Problems    none" in final_summary(run)
 
 
-def test_without_true_test_labels_the_summary_gives_the_validation_scores(run: Run) -> None:
-    write_results(run, {SUBMISSION: intervals(0.6)}, {}, 80, 643)
+def test_without_true_test_labels_the_summary_gives_the_validation_scores(
+    run: Run, tidy: Tidy
+) -> None:
+    write(run, tidy(mine=0.6), test_clips=0)
     summary = final_summary(run)
     assert "not known" in summary
-    assert "0.600 [0.500, 0.700]" in summary
-    assert "643 test clips" not in summary
+    assert "0.600 [.500, .700]" in summary
 
 
 def test_a_run_that_has_only_begun_is_told_what_is_missing(run: Run) -> None:

@@ -1,6 +1,7 @@
 """Tables say what they were given, escaped, with Chinese, the same bytes every time."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,25 +9,23 @@ import pandas as pd
 import pytest
 
 from meiju_utils.challenge import EMOTIONS, INTENTS, SETTINGS, Setting
-from meiju_utils.metrics import Interval, ScoreIntervals
 from meiju_utils.reporting.palette import EMOTION_COLORS
 from meiju_utils.reporting.tables import (
     count_table,
+    notes_table,
     published_table,
-    recipe_table,
-    score_table,
+    recipe_scores,
     seed_table,
     show_check,
     show_clips,
     show_scores,
     show_table_one,
 )
+from meiju_utils.scoring import SINGLE, failed_table
 from meiju_utils.submission.checker import check_bytes
 
 
-def intervals(joint: float) -> ScoreIntervals:
-    emotion = Interval(0.5, 0.45, 0.55)
-    return ScoreIntervals(emotion, emotion, Interval(joint, joint - 0.05, joint + 0.05))
+Tidy = Callable[..., pd.DataFrame]
 
 
 def clips() -> pd.DataFrame:
@@ -43,20 +42,13 @@ def clips() -> pd.DataFrame:
     )
 
 
-def test_the_score_table_has_each_bound_in_a_column() -> None:
-    table = score_table({"ours": intervals(0.6), "theirs": intervals(0.4)})
-    assert table["name"].tolist() == ["ours", "theirs"]
-    assert table["joint"].tolist() == [0.6, 0.4]
-    assert table["joint_low"].tolist() == pytest.approx([0.55, 0.35])
-    assert table["emotion_high"].tolist() == [0.55, 0.55]
-    assert list(score_table({}).columns) == list(table.columns)
-
-
-def test_scores_are_shown_with_their_intervals_and_the_best_in_bold() -> None:
-    html = show_scores(score_table({"ours": intervals(0.6), "x": intervals(0.4)})).to_html()
-    assert "0.600 [0.550, 0.650]" in html
-    bold = html[: html.index("</style>")]
-    assert bold.count("font-weight: bold") == 2  # the caption's, and that of the best
+def test_scores_are_shown_with_their_intervals_and_the_best_in_bold(tidy: Tidy) -> None:
+    html = show_scores(tidy(ours=0.6, x=0.4, majority=0.1)).to_html()
+    assert "0.600 [0.500, 0.700]" in html
+    style = html[: html.index("</style>")]
+    # the caption's, that of the best joint score, those of the tasks, where all are alike
+    assert style.count("font-weight: bold") == 1 + 2
+    assert "#777777" in style  # of the yardstick
     assert "Joint score" in html
 
 
@@ -96,41 +88,55 @@ def test_equal_tables_give_equal_html_and_different_ones_different_ids() -> None
     assert first.split("#T_")[1][:12] != other.split("#T_")[1][:12]
 
 
-def test_table_one_puts_the_papers_figure_beside_ours() -> None:
-    html = show_table_one(
-        score_table({"ensemble": intervals(0.6), "mine": intervals(0.5)})
-    ).to_html()
-    assert "0.600 [0.550, 0.650]" in html
+def recipes(tidy: Tidy, **joint: float) -> dict[str, Any]:
+    """Stand for experiments, of two seeds each."""
+    return {
+        name: SimpleNamespace(
+            name=name, failure="", notes=["a note"], scores=tidy("valid", 2, **{name: value})
+        )
+        for name, value in joint.items()
+    }
+
+
+def test_table_one_puts_the_papers_figure_beside_ours(tidy: Tidy) -> None:
+    html = show_table_one(recipe_scores(recipes(tidy, ensemble=0.6, mine=0.5))).to_html()
+    assert "0.600 [0.500, 0.700]" in html
     assert ">0.5532<" in html
     assert ">–<" in html
+    assert "Trained as" not in html
 
 
-@dataclass(frozen=True)
-class Trained:
-    """Stands for an experiment."""
-
-    name: str
-    joint: float
-
-    @property
-    def single_intervals(self) -> ScoreIntervals:
-        return intervals(self.joint)
-
-    @property
-    def scores(self) -> dict[str, dict[str, dict[str, float]]]:
-        return {"seeds": {"0": {"emotion": 0.5, "intent": 0.5, "joint": self.joint}}}
+def test_a_recipe_that_another_stands_for_names_it(tidy: Tidy) -> None:
+    own = recipes(tidy, baseline=0.5, ensemble=0.6)
+    shared = {"baseline": own["baseline"], "+pseudo-label": own["baseline"], **own}
+    scores = recipe_scores(shared)
+    joint = scores[(scores["score"] == "joint") & (scores["kind"] == SINGLE)]
+    assert joint["system"].tolist() == ["baseline", "+pseudo-label", "ensemble"]
+    assert joint["trained_as"].tolist() == ["baseline", "baseline", "ensemble"]
+    assert "Trained as" in show_table_one(scores).to_html()
+    seeds = seed_table(scores)
+    assert seeds["name"].tolist() == ["baseline"] * 2 + ["ensemble"] * 2
+    assert seeds["seed"].tolist() == [0, 1, 0, 1]
 
 
-def test_a_recipe_that_another_stands_for_names_it() -> None:
-    baseline, ensemble = Trained("baseline", 0.5), Trained("ensemble", 0.6)
-    own: Any = {"baseline": baseline, "ensemble": ensemble}
-    assert "trained_as" not in recipe_table(own)
-    shared: Any = {"baseline": baseline, "+pseudo-label": baseline, "ensemble": ensemble}
-    table = recipe_table(shared)
-    assert table["trained_as"].tolist() == ["baseline", "baseline", "ensemble"]
-    assert table["joint"].tolist() == [0.5, 0.5, 0.6]
-    assert "Trained as" in show_table_one(table).to_html()
-    assert seed_table(list(shared.values()))["name"].tolist() == ["baseline", "ensemble"]
+def test_a_recipe_that_failed_is_a_row_that_says_why(tidy: Tidy) -> None:
+    own = recipes(tidy, baseline=0.5, mine=0.5)
+    own["mine"].failure = "The training <diverged>."
+    own["mine"].scores = failed_table("mine", "valid", ["emotion", "intent"])
+    scores = recipe_scores(own)
+    html = show_table_one(scores).to_html()
+    assert "The training &lt;diverged&gt;." in html
+    assert "mine" in show_scores(scores).to_html()
+    assert seed_table(scores)["name"].tolist() == ["baseline"] * 2
+
+
+def test_notes_are_told_once_with_the_recipes_they_are_about(tidy: Tidy) -> None:
+    own = recipes(tidy, a=0.5, b=0.5)
+    own["b"].notes = ["a note", "another"]
+    table = notes_table(own)
+    assert table.to_numpy().tolist() == [["all", "a note"], ["b", "another"]]
+    own["a"].notes = own["b"].notes = []
+    assert notes_table(own)["note"].tolist() == ["nothing"]
 
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda s: s.name)

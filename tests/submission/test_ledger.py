@@ -3,19 +3,30 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from meiju_utils.config import Profile
 from meiju_utils.errors import SubmissionError
-from meiju_utils.metrics import Interval, ScoreIntervals
 from meiju_utils.run import Run
+from meiju_utils.scoring.table import SCORE_COLUMNS, concatenated
 from meiju_utils.submission import ledger
 from meiju_utils.submission.ledger import COLUMNS, read_ledger, record_submission
 
 NOW = datetime(2025, 1, 3, 23, 30, tzinfo=UTC)
-SCORES = ScoreIntervals(
-    Interval(0.5, 0.4, 0.6), Interval(0.6, 0.5, 0.7), Interval(0.55, 0.45, 0.65)
+HANDED_IN: Any = SimpleNamespace(name="ensemble", key="abc")
+MEMBERS: Any = [SimpleNamespace(name=name, key=name * 3) for name in "xy"]
+SCORES = pd.DataFrame(
+    [
+        ("ensemble", "valid", "emotion", 0.5, 0.4, 0.6, "mean"),
+        ("ensemble", "valid", "intent", 0.6, 0.5, 0.7, "mean"),
+        ("ensemble", "valid", "joint", 0.55, 0.45, 0.65, "mean"),
+        ("majority", "valid", "joint", 0.1, 0.0, 0.2, "mean"),
+    ],
+    columns=SCORE_COLUMNS,
 )
 
 
@@ -38,25 +49,27 @@ def ledger_file(tmp_path: Path) -> Path:
 
 
 def test_a_submission_is_recorded_with_its_scores_and_hash(run: Run, tmp_path: Path) -> None:
-    recorded = record_submission(run, submission(run), "ensemble: a + b", SCORES, note="first")
+    recorded = record_submission(run, submission(run), HANDED_IN, MEMBERS, SCORES, note="first")
     assert recorded.appended
     row = read_ledger(ledger_file(tmp_path)).iloc[0]
     assert row["date_utc"] == "2025-01-03T23:30:00Z"
     assert (row["setting"], row["run"], row["file"]) == ("track1-mandarin", "mine", "mine.csv")
     assert row["sha256"].startswith("ca978112ca1bbdcafac231b39a23dc4d")  # SHA-256 of "a"
+    assert (row["recipe"], row["key"], row["members"]) == ("ensemble", "abc", "x xxx; y yyy")
     assert row["valid_joint"] == "0.5500"
+    assert row["valid_emotion"] == "0.5000"
     assert row["valid_joint_low"] == "0.4500"
     assert row["test_joint"] == row["board_joint"] == row["handed_in"] == ""
     assert row["note"] == "first"
 
 
 def test_the_same_content_is_recorded_once(run: Run, tmp_path: Path) -> None:
-    record_submission(run, submission(run), "r", SCORES)
+    record_submission(run, submission(run), HANDED_IN, MEMBERS, SCORES)
     before = ledger_file(tmp_path).read_bytes()
-    again = record_submission(run, submission(run), "r", SCORES)
+    again = record_submission(run, submission(run), HANDED_IN, MEMBERS, SCORES)
     assert not again.appended
     assert ledger_file(tmp_path).read_bytes() == before
-    assert record_submission(run, submission(run, "b"), "r").appended
+    assert record_submission(run, submission(run, "b"), HANDED_IN).appended
     assert len(read_ledger(ledger_file(tmp_path))) == 2
 
 
@@ -78,7 +91,7 @@ def test_what_the_user_wrote_survives_in_its_form(
         separator.join(["yesterday?", "def", "track1-mandarin"]),
     ]
     path.write_bytes("\r\n".join(lines).encode(encoding))
-    recorded = record_submission(run, submission(run), "r")
+    recorded = record_submission(run, submission(run), HANDED_IN)
     text = path.read_bytes().decode(encoding)
     assert text.startswith(separator.join(["date_utc", "sha256", "setting"]))
     kept = read_ledger(path)
@@ -94,7 +107,7 @@ def test_a_header_only_ledger_is_an_empty_one(run: Run, tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_text(",".join(COLUMNS) + "\n")
     assert read_ledger(path).empty
-    assert record_submission(run, submission(run), "r").appended
+    assert record_submission(run, submission(run), HANDED_IN).appended
     assert len(read_ledger(path)) == 1
 
 
@@ -106,7 +119,7 @@ def test_a_file_that_is_no_ledger_is_refused_and_left_alone(
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(SubmissionError, match="move it away"):
-        record_submission(run, submission(run), "r")
+        record_submission(run, submission(run), HANDED_IN)
     assert path.read_bytes() == content
     assert list(path.parent.iterdir()) == [path]
 
@@ -114,12 +127,12 @@ def test_a_file_that_is_no_ledger_is_refused_and_left_alone(
 def test_the_fifth_submission_of_a_day_warns_and_the_next_day_starts_anew(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded = [record_submission(run, submission(run, str(i)), "r") for i in range(5)]
+    recorded = [record_submission(run, submission(run, str(i)), HANDED_IN) for i in range(5)]
     assert [(r.today, r.in_all) for r in recorded] == [(i, i) for i in range(1, 6)]
     assert not recorded[3].warnings
     assert "5 submissions of track1-mandarin today" in recorded[4].warnings[0]
     monkeypatch.setattr(ledger, "_now", lambda: NOW + timedelta(hours=1))
-    tomorrow = record_submission(run, submission(run, "5"), "r")
+    tomorrow = record_submission(run, submission(run, "5"), HANDED_IN)
     assert (tomorrow.today, tomorrow.in_all) == (1, 6)
     assert not tomorrow.warnings
 
@@ -129,24 +142,30 @@ def test_the_limit_in_all_warns(run: Run, tmp_path: Path) -> None:
     path.parent.mkdir()
     rows = "".join(f"2024-12-01,track1-mandarin,hash{i}\n" for i in range(78))
     path.write_text("date_utc,setting,sha256\n" + rows)
-    assert not record_submission(run, submission(run, "a"), "r").warnings
-    last = record_submission(run, submission(run, "b"), "r")
+    assert not record_submission(run, submission(run, "a"), HANDED_IN).warnings
+    last = record_submission(run, submission(run, "b"), HANDED_IN)
     assert "80 submissions of track1-mandarin in all" in last.warnings[0]
 
 
 def test_rows_marked_no_and_other_settings_do_not_count(run: Run, tmp_path: Path) -> None:
-    record_submission(run, submission(run), "r")
+    record_submission(run, submission(run), HANDED_IN)
     path = ledger_file(tmp_path)
     table = read_ledger(path)
     table.loc[0, "handed_in"] = " No "
     table.to_csv(path, index=False)
     english = Run(Profile(name="e", language="english"), run.data_dir, run.folder)
-    record_submission(english, submission(run, "b"), "r")
-    assert record_submission(run, submission(run, "c"), "r").in_all == 1
+    record_submission(english, submission(run, "b"), HANDED_IN)
+    assert record_submission(run, submission(run, "c"), HANDED_IN).in_all == 1
 
 
 def test_a_synthetic_corpus_uses_up_no_submission(run: Run) -> None:
-    recorded = record_submission(run, submission(run), "r", SCORES, test=SCORES)
+    recorded = record_submission(
+        run,
+        submission(run),
+        HANDED_IN,
+        MEMBERS,
+        concatenated([SCORES, SCORES.assign(split="test")]),
+    )
     assert (recorded.today, recorded.in_all) == (0, 0)
     assert recorded.ledger.loc[0, "test_joint"] == "0.5500"
 
@@ -157,7 +176,7 @@ def test_runs_that_finish_at_once_both_find_their_row(run: Run, tmp_path: Path) 
         files.append(tmp_path / f"{i}.csv")
         files[-1].write_text(str(i))
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda file: record_submission(run, file, "r"), files))
+        list(pool.map(lambda file: record_submission(run, file, HANDED_IN), files))
     assert sorted(read_ledger(ledger_file(tmp_path))["file"]) == [f"{i}.csv" for i in range(8)]
     assert not list((tmp_path / "submissions").glob(".*"))
 
@@ -168,4 +187,4 @@ def test_the_lock_of_a_killed_run_does_not_block_for_ever(
     monkeypatch.setattr(ledger, "_STALE", 0.1)
     (tmp_path / "submissions").mkdir()
     (tmp_path / "submissions" / ".ledger.lock").touch()
-    assert record_submission(run, submission(run), "r").appended
+    assert record_submission(run, submission(run), HANDED_IN).appended

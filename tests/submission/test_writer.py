@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meiju_utils.challenge import EMOTIONS, INTENTS
+from meiju_utils.challenge import CLASSES, EMOTIONS, INTENTS
 from meiju_utils.config import Profile
 from meiju_utils.errors import MissingStageError, SubmissionError
+from meiju_utils.predictions import Answers
 from meiju_utils.run import Run
 from meiju_utils.submission.checker import check_submission
 from meiju_utils.submission.writer import publish_submission, write_submission, zip_submission
@@ -106,14 +107,24 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return opened
 
 
-def answers() -> pd.DataFrame:
-    return pd.DataFrame({"clip_id": IDS, "emotion": LABELS[0], "intent": LABELS[1]})
+def table(ids: list[str] = IDS, labels: tuple[list[str], list[str]] = LABELS) -> pd.DataFrame:
+    made = pd.DataFrame(
+        {"clip_id": ids, "split": "test", "emotion": labels[0], "intent": labels[1]}
+    )
+    for task, classes in CLASSES.items():
+        for label in classes:
+            made[f"{task}:{label}"] = (made[task] == label).astype(float)
+    return made
+
+
+def answers() -> Answers:
+    return Answers(table())
 
 
 def test_a_run_leaves_its_submission_and_copies_named_after_its_folder(
     run: Run, tmp_path: Path
 ) -> None:
-    published = publish_submission(run, answers().sample(frac=1, random_state=1))
+    published = publish_submission(run, Answers(table().sample(frac=1, random_state=1)))
     assert published.check.ok
     assert not published.check.warnings  # in the order of the test list, whatever came in
     assert published.in_run == run.folder / "submission.csv"
@@ -129,17 +140,21 @@ def test_publishing_anything_but_the_test_clips_writes_nothing(
     run: Run, tmp_path: Path, rows: slice | list[int]
 ) -> None:
     with pytest.raises(SubmissionError, match=r"has no row|answered on line"):
-        publish_submission(run, answers().iloc[rows])
+        publish_submission(run, Answers(table().iloc[rows]))
     assert not (tmp_path / "submissions").exists()
     assert not (run.folder / "submission.csv").exists()
 
 
 def test_publishing_a_training_clip_is_a_fault(run: Run) -> None:
-    extra = pd.DataFrame(
-        {"clip_id": ["Track1_Training_00001"], "emotion": ["sad"], "intent": ["wishing"]}
-    )
+    extra = table(["Track1_Training_00001"], (["sad"], ["wishing"]))
     with pytest.raises(SubmissionError, match="'Track1_Training_00001' is not a test clip"):
-        publish_submission(run, pd.concat([extra, answers()]))
+        publish_submission(run, Answers(pd.concat([extra, table()])))
+
+
+def test_answers_of_one_task_alone_are_no_submission(run: Run) -> None:
+    emotion = table()[["clip_id", "split", "emotion", *(f"emotion:{e}" for e in EMOTIONS)]]
+    with pytest.raises(SubmissionError, match="no intent"):
+        publish_submission(run, Answers(emotion))
 
 
 def test_publishing_before_preprocessing_names_the_notebook(run: Run) -> None:

@@ -1,8 +1,7 @@
 """Scores side by side with their intervals: systems and yardsticks, Table I, ensemble members.
 
-A score table has a column `name` and, of emotion, intent and joint, each score with
-`<score>_low` and `<score>_high` (see `reporting.tables.score_table`). Imports `challenge`,
-`reporting.palette`, `reporting.plots.base` only.
+Score tables are tidy (see `scoring.table`). Imports `challenge`, `reporting.palette`,
+`reporting.plots.base`, `reporting.tables`, `scoring`.
 """
 
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from meiju_utils.challenge import PAPER_TABLE_I, TASKS, Scores
+from meiju_utils.challenge import PAPER_TABLE_I, Scores
 from meiju_utils.reporting.palette import INK, REFERENCE_COLOR, SCORE_COLORS, SCORE_TITLES
 from meiju_utils.reporting.plots.base import (
     Plot,
@@ -22,22 +21,17 @@ from meiju_utils.reporting.plots.base import (
     panel_title,
     subplots,
 )
+from meiju_utils.reporting.tables import readable
+from meiju_utils.scoring import MEAN, SINGLE, YARDSTICKS
 
 
-def score_bars(table: pd.DataFrame, title: str = "") -> Plot:
-    """A bar a system and score, with intervals, in the table's order.
-
-    Rows whose column `yardstick` is True (where it has one) are grey, to be compared with.
-    """
-    scores = [score for score in SCORE_TITLES if score in table]
-    if table.empty or not scores:
+def score_bars(table: pd.DataFrame, title: str = "", kind: str = MEAN) -> Plot:
+    """A bar a system and score of a kind, with intervals, in the table's order; yardsticks grey."""
+    if table.empty:
         return message("No scores yet.")
+    table, scores = readable(table, kind)
     names = table["name"].tolist()
-    is_yardstick = (
-        table["yardstick"].to_numpy(dtype=bool)
-        if "yardstick" in table
-        else np.zeros(len(names), dtype=bool)
-    )
+    is_yardstick = table["name"].isin(YARDSTICKS).to_numpy()
     figure, axes = subplots(
         1, len(scores), width=10.5, height=1.2 + 0.42 * len(names), sharey=True, sharex=True
     )
@@ -73,18 +67,20 @@ def score_bars(table: pd.DataFrame, title: str = "") -> Plot:
 def table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE_I) -> Plot:
     """Table I of the paper as a plot: ours with intervals, the paper's as hollow diamonds.
 
-    `ours` is a score table whose names are recipes. The paper's figures are on the test split of
-    Track 1 Mandarin: compare the steps from row to row rather than the levels.
+    `ours` is a score table whose systems are recipes, of which what one training is worth is shown.
+    The paper's figures are on the test split of Track 1 Mandarin: compare the steps from row to row
+    rather than the levels.
     """
     if ours.empty:
         return message("No recipe was trained yet.")
-    names = [name for name in paper if name in set(ours["name"])]
-    names += [name for name in ours["name"] if name not in paper]
-    table = ours.set_index("name").loc[names].reset_index()
+    table, scores = readable(ours, SINGLE)
+    names = [name for name in paper if name in set(table["name"])]
+    names += [name for name in table["name"] if name not in paper]
+    table = table.set_index("name").loc[names].reset_index()
     figure, axes = subplots(
-        1, 3, width=10.5, height=1.5 + 0.42 * len(names), sharey=True, sharex=True
+        1, len(scores), width=10.5, height=1.5 + 0.42 * len(names), sharey=True, sharex=True
     )
-    for ax, score in zip(axes[0], SCORE_TITLES, strict=True):
+    for ax, score in zip(axes[0], scores, strict=True):
         places = np.arange(len(names))
         ax.errorbar(
             table[score],
@@ -106,7 +102,7 @@ def table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE_I) -
         )
         names_down(ax, names)
         panel_title(ax, SCORE_TITLES[score])
-    axes[0, 1].set_xlabel("Score")
+    axes[0, len(scores) // 2].set_xlabel("Score")
     handles = [
         Line2D([], [], marker="o", color=INK, label="ours, with 95 % interval"),
         Line2D(
@@ -126,14 +122,16 @@ def table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE_I) -
 def agreement_heatmap(table: pd.DataFrame) -> Plot:
     """How often members of an ensemble give the same label, by task.
 
-    `table` is `submission.ensemble.agreement`'s: task, first, second, agreement.
+    `table` is `decisions.agreement`'s: task, first, second, agreement.
     """
     if table.empty:
         return message("One member agrees with itself: nothing to compare.")
     names = list(dict.fromkeys([*table["first"], *table["second"]]))
     size = 0.75 * len(names)
-    figure, axes = subplots(1, 2, width=4.6 + 2 * size, height=2.0 + 0.75 * size)
-    for ax, task, bar in zip(axes[0], TASKS, ("", "Clips given the same label (%)"), strict=True):
+    tasks = list(dict.fromkeys(table["task"]))
+    figure, axes = subplots(1, len(tasks), width=4.6 + 2 * size, height=2.0 + 0.75 * size)
+    for ax, task in zip(axes[0], tasks, strict=True):
+        bar = "Clips given the same label (%)" if task == tasks[-1] else ""
         pairs = table[table["task"] == task]
         one_way = pairs.pivot_table(index="first", columns="second", values="agreement")
         square = one_way.reindex(index=names, columns=names)

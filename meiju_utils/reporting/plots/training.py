@@ -17,11 +17,11 @@ _LOSS_COLORS = ("#444444", "#D98E04", "#4E9A5B", "#7A4E9A")
 
 def training_curves(history: pd.DataFrame) -> Plot:
     """Losses and validation scores over epochs: thin lines are seeds, thick ones their mean
-    (while all of them train).
+    (while all of them train); a dot marks the epoch whose weights were kept.
 
-    `history`: one row an epoch, with epoch, maybe seed and stage (stages follow each other on the
-    axis), any columns whose names end in "loss", and of emotion, intent and joint each score, bare
-    or with `valid_` before it.
+    `history`: one row an epoch, with epoch, maybe seed, stage (stages follow each other on the
+    axis) and best, any columns whose names end in "loss" (of one quantity, as they share an axis),
+    and of emotion, intent and joint each score, bare or with `valid_` before it.
     """
     if history.empty:
         return message("No epochs were trained yet.")
@@ -30,15 +30,18 @@ def training_curves(history: pd.DataFrame) -> Plot:
     columns = {f"valid_{score}": score for score in SCORE_TITLES} | {s: s for s in SCORE_TITLES}
     figure, axes = subplots(1, 2, width=10.5, height=3.6)
     left, right = axes[0]
-    for loss, color in zip(losses, _LOSS_COLORS, strict=False):
+    colors = dict(zip(losses, _LOSS_COLORS, strict=False))
+    for loss, color in colors.items():
         _lines(left, table, loss, color, loss.replace("_", " "))
     for column, score in columns.items():
         if column in table:
             _lines(right, table, column, SCORE_COLORS[score], SCORE_TITLES[score])
+    _mark_best(left, table, "valid_loss", colors.get("valid_loss", INK))
+    _mark_best(right, table, "valid_joint", SCORE_COLORS["joint"])
     seeds = len(table["seed"].unique())
     of_seeds = f", {seeds} seeds and their mean" if seeds > 1 else ""
     for ax, what, unit in (
-        (left, "Loss", "Cross-entropy (nats)"),
+        (left, "Loss", "Objective, mean over clips (nats)"),
         (right, "Validation scores", "Score"),
     ):
         for stage, start in starts.items():
@@ -69,6 +72,22 @@ def _one_axis(history: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]]:
             starts[str(stage)] = end + 0.5
         end = float(table.loc[rows, "place"].max())
     return table, starts
+
+
+def _mark_best(ax: Any, table: pd.DataFrame, column: str, color: str) -> None:
+    """A dot for each seed and stage at the epoch that was chosen."""
+    if column in table and "best" in table:
+        best = table[table["best"].astype(bool)]
+        ax.plot(
+            best["place"],
+            best[column],
+            "o",
+            color=color,
+            markersize=5,
+            markeredgecolor="white",
+            zorder=5,
+            label="epoch that was kept",
+        )
 
 
 def _lines(ax: Any, table: pd.DataFrame, column: str, color: str, label: str) -> None:

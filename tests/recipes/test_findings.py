@@ -7,17 +7,12 @@ import pytest
 
 from meiju_utils.challenge import CLASSES, EMOTIONS, INTENTS, TASKS
 from meiju_utils.files import write_json
-from meiju_utils.modelling.comparison import (
-    PAPER_STEPS,
-    against_yardsticks,
-    compare,
-    paper_findings,
-    verdict,
-)
-from meiju_utils.modelling.experiments import Experiment, score_probabilities
-from meiju_utils.modelling.recipes import TABLE_ONE
-from meiju_utils.modelling.yardsticks import Yardsticks
+from meiju_utils.predictions import Predictions
+from meiju_utils.recipes import TABLE_ONE, Experiment, against, compare, paper_findings, scores_on
+from meiju_utils.recipes.experiment import write_failure, write_results
+from meiju_utils.recipes.findings import PAPER_STEPS, verdict
 from meiju_utils.run import Run, open_run
+from meiju_utils.scoring import JOINT
 
 CLIPS = 120
 
@@ -51,23 +46,24 @@ def _experiment(
     clips = run.table("clips")
     rng = np.random.default_rng(seed)
     parts = []
-    for number, share in enumerate(shares or [right]):
-        part = clips[["clip_id", "split"]].assign(seed=number, fold=0)
+    for number, share_of_seed in enumerate(shares or [right]):
+        probabilities = {}
         for task in TASKS:
             truth = clips[task].map({label: i for i, label in enumerate(CLASSES[task])}).to_numpy()
-            wrong = rng.random(CLIPS) >= share
+            wrong = rng.random(CLIPS) >= share_of_seed
             answer = np.where(wrong, (truth + 1) % len(CLASSES[task]), truth)
-            for i, label in enumerate(CLASSES[task]):
-                part[f"{task}_{label}"] = (answer == i).astype(float)
-        parts.append(part)
-    table = pd.concat(parts, ignore_index=True)
+            probabilities[task] = np.eye(len(CLASSES[task]))[answer]
+        nobody = np.zeros(CLIPS, dtype=bool)
+        parts.append(
+            Predictions.of_arrays(
+                clips["clip_id"], clips["split"], probabilities, CLASSES, nobody, seed=number
+            )
+        )
     experiment = Experiment(name, f"key of {name}", run.path("experiments", name))
-    experiment.folder.mkdir(parents=True)
-    table.to_parquet(experiment.folder / "probabilities.parquet")
-    truth_table = clips[["clip_id", *TASKS]]
-    write_json(
-        experiment.folder / "scores.json", score_probabilities(table, truth_table, "weighted")
-    )
+    argmax = {"name": "argmax", "options": {}}
+    config = {"recipe": {"decode": argmax}, "classes": CLASSES, "notes": [], "made from": {}}
+    write_json(experiment.folder / "config.json", config)
+    write_results(experiment, Predictions.concatenated(parts), clips, "weighted")
     return experiment
 
 
@@ -132,17 +128,29 @@ def test_a_difference_that_depends_on_the_seed_is_not_certain(run: Run) -> None:
 
 
 def test_a_network_is_held_against_every_yardstick(run: Run) -> None:
-    clips = run.table("clips")
-    strong = _experiment(run, "strong", 0.9)
-    right = clips.assign(name="linear SVM")
-    wrong = clips.assign(emotion="sad", intent="wishing")
-    predictions = pd.concat(
-        [right, wrong.assign(name="majority"), wrong.assign(name="logistic regression")]
-    )
-    table = against_yardsticks(run, strong, Yardsticks(pd.DataFrame(), predictions))
-    ahead = table.set_index(["yardstick", "score"])["ahead"]
-    assert ahead["linear SVM", "joint"] == 0
-    assert ahead["majority", "joint"] == ahead["logistic regression", "joint"] == 1
+    middle = _experiment(run, "middle", 0.5)
+    others = [_experiment(run, "strong", 0.9), _experiment(run, "weak", 0.1)]
+    table = against(run, middle, others)
+    ahead = table.set_index(["against", "score"])["ahead"]
+    assert ahead["strong", JOINT] == 0
+    assert ahead["weak", JOINT] == 1
+
+
+def test_scores_on_other_clips_have_a_row_a_system_and_score(run: Run) -> None:
+    one, other = _experiment(run, "one", 0.9), _experiment(run, "other", 0.4)
+    truth = run.table("clips").head(50)
+    scores = scores_on(run, [one, other], truth, "test").set_index(["system", "score"])["value"]
+    assert len(scores) == 6
+    assert scores["one", JOINT] > scores["other", JOINT]
+    assert scores_on(run, [one], truth.head(0), "test").empty
+
+
+def test_a_step_from_or_to_what_diverged_is_called_so(run: Run) -> None:
+    rows = {name: _experiment(run, name, 0.5) for name in TABLE_ONE}
+    write_failure(rows["+1textcnn"], "The training diverged.")
+    found = paper_findings(run, rows).set_index("finding")
+    assert found.loc["a single-layer TextCNN raises emotion", "verdict"] == "diverged here"
+    assert found.loc["the ensemble beats every row", "verdict"] != "diverged here"
 
 
 def test_without_a_pool_a_step_between_one_and_the_same_experiment_is_called_so(run: Run) -> None:

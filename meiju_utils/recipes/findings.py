@@ -1,30 +1,30 @@
 """Is one experiment better than another, do the paper's steps hold here, is a network worth it?
 
 Both sides are scored on the same resampled sets of validation clips, and of seeds, so that what is
-common to them cancels out. Imports `experiments`, `yardsticks`, `challenge`, `metrics`, `run`.
+common to them cancels out. Imports `experiment`, `scoring`, `run`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meiju_utils.challenge import PAPER_TABLE_I, TASKS
-from meiju_utils.metrics import bootstrap_scores, score
-from meiju_utils.modelling.experiments import (
-    Experiment,
-    labels_by_seed,
-    matched_labels,
+from meiju_utils.challenge import PAPER_TABLE_I
+from meiju_utils.predictions import labelled
+from meiju_utils.recipes.experiment import Experiment, label_columns, matched
+from meiju_utils.run import Run
+from meiju_utils.scoring import (
+    JOINT,
+    MEAN,
+    SINGLE,
+    bootstrap_scores,
+    concatenated,
+    score_table,
     single_draws,
 )
-from meiju_utils.modelling.yardsticks import MAJORITY, MODELS, Yardsticks
-from meiju_utils.run import Run
 
-ScoreName = Literal["emotion", "intent", "joint"]
-SCORES: tuple[ScoreName, ...] = ("emotion", "intent", "joint")
 # A step holds where this share of resamples goes its way: its 95 % interval leaves out 0.
 CERTAIN = 0.975
 
@@ -36,7 +36,7 @@ class Step:
     finding: str
     before: tuple[str, ...]
     after: str
-    score: ScoreName
+    score: str
 
     @property
     def published(self) -> float:
@@ -66,34 +66,22 @@ def compare(run: Run, first: Experiment, second: Experiment) -> pd.DataFrame:
 
     One row a score: score, first and second (means over seeds), difference with the bounds low and
     high of its 95 % bootstrap interval over seeds and clips, ahead (share of resamples in which
-    `second` scores higher).
+    `second` scores higher). NaN where one of the two failed.
     """
-    draws = [_resampled(run, experiment) for experiment in (first, second)]
-    points = [
-        np.array([getattr(e.single_intervals, score).value for score in SCORES])
-        for e in (first, second)
-    ]
-    return _difference(points, draws)
+    draws = [_training_draws(run, experiment) for experiment in (first, second)]
+    return _difference(run, [first, second], SINGLE, draws)
 
 
-def against_yardsticks(run: Run, experiment: Experiment, yardsticks: Yardsticks) -> pd.DataFrame:
-    """How far the mean over an experiment's seeds is ahead of each yardstick on all there is.
+def against(run: Run, experiment: Experiment, others: Sequence[Experiment]) -> pd.DataFrame:
+    """How far the mean over an experiment's seeds is ahead of that of each of the others.
 
-    Rows as of `compare`, the yardstick's name in front; the intervals are over clips.
+    Rows as of `compare`, the other's name in front; the intervals are over clips.
     """
-    average = run.setting.average
-    own = matched_labels(experiment.predictions("valid"), _truth(run))
     found = []
-    for name in (MAJORITY, *MODELS):
-        predictions = yardsticks.predictions
-        simple = matched_labels(predictions[predictions["name"] == name], _truth(run))
-        points = [
-            np.array([getattr(score(*labels, average), name) for name in SCORES])
-            for labels in (simple, own)
-        ]
-        draws = [bootstrap_scores(*labels, average) for labels in (simple, own)]
-        table = _difference(points, draws)
-        table.insert(0, "yardstick", name)
+    for other in others:
+        draws = [_mean_draws(run, e) for e in (other, experiment)]
+        table = _difference(run, [other, experiment], MEAN, draws)
+        table.insert(0, "against", other.name)
         found.append(table)
     return pd.concat(found, ignore_index=True)
 
@@ -109,10 +97,14 @@ def paper_findings(run: Run, rows: Mapping[str, Experiment]) -> pd.DataFrame:
         after = rows[step.after]
         before = max(
             (rows[name] for name in step.before),
-            key=lambda row: getattr(row.single_intervals, step.score).value,
+            key=lambda row: np.nan_to_num(row.score(step.score, SINGLE), nan=-1.0),
         )
         if before.key == after.key:  # no unlabelled pool
             found.append((step.finding, step.score, step.published, 0.0, 0.0, 0.0, "no pool here"))
+            continue
+        if before.failure or after.failure:
+            nothing = (float("nan"),) * 3
+            found.append((step.finding, step.score, step.published, *nothing, "diverged here"))
             continue
         table = compare(run, before, after)
         own = table[table["score"] == step.score]
@@ -137,32 +129,68 @@ def verdict(published: float, difference: float, ahead: float) -> str:
     )
 
 
-def _difference(
-    points: list[NDArray[np.float64]], draws: list[NDArray[np.float64]]
+def scores_on(
+    run: Run, experiments: Iterable[Experiment], truth: pd.DataFrame, split: str
 ) -> pd.DataFrame:
-    """Of scores [3] and their draws [resamples, 3] of two systems: the second less the first."""
+    """A tidy score table of what experiments answer to the clips in `truth`, by their names.
+
+    Kind "mean": of the mean over seeds, with intervals over clips. Empty where `truth` is.
+    """
+    if truth.empty:
+        return concatenated([])
+    right = label_columns(truth, run.setting.classes)
+    average = run.setting.average
+    tables = [
+        score_table(e.name, split, right, matched(e.answers, truth), average) for e in experiments
+    ]
+    return concatenated(tables)
+
+
+def _difference(
+    run: Run, pair: list[Experiment], kind: str, draws: list[NDArray[np.float64]]
+) -> pd.DataFrame:
+    """Of two systems with draws [resamples, scores]: the second less the first."""
+    names = [*run.setting.tasks, JOINT]
+    points = [np.array([e.score(name, kind) for name in names]) for e in pair]
     difference = draws[1] - draws[0]
     low, high = np.quantile(difference, [0.025, 0.975], axis=0)
+    ahead = (difference > 0).mean(axis=0) + 0.5 * (difference == 0).mean(axis=0)
     return pd.DataFrame(
         {
-            "score": SCORES,
+            "score": names,
             "first": points[0],
             "second": points[1],
             "difference": points[1] - points[0],
             "low": low,
             "high": high,
-            "ahead": (difference > 0).mean(axis=0) + 0.5 * (difference == 0).mean(axis=0),
+            "ahead": np.where(np.isfinite(low), ahead, np.nan),
         }
     )
 
 
 def _truth(run: Run) -> pd.DataFrame:
-    clips = run.table("clips")
-    known = (clips["emotion"] != "") & (clips["intent"] != "")
-    return clips.loc[known & (clips["split"] == "valid"), ["clip_id", *TASKS]]
+    return labelled(run.table("clips"), run.setting.tasks, "valid")
 
 
-def _resampled(run: Run, experiment: Experiment) -> NDArray[np.float64]:
-    """Scores [resamples, 3] of one training, on the same draws for every experiment."""
-    members = labels_by_seed(experiment.probabilities, _truth(run))
-    return single_draws(list(members.values()), run.setting.average)
+def _training_draws(run: Run, experiment: Experiment) -> NDArray[np.float64]:
+    """Scores [resamples, scores] of one training, on the same draws for every experiment."""
+    if experiment.failure:
+        return _no_draws(run)
+    truth = _truth(run)
+    seeds = experiment.predictions.by_seed().values()
+    trainings = [matched(experiment.decoded(part), truth) for part in seeds]
+    right = label_columns(truth, run.setting.classes)
+    return single_draws(right, trainings, run.setting.average)
+
+
+def _mean_draws(run: Run, experiment: Experiment) -> NDArray[np.float64]:
+    """The same of the mean over its seeds."""
+    if experiment.failure:
+        return _no_draws(run)
+    truth = _truth(run)
+    right = label_columns(truth, run.setting.classes)
+    return bootstrap_scores(right, matched(experiment.answers, truth), run.setting.average)
+
+
+def _no_draws(run: Run) -> NDArray[np.float64]:
+    return np.full((1, len(run.setting.tasks) + 1), np.nan)

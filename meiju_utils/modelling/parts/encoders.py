@@ -1,0 +1,83 @@
+"""Encoders: a stream of features in, one token a clip out.
+
+[B, T, D] → [B, H]; of clip b the first `lengths[b]` steps are real, the others zero. A clip of
+length 0 may give anything finite: a learned token takes its place. Imports torch.
+"""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+class LstmEncoder(nn.Module):
+    """One-layer, one-directional LSTM and the maximum over time, as published.
+
+    Padding is behind the last real step, where an LSTM that runs forward never sees it: it is only
+    left out of the maximum. Packing the sequences says the same and takes 2.5 times as long on CPUs
+    (`benchmarks/joint_training.py --only lstm`).
+    """
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(width, hidden, batch_first=True)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        if x.shape[1] == 1:
+            return self._first_step(x[:, 0])
+        steps = self.rnn(x)[0].masked_fill(padding(x, lengths), -torch.inf)
+        # A clip without a step has no maximum.
+        return steps.amax(dim=1).masked_fill((lengths == 0).unsqueeze(1), 0)
+
+    def _first_step(self, x: Tensor) -> Tensor:
+        """[B, D] → [B, H]: from the zero state the recurrence adds nothing but its bias."""
+        gates = F.linear(x, self.rnn.weight_ih_l0, self.rnn.bias_ih_l0 + self.rnn.bias_hh_l0)
+        entry, _, candidate, output = gates.chunk(4, dim=1)
+        return output.sigmoid() * (entry.sigmoid() * candidate.tanh()).tanh()
+
+
+class TextCnn(nn.Module):
+    """Convolutions over time with H filters of each height, ReLU, maximum, one linear layer.
+
+    A text shorter than a kernel counts as padded with zeros to the kernel's height.
+    Source: the published code; Kim 2014.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        *,
+        heights: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (2, 3, 4),
+        dropout: Rate = 0.5,
+    ) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(nn.Conv1d(width, hidden, height) for height in heights)
+        self.dropout = nn.Dropout(dropout)
+        self.project = nn.Linear(hidden * len(heights), hidden)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        highest = torch.cat([self._highest(x, lengths, c) for c in self.convolutions], dim=1)
+        return F.relu(self.project(self.dropout(F.relu(highest))))
+
+    def _highest(self, x: Tensor, lengths: Tensor, convolution: nn.Module) -> Tensor:
+        """The largest response of each filter over a clip's own windows: [B, H]."""
+        assert isinstance(convolution, nn.Conv1d)
+        height = convolution.kernel_size[0]
+        if x.shape[1] == 1:  # only a kernel's first row meets a step
+            return F.linear(x[:, 0], convolution.weight[:, :, 0], convolution.bias)
+        padded = F.pad(x, (0, 0, 0, max(0, height - x.shape[1])))
+        windows = convolution(padded.transpose(1, 2))  # [B, H, windows]
+        # A text of n steps has n - height + 1 windows, and always one.
+        last = (lengths - height).clamp(min=0).unsqueeze(1)
+        beyond = torch.arange(windows.shape[2], device=x.device) > last
+        return windows.masked_fill(beyond.unsqueeze(1), -torch.inf).amax(dim=2)
+
+
+def padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """Which steps of [B, T, D] lie behind the end of their clip: bool [B, T, 1]."""
+    return (torch.arange(x.shape[1], device=x.device) >= lengths.unsqueeze(1)).unsqueeze(2)

@@ -1,0 +1,31 @@
+"""Fusion: the tokens of a task's streams look at each other. [B, M, H] → [B, M, H]. Imports torch."""
+
+from typing import Annotated
+
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from meiju_utils.errors import TrainingError
+
+
+class TransformerFusion(nn.Module):
+    """One post-norm Transformer encoder layer without positions, as published."""
+
+    def __init__(
+        self,
+        hidden: int,
+        *,
+        heads: PositiveInt = 2,
+        feed_forward: PositiveInt = 2048,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+    ) -> None:
+        super().__init__()
+        if hidden % heads:
+            raise TrainingError(f"{heads} fusion heads do not divide {hidden} hidden units.")
+        self.layer = nn.TransformerEncoderLayer(
+            hidden, heads, feed_forward, dropout, batch_first=True
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        fused: Tensor = self.layer(tokens)
+        return fused

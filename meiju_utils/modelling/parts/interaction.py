@@ -1,0 +1,23 @@
+"""Interaction: what a task's tokens [B, M, H] take from the other task's [B, M, H'].
+
+Imports torch.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class GatedInteraction(nn.Module):
+    """Q + B ⊙ σ(A + B) with A = attention of Q over the other's tokens, B of Q over A (published)."""
+
+    def __init__(self, hidden: int, other_hidden: int) -> None:
+        super().__init__()
+        self.inter_attention = nn.MultiheadAttention(
+            hidden, 1, kdim=other_hidden, vdim=other_hidden, batch_first=True
+        )
+        self.hence_attention = nn.MultiheadAttention(hidden, 1, batch_first=True)
+
+    def forward(self, own: Tensor, other: Tensor) -> Tensor:
+        first, _ = self.inter_attention(own, other, other, need_weights=False)
+        second, _ = self.hence_attention(own, first, first, need_weights=False)
+        return own + second * torch.sigmoid(first + second)

@@ -1,0 +1,315 @@
+"""The one currency after the features: predictions, targets, answers, as checked tables.
+
+A network gives `Predictions`, a logistic regression gives them, an ensemble of others gives them;
+`Targets` are what is trained on, true labels, pseudo labels and soft ones alike; `Answers` are
+labels with the probabilities they come from. A class's probability stands in the column
+`<task>:<label>`, so that a table tells its tasks (one or two) and their classes in official order.
+Imports `errors`, `files`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meiju_utils.errors import PredictionError
+from meiju_utils.files import atomic_path
+
+Classes = Mapping[str, tuple[str, ...]]  # task → its labels in official order
+Probabilities = Mapping[str, NDArray[Any]]  # task → [N, classes]
+
+CLIP = ["clip_id", "split"]
+MEMBER = ["seed", "fold"]
+NO_SEED = -1  # of what chance has no part in, and of a mean over seeds
+ALL_FOLDS = -1  # of a mean over folds
+FITTED, HELD_OUT = "fitted", "held-out"
+# Stored as float32, probabilities are off by some 1e-7, and equal ones by as much.
+SUM_TOLERANCE = 1e-3
+TIE = 1e-6
+
+
+def likeliest(probabilities: NDArray[Any]) -> NDArray[np.int64]:
+    """Index [N] of the most probable class of [N, C]; of equals (to 1e-6) the first in order."""
+    best = probabilities.max(axis=1, keepdims=True)
+    return np.asarray((probabilities >= best - TIE).argmax(axis=1), dtype=np.int64)
+
+
+def class_columns(classes: Classes, task: str) -> list[str]:
+    """The columns of a task's probabilities."""
+    return [f"{task}:{label}" for label in classes[task]]
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table with one column a class of every task; `table` is checked when it is made."""
+
+    table: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        check_table(self.table, self._columns(), type(self).__name__.lower())
+
+    def _columns(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    @cached_property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """Tasks and their labels in order, as the columns tell."""
+        return classes_of(self.table)
+
+    @property
+    def tasks(self) -> list[str]:
+        return list(self.classes)
+
+    def probabilities(self, task: str) -> NDArray[np.float64]:
+        """[N, classes] of a task, row by row."""
+        return self.table[class_columns(self.classes, task)].to_numpy(dtype=np.float64)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def save(self, path: Path) -> None:
+        """Write the table as parquet, atomically."""
+        with atomic_path(path) as temporary:
+            self.table.to_parquet(temporary, index=False)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """What `save` wrote, checked again."""
+        return cls(pd.read_parquet(path))
+
+
+@dataclass(frozen=True)
+class Predictions(_Table):
+    """What each of several trainings thinks of every clip: one row a clip, seed and fold.
+
+    Columns: clip_id, split, role ("fitted": the clip trained the weights; "held-out": it did not),
+    chose (what was chosen on the clip: "", or as "epoch"), seed, fold, and the probabilities.
+    Raises PredictionError for anything else, such as probabilities that do not sum to one.
+    """
+
+    def _columns(self) -> dict[str, Any]:
+        return {"clip_id": str, "split": str, "role": str, "chose": str, "seed": int, "fold": int}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        roles = set(self.table["role"]) - {FITTED, HELD_OUT}
+        if roles:
+            raise PredictionError(f"Role {roles.pop()!r}: expected {FITTED!r} or {HELD_OUT!r}.")
+        doubled = self.table[self.table.duplicated([*CLIP, *MEMBER])]
+        if len(doubled):
+            raise PredictionError(
+                f"{len(doubled)} clips are predicted twice for one seed and fold, the first is "
+                f"{doubled['clip_id'].iloc[0]}. Give each training's predictions once."
+            )
+
+    @classmethod
+    def of_arrays(
+        cls,
+        clip_ids: Iterable[str],
+        split: Iterable[str],
+        probabilities: Probabilities,
+        classes: Classes,
+        fitted: NDArray[np.bool_],
+        chose: NDArray[Any] | str = "",
+        seed: int = NO_SEED,
+        fold: int = ALL_FOLDS,
+    ) -> Self:
+        """One training's predictions [N, classes] of each task; `fitted` [N]: who trained it."""
+        columns: dict[str, Any] = {
+            "clip_id": pd.array(list(clip_ids), dtype="str"),
+            "split": pd.array(list(split), dtype="str"),
+            "role": pd.array(np.where(fitted, FITTED, HELD_OUT), dtype="str"),
+            "chose": pd.array(np.broadcast_to(chose, len(fitted)), dtype="str"),
+            "seed": np.full(len(fitted), seed),
+            "fold": np.full(len(fitted), fold),
+        }
+        for task in classes:
+            for index, name in enumerate(class_columns(classes, task)):
+                columns[name] = probabilities[task][:, index]
+        return cls(pd.DataFrame(columns))
+
+    @classmethod
+    def concatenated(cls, parts: Sequence["Predictions"]) -> "Predictions":
+        """Predictions of several trainings in one table."""
+        return Predictions(pd.concat([part.table for part in parts], ignore_index=True))
+
+    def of_split(self, split: str) -> "Predictions":
+        """The rows of a split."""
+        return Predictions(self.table[self.table["split"] == split].reset_index(drop=True))
+
+    def by_seed(self) -> dict[int, "Predictions"]:
+        """The mean over folds of each seed."""
+        return {
+            int(str(seed)): Predictions(part).mean()
+            for seed, part in self.table.sort_values("seed", kind="stable").groupby("seed")
+        }
+
+    def mean(self) -> "Predictions":
+        """The mean over seeds and folds, in float64: one row a clip, whatever the rows' order.
+
+        Within a split every clip must have the same number of predictions. Raises PredictionError
+        where some seed or fold lacks clips.
+        """
+        counts = self.table.groupby(CLIP, sort=False).size()
+        uneven = counts[counts != counts.groupby("split").transform("max")]
+        if len(uneven):
+            (clip_id, split), count = uneven.index[0], uneven.iloc[0]
+            raise PredictionError(
+                f"{len(uneven)} clips lack predictions of some seed or fold: {clip_id} ({split}) "
+                f"has {count}, others {counts.max()}. Train the missing seeds again."
+            )
+        columns = [name for task in self.classes for name in class_columns(self.classes, task)]
+        ordered = self.table.sort_values(MEMBER, kind="stable")
+        ordered = ordered.astype(dict.fromkeys(columns, "float64"))
+        groups = ordered.groupby(CLIP, sort=False)
+        means = groups[columns].mean().reset_index()
+        means["role"] = groups["role"].min().to_numpy()  # "fitted" comes before "held-out"
+        means["chose"] = groups["chose"].max().to_numpy()  # "" comes before any other
+        means = self.table[CLIP].drop_duplicates().merge(means, on=CLIP, how="left")
+        means = means.assign(seed=NO_SEED, fold=ALL_FOLDS)
+        return Predictions(means[[*CLIP, "role", "chose", *MEMBER, *columns]])
+
+
+@dataclass(frozen=True)
+class Targets(_Table):
+    """What clips are trained on: clip_id, a probability a class, and `<task>_weight` (0: unknown).
+
+    True labels are one-hot with weight 1, pseudo labels too, soft labels are any distribution.
+    One row a clip. Raises PredictionError for anything else.
+    """
+
+    def _columns(self) -> dict[str, Any]:
+        weights = {f"{task}_weight": float for task in classes_of(self.table)}
+        return {"clip_id": str, **weights}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.table["clip_id"].duplicated().any():
+            clip_id = self.table.loc[self.table["clip_id"].duplicated(), "clip_id"].iloc[0]
+            raise PredictionError(f"{clip_id} has two rows of targets; give one.")
+        for task in self.classes:
+            weight = self.weights(task)
+            if not (np.isfinite(weight).all() and (weight >= 0).all()):
+                raise PredictionError(f"{task}_weight must be numbers of at least 0.")
+
+    @classmethod
+    def of_labels(cls, labels: pd.DataFrame, classes: Classes) -> "Targets":
+        """One-hot targets of a table with clip_id and labels ("": unknown, weight 0)."""
+        columns: dict[str, Any] = {"clip_id": labels["clip_id"].astype("str").to_numpy()}
+        for task, names in classes.items():
+            given = labels[task].to_numpy(dtype=object).astype(str)
+            known = np.isin(given, names)
+            odd = sorted(set(given[~known]) - {""})
+            if odd:
+                raise PredictionError(
+                    f"{odd[0]!r} is no class of {task}; expected one of {', '.join(names)}."
+                )
+            columns[f"{task}_weight"] = known.astype(np.float64)
+            for name, label in zip(class_columns(classes, task), names, strict=True):
+                # an unknown label's distribution is uniform; its weight says that it counts nothing
+                columns[name] = np.where(known, given == label, 1 / len(names)).astype(np.float64)
+        return cls(pd.DataFrame(columns))
+
+    def weights(self, task: str) -> NDArray[np.float64]:
+        """[N] of a task."""
+        return self.table[f"{task}_weight"].to_numpy(dtype=np.float64)
+
+    def scaled(self, factor: float) -> "Targets":
+        """The same with all weights times a factor."""
+        columns = {f"{task}_weight": self.weights(task) * factor for task in self.classes}
+        return Targets(self.table.assign(**columns))
+
+    def with_others(self, others: "Targets") -> "Targets":
+        """These targets and those of other clips."""
+        return Targets(pd.concat([self.table, others.table], ignore_index=True))
+
+
+@dataclass(frozen=True)
+class Answers(_Table):
+    """Labels: clip_id, split, a label of each task, and the probabilities they come from."""
+
+    def _columns(self) -> dict[str, Any]:
+        return {"clip_id": str, "split": str, **dict.fromkeys(classes_of(self.table), str)}
+
+    @classmethod
+    def of_predictions(cls, mean: Predictions, index: Mapping[str, NDArray[Any]]) -> "Answers":
+        """Labels by class `index` [N] of each task, with the probabilities of `mean`."""
+        table = mean.table[CLIP].copy()
+        for task, names in mean.classes.items():
+            table[task] = pd.array(np.array(names, dtype=object)[index[task]], dtype="str")
+        probabilities = [c for task in mean.classes for c in class_columns(mean.classes, task)]
+        return cls(pd.concat([table, mean.table[probabilities]], axis=1))
+
+    def of_split(self, split: str) -> "Answers":
+        """The answers to a split's clips."""
+        return Answers(self.table[self.table["split"] == split].reset_index(drop=True))
+
+    def confidence(self, task: str) -> NDArray[np.float64]:
+        """Probability [N] of the label that was answered."""
+        place = {label: index for index, label in enumerate(self.classes[task])}
+        chosen = self.table[task].map(place).to_numpy(dtype=np.int64)
+        return self.probabilities(task)[np.arange(len(self)), chosen]
+
+    def tied(self, task: str) -> NDArray[np.bool_]:
+        """[N]: whether another label is as probable as the one answered."""
+        probabilities = self.probabilities(task)
+        return (probabilities >= self.confidence(task)[:, None] - TIE).sum(axis=1) > 1
+
+
+def labelled(table: pd.DataFrame, tasks: Iterable[str], split: str = "") -> pd.DataFrame:
+    """The clips of a table (of a split, if given) whose label is known in every task."""
+    known = (table[list(tasks)] != "").all(axis=1)
+    if split:
+        known &= table["split"] == split
+    return table[known]
+
+
+def classes_of(table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Tasks and labels that the columns `<task>:<label>` name, in their order."""
+    found: dict[str, tuple[str, ...]] = {}
+    for column in map(str, table.columns):
+        task, colon, label = column.partition(":")
+        if colon:
+            found[task] = (*found.get(task, ()), label)
+    return found
+
+
+def check_table(table: pd.DataFrame, columns: Mapping[str, Any], what: str) -> None:
+    """PredictionError unless `table` has `columns` of these kinds and proper probabilities."""
+    import pandera.pandas as pa  # takes a second: only where a table is checked
+
+    classes = classes_of(table)
+    if not classes:
+        raise PredictionError(f"The {what} have no probabilities: no column <task>:<label>.")
+    probabilities = [c for task in classes for c in class_columns(classes, task)]
+    number = pa.Check.in_range(0, 1 + SUM_TOLERANCE, error="expected numbers from 0 to 1")
+    schema = pa.DataFrameSchema(
+        {
+            **{name: pa.Column(kind) for name, kind in columns.items()},
+            **{name: pa.Column(checks=number, coerce=False) for name in probabilities},
+        },
+        strict="filter",
+    )
+    try:
+        schema.validate(table, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        case = error.failure_cases.iloc[0]
+        column = case["column"] if isinstance(case["column"], str) else case["failure_case"]
+        raise PredictionError(
+            f"The {what} break a rule: column {column!r}: {case['check']}; found "
+            f"{case['failure_case']!r}."
+        ) from None
+    for task in classes:
+        sums = table[class_columns(classes, task)].to_numpy(dtype=np.float64).sum(axis=1)
+        bad = ~(np.abs(sums - 1) <= SUM_TOLERANCE)
+        if bad.any():
+            raise PredictionError(
+                f"The {task} probabilities of {int(bad.sum())} rows do not sum to one, the first "
+                f"of {table['clip_id'].to_numpy()[bad][0]}: {sums[bad][0]:.3f}. Give numbers from "
+                "0 to 1 that sum to 1, or train it again."
+            )

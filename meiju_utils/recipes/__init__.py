@@ -1,0 +1,38 @@
+"""Recipes: experiments named in YAML, trained once, kept by all that shapes them."""
+
+from meiju_utils.recipes.book import Recipe, load_recipes, make_recipes
+from meiju_utils.recipes.experiment import Experiment
+from meiju_utils.recipes.findings import against, compare, paper_findings, scores_on
+from meiju_utils.recipes.graph import recipes_of
+from meiju_utils.recipes.pool_labels import PseudoLabelSet, has_pool, make_pseudo_labels
+from meiju_utils.recipes.training import (
+    TABLE_ONE,
+    YARDSTICKS,
+    load_experiment,
+    members_of,
+    rows_of,
+    train_recipe,
+    train_recipes,
+)
+
+__all__ = [
+    "TABLE_ONE",
+    "YARDSTICKS",
+    "Experiment",
+    "PseudoLabelSet",
+    "Recipe",
+    "against",
+    "compare",
+    "has_pool",
+    "load_experiment",
+    "load_recipes",
+    "make_pseudo_labels",
+    "make_recipes",
+    "members_of",
+    "paper_findings",
+    "recipes_of",
+    "rows_of",
+    "scores_on",
+    "train_recipe",
+    "train_recipes",
+]

@@ -1,0 +1,212 @@
+"""An experiment on disk: what a recipe made, how it went, what it thinks of every clip.
+
+A folder with `config.json` (effective settings, what it is made from), `predictions.parquet`,
+`answers.parquet` and `scores.parquet`; where a network was trained also `history.parquet` and, of
+each seed, the best epoch's weights `seed-<n>.safetensors`. Where a training diverged there is
+`failed.json` instead. What is gone is made again from what is there. Nothing downstream needs the
+weights again. Imports `predictions`, `scoring`, `decisions`, `modelling.checkpoints`.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from meiju_utils.challenge import Average
+from meiju_utils.components import Component, build
+from meiju_utils.decisions import DECODERS
+from meiju_utils.errors import TrainingError
+from meiju_utils.files import atomic_path, read_json, write_json
+from meiju_utils.predictions import Answers, Classes, Predictions
+from meiju_utils.scoring import (
+    JOINT,
+    MEAN,
+    SINGLE,
+    concatenated,
+    failed_table,
+    score_table,
+    training_table,
+)
+
+if TYPE_CHECKING:
+    from meiju_utils.modelling.checkpoints import TrainedNetwork
+
+FAILURE = "failed.json"
+_RESULTS = ("config.json", "predictions.parquet", "answers.parquet", "scores.parquet")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment of a recipe, read from its folder when asked for; `seeds` have weights."""
+
+    name: str
+    key: str
+    folder: Path
+    seeds: tuple[int, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether all its files are there, or a training of it has diverged."""
+        weights = [checkpoint_path(self.folder, seed).name for seed in self.seeds]
+        history = ["history.parquet"] if self.seeds else []
+        there = all((self.folder / name).is_file() for name in (*_RESULTS, *history, *weights))
+        return there or bool(self.failure)
+
+    @property
+    def failure(self) -> str:
+        """Why there are no results; "" where nothing failed."""
+        path = self.folder / FAILURE
+        return str(read_json(path)["reason"]) if path.is_file() else ""
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Effective settings; `notes` says what a reader of the scores must know."""
+        found: dict[str, Any] = read_json(self.folder / "config.json")
+        return found
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the scores must know: what clips lack, or why it failed."""
+        return [self.failure] if self.failure else list(self.config["notes"])
+
+    @cached_property
+    def made_from(self) -> dict[str, str]:
+        """Keys by name of the experiments this one combines or was built on."""
+        return dict(self.config["made from"])
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """Every training's predictions of every clip. TrainingError where one diverged."""
+        self._refuse_failed()
+        return Predictions.load(self.folder / "predictions.parquet")
+
+    @cached_property
+    def answers(self) -> Answers:
+        """Labels for every clip, from the mean over seeds by the recipe's decoder."""
+        self._refuse_failed()
+        return Answers.load(self.folder / "answers.parquet")
+
+    def _refuse_failed(self) -> None:
+        if self.failure:
+            raise TrainingError(f"Recipe {self.name!r} has no results: {self.failure}")
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """A tidy score table (see `scoring.table`) on the labelled validation clips."""
+        if self.failure:
+            return failed_table(self.name, "valid", self.config["classes"])
+        return pd.read_parquet(self.folder / "scores.parquet")
+
+    def score(self, name: str = JOINT, kind: str = MEAN) -> float:
+        """One value of the score table; NaN where the recipe failed."""
+        own = self.scores[(self.scores["score"] == name) & (self.scores["kind"] == kind)]
+        return float(own["value"].iloc[0]) if len(own) else float("nan")
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """A row an epoch and seed, `stage` naming the recipe: losses, validation scores, seconds.
+
+        `best` marks the epoch whose weights were kept. The stages before this one come first. Empty
+        where nothing was trained over epochs.
+        """
+        path = self.folder / "history.parquet"
+        return pd.read_parquet(path) if path.is_file() else pd.DataFrame()
+
+    def network(self, seed: int) -> "TrainedNetwork":
+        """The network of a seed, rebuilt from its checkpoint."""
+        from meiju_utils.modelling.checkpoints import TrainedNetwork
+
+        return TrainedNetwork.load(checkpoint_path(self.folder, seed))
+
+    def decoded(self, predictions: Predictions) -> Answers:
+        """Labels of predictions by the recipe's decoder."""
+        decoder = build(Component.model_validate(self.config["recipe"]["decode"]), DECODERS)
+        found: Answers = decoder(predictions)
+        return found
+
+    def __repr__(self) -> str:
+        if not self.done:
+            return f"Experiment {self.name} ({self.key}): not trained yet"
+        if self.failure:
+            return f"Experiment {self.name} ({self.key}): {self.failure}"
+        own = self.scores[(self.scores["score"] == JOINT) & (self.scores["kind"] == MEAN)].iloc[0]
+        return (
+            f"Experiment {self.name} ({self.key}): joint {own['value']:.3f} "
+            f"[{own['low']:.3f}, {own['high']:.3f}] on valid"
+        )
+
+    def _repr_html_(self) -> str:
+        name, colon, rest = repr(self).removeprefix("Experiment ").partition(":")
+        return f"<b>{escape(name)}</b>{colon}{escape(rest)}"
+
+
+def checkpoint_path(folder: Path, seed: int) -> Path:
+    """Where a seed's weights lie in an experiment's folder."""
+    return folder / f"seed-{seed}.safetensors"
+
+
+def write_failure(experiment: Experiment, reason: str) -> None:
+    """Note that a recipe has no results, and how to try again."""
+    again = f"{reason} (To try again delete {experiment.folder.name} in experiments.)"
+    write_json(experiment.folder / FAILURE, {"reason": again})
+
+
+def write_results(
+    experiment: Experiment,
+    predictions: Predictions,
+    truth: pd.DataFrame,
+    average: Average,
+    history: pd.DataFrame | None = None,
+) -> None:
+    """Write what an experiment came to; `truth` has the validation clips and their labels."""
+    if history is not None:
+        write_table(experiment.folder / "history.parquet", history)
+    predictions.save(experiment.folder / "predictions.parquet")
+    answers = experiment.decoded(predictions.mean())
+    answers.save(experiment.folder / "answers.parquet")
+    by_seed = {seed: experiment.decoded(part) for seed, part in predictions.by_seed().items()}
+    scores = experiment_scores(experiment.name, answers, by_seed, truth, average)
+    write_table(experiment.folder / "scores.parquet", scores)
+
+
+def experiment_scores(
+    name: str,
+    answers: Answers,
+    by_seed: dict[int, Answers],
+    truth: pd.DataFrame,
+    average: Average,
+) -> pd.DataFrame:
+    """The tidy table of scores on the clips in `truth` (clip_id and a label a task)."""
+    right = label_columns(truth, answers.classes)
+    mean = score_table(name, "valid", right, matched(answers, truth), average)
+    trainings = {seed: matched(own, truth) for seed, own in by_seed.items()}
+    return concatenated([mean, training_table(name, "valid", right, trainings, average)])
+
+
+def label_columns(table: pd.DataFrame, tasks: Classes) -> dict[str, Any]:
+    """A table's labels, task by task: what the functions in `scoring` take."""
+    return {task: table[task].to_numpy(dtype=object).astype(str) for task in tasks}
+
+
+def matched(answers: Answers, truth: pd.DataFrame) -> dict[str, Any]:
+    """The answers to the clips of `truth`, in its order. TrainingError where one is missing."""
+    own = answers.table.set_index("clip_id")
+    lacking = truth.loc[~truth["clip_id"].isin(own.index), "clip_id"].tolist()
+    if lacking:
+        raise TrainingError(
+            f"There is no answer to {len(lacking)} clips, the first {lacking[0]}; every clip whose "
+            "true label is known must have one."
+        )
+    return label_columns(own.loc[truth["clip_id"]], answers.classes)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as parquet, atomically."""
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+__all__ = ["MEAN", "SINGLE", "Experiment"]

@@ -1,0 +1,263 @@
+"""Training recipes: what is there already, all the rest in parallel, each when its needs are met.
+
+Every experiment is keyed by all that shapes it, so nothing is trained twice: recipes that start
+from the same stage share it, and a second call returns at once. A training that diverges fails its
+recipe and those built on it, and no other. Imports `graph`, `parallel`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from meiju_utils.components import build
+from meiju_utils.decisions import ENSEMBLES
+from meiju_utils.errors import TrainingError
+from meiju_utils.files import PARTIAL, write_json
+from meiju_utils.modelling.dataset import Dataset
+from meiju_utils.parallel import map_items
+from meiju_utils.recipes.book import load_recipes
+from meiju_utils.recipes.experiment import Experiment, write_failure, write_results
+from meiju_utils.recipes.graph import RecipeGraph, Recipes, recipes_of
+from meiju_utils.recipes.jobs import Job, read_records, run_job
+from meiju_utils.recipes.pool_labels import make_pseudo_labels
+from meiju_utils.run import Run
+from meiju_utils.scoring import YARDSTICKS
+
+TABLE_ONE = (
+    "baseline",
+    "+pseudo-label",
+    "+1textcnn",
+    "+one-head",
+    "one+two-heads",
+    "ensemble",
+)
+
+
+def rows_of(run: Run) -> list[str]:
+    """The recipes that notebook 05 compares: Table I, those of one's own, what is handed in."""
+    own = recipes_of(run).keys() - load_recipes(tasks=run.setting.tasks).keys()
+    return list(dict.fromkeys([*TABLE_ONE, *sorted(own), run.config.submission]))
+
+
+def train_recipe(run: Run, name: str, recipes: Recipes | None = None) -> Experiment:
+    """The experiment of a recipe, trained (with whatever it builds on) where it is not there yet.
+
+    Raises ConfigError for an unknown recipe, MissingStageError where features are missing,
+    FeatureError and TrainingError where training cannot start or diverges.
+    """
+    experiment = train_recipes(run, [name], recipes)[name]
+    if experiment.failure:
+        raise TrainingError(f"Recipe {name!r} has no results: {experiment.failure}")
+    return experiment
+
+
+def train_recipes(
+    run: Run, names: Sequence[str] = TABLE_ONE, recipes: Recipes | None = None
+) -> dict[str, Experiment]:
+    """Experiments by recipe; missing ones are trained, recipes × seeds side by side.
+
+    One that diverges has no results but a `failure` that says why, as has what is built on it.
+    Without an unlabelled pool a recipe with pseudo labels is the one it starts from.
+    """
+    graph = RecipeGraph(run, recipes)
+    resolved = {name: graph.resolve(name) for name in names}
+    todo = [n for n in graph.order(list(resolved.values())) if not graph.experiment(n).done]
+    for name in todo:
+        graph.check(name)
+    _Training(graph, todo).run()
+    return {name: graph.experiment(other) for name, other in resolved.items()}
+
+
+def load_experiment(run: Run, name: str, recipes: Recipes | None = None) -> Experiment:
+    """The experiment of a recipe with the run's present settings.
+
+    MissingStageError names the notebook that trains it; ConfigError for an unknown recipe.
+    """
+    graph = RecipeGraph(run, recipes)
+    resolved = graph.resolve(name)
+    experiment = graph.experiment(resolved)
+    if not experiment.done:
+        what = f"experiment {name!r} with the present settings"
+        raise run.missing(what, graph.recipes[resolved].notebook)
+    return experiment
+
+
+def members_of(run: Run, name: str, recipes: Recipes | None = None) -> dict[str, Experiment]:
+    """The trainings behind a recipe, by the names they were trained as: its own, or of an ensemble
+    those of all its members. MissingStageError where one is not there."""
+    graph = RecipeGraph(run, recipes)
+    found: dict[str, Experiment] = {}
+    waiting = [graph.resolve(name)]
+    while waiting:
+        one = waiting.pop(0)
+        if graph.recipes[one].kind == "ensemble":
+            waiting += graph.needs(one)
+        else:
+            found[one] = load_experiment(run, one, recipes)
+    return found
+
+
+class _Training:
+    """The jobs of the recipes that are to be made, and what becomes of them."""
+
+    def __init__(self, graph: RecipeGraph, names: list[str]) -> None:
+        self.graph, self.names = graph, names
+        self.jobs: list[Job] = []
+        self.left: dict[str, set[int]] = {}  # recipe → places of its jobs that are not done
+        for name in names:
+            jobs = [] if _has_tables(graph.experiment(name)) else graph.jobs(name)
+            missing = [job for job in jobs if not job.done]
+            self.left[name] = set(range(len(self.jobs), len(self.jobs) + len(missing)))
+            self.jobs += missing
+
+    def run(self) -> None:
+        self._finish_what_is_complete()
+        settings = self.graph.run.config.parallel
+        with _shared(self.graph, self.jobs) as jobs:
+            map_items(
+                run_job,
+                jobs,
+                [f"{job.name} seed {job.seed}" if job.seed >= 0 else job.name for job in jobs],
+                settings,
+                "trainings",
+                tolerant=False,
+                show=lambda joint: f"joint {joint:.3f}" if joint >= 0 else "fitted",
+                needs={place: self._needs(job) for place, job in enumerate(jobs)},
+                then=self._finished,
+            )
+
+    def _needs(self, job: Job) -> set[int]:
+        """Places of the jobs that must be done before: those of all its recipe is made from.
+
+        Of a start the job of the same seed is enough.
+        """
+        recipe = self.graph.recipes[job.name]
+        found: set[int] = set()
+        for other in self.graph.needs(job.name):
+            places = self._all_left(other)
+            if recipe.start and other == self.graph.resolve(recipe.start):
+                teacher = recipe.targets and self.graph.resolve(recipe.targets.teacher) == other
+                if not teacher:
+                    places = {p for p in places if self.jobs[p].seed == job.seed}
+            found |= places
+        return found
+
+    def _all_left(self, name: str) -> set[int]:
+        """Jobs not done that a recipe's results wait for: its own, or those of its members."""
+        own = self.left.get(name, set())
+        if self.graph.recipes[name].kind != "ensemble" or name not in self.left:
+            return set(own)
+        return set().union(*(self._all_left(other) for other in self.graph.needs(name)))
+
+    def _finished(self, place: int, result: float | None, error: Exception | None) -> bool:
+        job = self.jobs[place]
+        if error is None:
+            self.left[job.name].discard(place)
+        elif isinstance(error, TrainingError):
+            write_failure(self.graph.experiment(job.name), str(error))
+        else:
+            return False
+        self._finish_what_is_complete()
+        return True
+
+    def _finish_what_is_complete(self) -> None:
+        """Write the results of recipes whose parts are all there, and what the next ones need."""
+        for name in self.names:
+            experiment = self.graph.experiment(name)
+            made_from = [self.graph.experiment(other) for other in self.graph.needs(name)]
+            if experiment.done:
+                continue
+            failed = next((other for other in made_from if other.failure), None)
+            if failed is not None:
+                self._write_config(name)
+                write_failure(experiment, f"{failed.name}, which it is made from, failed.")
+                continue
+            self._prepare(name)
+            if all(other.done for other in made_from) and not self.left[name]:
+                self._finish(name)
+
+    def _prepare(self, name: str) -> None:
+        """Write what a recipe's jobs read beside their data, as soon as its teacher is done."""
+        experiment, targets = self.graph.experiment(name), self.graph.recipes[name].targets
+        if (experiment.folder / "config.json").is_file():
+            return
+        if targets is not None and self.graph.pool:
+            teacher = self.graph.experiment(self.graph.resolve(targets.teacher))
+            if not teacher.done:
+                return
+            labels = make_pseudo_labels(self.graph.run, teacher, targets.rule)
+            made = labels.targets(teacher, targets.soft, targets.weight)
+            made.save(experiment.folder / "pool_targets.parquet")
+        self._write_config(name)
+
+    def _write_config(self, name: str) -> None:
+        write_json(self.graph.experiment(name).folder / "config.json", self.graph.config(name))
+
+    def _finish(self, name: str) -> None:
+        graph, experiment = self.graph, self.graph.experiment(name)
+        recipe, average = graph.recipes[name], graph.run.setting.average
+        if recipe.kind == "ensemble":
+            assert recipe.component is not None
+            predictions = {
+                other: graph.experiment(graph.resolve(other)).predictions
+                for names in recipe.members.values()
+                for other in names
+            }
+            combined = build(recipe.component, ENSEMBLES)(predictions)
+            write_results(experiment, combined, graph.truth, average)
+            return
+        if _has_tables(experiment):
+            write_results(experiment, experiment.predictions, graph.truth, average)
+            return
+        jobs = graph.jobs(name)
+        found, rows = read_records(jobs)
+        history = None
+        if rows:
+            history = pd.DataFrame(rows).assign(stage=name).astype({"stage": "str"})
+            if recipe.start:
+                before = graph.experiment(graph.resolve(recipe.start)).history
+                history = pd.concat([before, history], ignore_index=True)
+        write_results(experiment, found, graph.truth, average, history)
+        for job in jobs:
+            job.predictions.unlink()
+            job.record.unlink()
+
+
+def _has_tables(experiment: Experiment) -> bool:
+    """Whether only what can be computed from predictions is missing."""
+    folder = experiment.folder
+    names = [
+        "config.json",
+        "predictions.parquet",
+        *(["history.parquet"] if experiment.seeds else []),
+    ]
+    names += [f"seed-{seed}.safetensors" for seed in experiment.seeds]
+    return all((folder / name).is_file() for name in names)
+
+
+@contextmanager
+def _shared(graph: RecipeGraph, jobs: list[Job]) -> Iterator[list[Job]]:
+    """The jobs with features that processes of this machine read from one file, not a copy each."""
+    if graph.run.config.parallel.backend != "loky" or not jobs:
+        yield jobs
+        return
+    with TemporaryDirectory(prefix=PARTIAL, dir=graph.run.folder) as folder:
+        made: dict[str, Dataset] = {}
+        for job in jobs:
+            if job.dataset.key not in made:
+                made[job.dataset.key] = job.dataset.on_disk(folder)
+        yield [replace(job, dataset=made[job.dataset.key]) for job in jobs]
+
+
+__all__ = [
+    "TABLE_ONE",
+    "YARDSTICKS",
+    "load_experiment",
+    "members_of",
+    "rows_of",
+    "train_recipe",
+    "train_recipes",
+]

@@ -1,0 +1,107 @@
+"""Scores in one shape: a tidy table, one row a system, split and score.
+
+Columns: system, split, score (a task, or "joint"), value, low, high (95 % bootstrap interval),
+kind. Kinds: "mean" (of the mean over a system's trainings; interval over clips), "single" (one
+training: the mean over them; interval over trainings and clips), "seed 3" (that training; no
+interval), "failed" (no scores: the note of the experiment says why).
+Imports `challenge`, `scoring.f1`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meiju_utils.challenge import Average
+from meiju_utils.scoring.f1 import JOINT, Labels, bootstrap_scores, score
+
+SCORE_COLUMNS = ["system", "split", "score", "value", "low", "high", "kind"]
+MEAN, SINGLE, FAILED = "mean", "single", "failed"
+YARDSTICKS = ("majority", "logistic-regression", "linear-svm")  # systems to be compared with
+BOUNDS = (0.025, 0.975)
+
+
+def score_table(
+    system: str, split: str, truth: Labels, answers: Labels, average: Average
+) -> pd.DataFrame:
+    """Scores of a set of answers with intervals over clips: rows of kind "mean"."""
+    points = score(truth, answers, average)
+    low, high = np.quantile(bootstrap_scores(truth, answers, average), BOUNDS, axis=0)
+    return _rows(system, split, points, low, high, MEAN)
+
+
+def training_table(
+    system: str, split: str, truth: Labels, by_seed: Mapping[int, Labels], average: Average
+) -> pd.DataFrame:
+    """Scores of each training, and what one of them is worth: kinds "seed n" and "single"."""
+    points = {seed: score(truth, answers, average) for seed, answers in by_seed.items()}
+    mean = {name: float(np.mean([p[name] for p in points.values()])) for name in [*truth, JOINT]}
+    draws = single_draws(truth, list(by_seed.values()), average)
+    low, high = np.quantile(draws, BOUNDS, axis=0)
+    unknown = np.full(len(mean), np.nan)
+    return concatenated(
+        [
+            _rows(system, split, mean, low, high, SINGLE),
+            *(_rows(system, split, p, unknown, unknown, f"seed {s}") for s, p in points.items()),
+        ]
+    )
+
+
+def failed_table(system: str, split: str, tasks: Iterable[str]) -> pd.DataFrame:
+    """The rows of a system without scores: NaN, of kind "failed"."""
+    nothing = dict.fromkeys([*tasks, JOINT], float("nan"))
+    unknown = np.full(len(nothing), np.nan)
+    return _rows(system, split, nothing, unknown, unknown, FAILED)
+
+
+def single_draws(
+    truth: Labels, trainings: Sequence[Labels], average: Average
+) -> NDArray[np.float64]:
+    """Scores [resamples, tasks + 1] of one training: each draw takes other clips and trainings.
+
+    The numbers of clips and trainings fix the draws, so that systems can be compared draw by draw,
+    clips with the same clips and seeds with the same seeds.
+    """
+    draws = np.stack([bootstrap_scores(truth, answers, average) for answers in trainings])
+    rng = np.random.default_rng(0)
+    chosen = rng.integers(len(trainings), size=(len(trainings), draws.shape[1]))
+    means: NDArray[np.float64] = np.take_along_axis(draws, chosen[:, :, None], axis=0).mean(axis=0)
+    return means
+
+
+def concatenated(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Several score tables as one; an empty one where there is none."""
+    if not tables:
+        return pd.DataFrame(columns=SCORE_COLUMNS)
+    return pd.concat(tables, ignore_index=True)
+
+
+def wide(scores: pd.DataFrame, kind: str = "") -> pd.DataFrame:
+    """One row a system and split, to be read: name, split, each score with `_low` and `_high`.
+
+    `kind` picks rows of a kind, and those of systems that failed. Systems keep their order.
+    """
+    if kind:
+        scores = scores[scores["kind"].isin([kind, FAILED])]
+    index = ["system", "split", "kind"]
+    order = scores[index].drop_duplicates()
+    found = order.rename(columns={"system": "name"}).reset_index(drop=True)
+    for name in scores["score"].unique():
+        own = order.merge(scores[scores["score"] == name], on=index, how="left")
+        for column, source in ((name, "value"), (f"{name}_low", "low"), (f"{name}_high", "high")):
+            found[column] = own[source].to_numpy(dtype=np.float64)
+    return found
+
+
+def _rows(
+    system: str,
+    split: str,
+    points: Mapping[str, float],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    kind: str,
+) -> pd.DataFrame:
+    table = pd.DataFrame({"score": list(points), "value": list(points.values())})
+    table = table.assign(system=system, split=split, low=low, high=high, kind=kind)
+    return table[SCORE_COLUMNS].astype(dict.fromkeys(("system", "split", "score", "kind"), "str"))
