@@ -2,4 +2,5 @@
 
 from meiju_utils.cli import main
 
-main()
+if __name__ == "__main__":  # not where a process of a pool imports this
+    main()
