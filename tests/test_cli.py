@@ -51,6 +51,7 @@ def test_the_module_is_the_command_line() -> None:
         (["run", "--profile", "demoo"], "did you mean 'demo'"),
         (["run", "--data-dir", "no such folder"], "No data folder"),
         (["run", "--set", "training.epoch=5"], "did you mean 'epochs'"),
+        (["run", "--set", "epochs=5"], "did you mean 'training.epochs'?"),
         (["run", "--only", "09"], "No notebook '09'"),
         (["run", "--only", ","], "No notebook ''"),
         (["run", "--data-dir", "data/../gone"], "/gone; give the folder"),

@@ -110,6 +110,13 @@ def test_overrides_given_as_text_are_refused_with_the_option_to_use(
         open_run("demo", **folders, overrides="{'training.epochs': 5}")  # type: ignore[arg-type]
 
 
+def test_an_override_without_its_section_is_refused_with_the_whole_key(
+    folders: dict[str, str],
+) -> None:
+    with pytest.raises(ConfigError, match=r"'seeds': did you mean 'training\.seeds'\?"):
+        open_run("demo", **folders, overrides={"seeds": [1, 2]})
+
+
 def test_a_missing_data_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="nowhere"):
         open_run("demo", str(tmp_path / "nowhere"), str(tmp_path / "run"))
