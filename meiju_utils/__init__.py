@@ -9,10 +9,10 @@ leave their results in its folder; the names below are their front door, and the
 ['demo', 'text-only']
 >>> corpus = meiju.build_demo_corpus("data/demo")  # doctest: +SKIP
 >>> run = meiju.open_run("demo", overrides={"embeddings.batch_images": 8})
+>>> run
+<Run demo (track1-mandarin): data demo, folder demo>
 >>> run.config.embeddings.batch_images
 8
->>> run.setting.name
-'track1-mandarin'
 
 Importing the package imports nothing heavy: each name brings its own libraries when it is used.
 """
