@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from meiju_utils import __version__
 from meiju_utils.errors import MeijuError
 
 app = typer.Typer(
@@ -17,6 +18,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich takes longer to import than all the rest
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="From clips of dialogue to a MEIJU@2025 submission.",
 )
 
@@ -25,6 +28,24 @@ app.add_typer(features, name="features")
 
 DataDir = Annotated[str, typer.Option(help="Challenge folder; default: the profile's.")]
 ProfileName = Annotated[str, typer.Option(help="Built-in profile or path of a YAML file.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"meiju {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command("demo-corpus")
@@ -36,7 +57,10 @@ def demo_corpus(
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes of one thread each.", min=1)] = 2,
 ) -> None:
-    """Make a synthetic corpus of real MP4 clips in the official layout of Track 1 Mandarin."""
+    """Make a synthetic corpus of real MP4 clips.
+
+    Its layout is the official one of Track 1 Mandarin.
+    """
     from meiju_utils.config import Parallel
     from meiju_utils.corpus.demo import build_demo_corpus
 
@@ -58,7 +82,7 @@ def run(
     ] = None,
     force: Annotated[bool, typer.Option(help="Run also what is up to date.")] = False,
 ) -> None:
-    """Execute the notebooks headless, in order; what is up to date is skipped."""
+    """Execute the notebooks in order; skip what is up to date."""
     from meiju_utils.config import parse_overrides
     from meiju_utils.execution import run_notebooks
     from meiju_utils.reporting.summary import final_summary
@@ -88,7 +112,7 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     quick: Annotated[bool, typer.Option(help="Decode no clip whole, seek no copies.")] = False,
 ) -> None:
-    """Examine a challenge folder: what is there, what is promised, what would spoil a run.
+    """Examine a challenge folder: is it whole, what spoils a run?
 
     Exits with 1 where a run would be unsound, or where there is no such folder or profile; with
     --json that is an object with `sound` and `faults`, too.
@@ -119,7 +143,7 @@ Store = Annotated[Path, typer.Argument(help="The folder of a feature store.")]
 
 @features.command("ls")
 def list_features(folder: RunDir) -> None:
-    """List the feature stores of a run: encoder, clips, width, size, time of encoding."""
+    """List the feature stores of a run, with size and time."""
     from meiju_utils.embeddings.describe import stores_in, stores_table
 
     typer.echo(stores_table(stores_in(folder)).to_string(index=False, float_format="{:.1f}".format))
@@ -127,9 +151,10 @@ def list_features(folder: RunDir) -> None:
 
 @features.command("verify")
 def verify_features(folder: RunDir) -> None:
-    """Read every embedding; exits with 1 where one is damaged or a store holds constants.
+    """Read every embedding; exits with 1 where one is damaged.
 
-    Clips with the same embedding are counted but no fault: subtitles recur.
+    A store that holds constants counts as damaged. Clips with the same embedding are counted but no
+    fault: subtitles recur.
     """
     from meiju_utils.embeddings.describe import store_folders
     from meiju_utils.embeddings.store import FeatureStore
@@ -159,7 +184,10 @@ def export_features(
     store: Store,
     folder: Annotated[Path, typer.Argument(help="Where <clip_id>.npy files are written.")],
 ) -> None:
-    """Write a store as <clip_id>.npy files, the layout of the official baseline."""
+    """Write a store as <clip_id>.npy files.
+
+    That is the layout of the official baseline.
+    """
     from meiju_utils.embeddings.store import FeatureStore
 
     typer.echo(f"{FeatureStore(store).export(folder)} files in {folder}")
@@ -172,7 +200,10 @@ def import_features(
     modality: Annotated[Literal["audio", "visual", "text"], typer.Option()],
     dtype: Annotated[Literal["float32", "float16"], typer.Option()] = "float32",
 ) -> None:
-    """Make a store of <clip_id>.npy files; a profile uses it as npy:<store>."""
+    """Make a store of <clip_id>.npy files.
+
+    A profile uses it as npy:<store>.
+    """
     from meiju_utils.embeddings.npy import import_folder
 
     made = import_folder(folder, store, modality, dtype)
@@ -189,7 +220,7 @@ def _absolute(path: str) -> str:
 def main() -> None:
     """Run the command line; the package's own errors become one readable message, exit code 1."""
     try:
-        app()
+        app(prog_name="meiju")  # also as `python -m meiju_utils`
     except MeijuError as error:
         typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
         sys.exit(1)

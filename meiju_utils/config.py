@@ -5,6 +5,8 @@ below. Overrides are dotted keys on top. Imports `challenge`, `errors`, `strict_
 only.
 """
 
+import difflib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -318,24 +320,50 @@ def _set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
 
 def _describe(fault: Any) -> str:
     where = [str(part) for part in fault["loc"]]
-    dotted = ".".join(where)
     if fault["type"] == "extra_forbidden":
-        fields = _fields_at(where[:-1])
-        return f"unknown key {dotted!r}: {nearest(where[-1], fields)}" if fields else dotted
+        return _unknown(where, fault["input"])
     message = fault["msg"].removeprefix("Value error, ")
-    return f"{dotted} = {fault['input']!r}: {message[:1].lower()}{message[1:]}"
+    return f"{'.'.join(where)} = {fault['input']!r}: {message[:1].lower()}{message[1:]}"
+
+
+def _unknown(where: list[str], value: Any) -> str:
+    """What is wrong with an unknown key, and which were meant, here or in another section."""
+    here = _fields_at(where[:-1])
+    key = list(where)
+    while isinstance(value, dict) and len(value) == 1:  # as an override's sections are
+        [(part, value)] = value.items()
+        key.append(str(part))
+    everywhere = list(_dotted_keys(Profile))
+    names = {dotted.rpartition(".")[2] for dotted in everywhere}
+    close = difflib.get_close_matches(key[-1], names, n=1)
+    if not close or close[0] in here:
+        return f"unknown key {'.'.join(where)!r}: {nearest(where[-1], here)}"
+    *others, last = [repr(k) for k in everywhere if k.rpartition(".")[2] == close[0]]
+    meant = f"{', '.join(others)} or {last}" if others else last
+    return f"unknown key {'.'.join(key)!r}: did you mean {meant}?"
+
+
+def _dotted_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every key an override can set, sections among them."""
+    for name, field in section.model_fields.items():
+        yield prefix + name
+        if below := _section_of(field.annotation):
+            yield from _dotted_keys(below, f"{prefix}{name}.")
 
 
 def _fields_at(path: list[str]) -> list[str]:
     """Names valid below a dotted path of the profile."""
-    model: type[BaseModel] = Profile
+    section: type[BaseModel] = Profile
     for part in path:
-        field = model.model_fields.get(part)
-        if field is None:
-            continue
-        for candidate in (field.annotation, *getattr(field.annotation, "__args__", ())):
-            candidate = getattr(candidate, "__origin__", candidate)
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                model = candidate
-                break
-    return list(model.model_fields)
+        field = section.model_fields.get(part)
+        section = (field and _section_of(field.annotation)) or section
+    return list(section.model_fields)
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """The section a field's type stands for, which may be wrapped or optional."""
+    for candidate in (annotation, *getattr(annotation, "__args__", ())):
+        candidate = getattr(candidate, "__origin__", candidate)
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None

@@ -8,7 +8,14 @@ from collections.abc import Iterable
 
 
 class MeijuError(Exception):
-    """Base of every error the package raises on purpose."""
+    """Base of every error the package raises on purpose.
+
+    The message says what to do, so that a notebook shows it alone, without the package's frames.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """The lines IPython shows in place of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 class ConfigError(MeijuError):

@@ -1,6 +1,7 @@
 """The run: the one object a notebook opens. Where artefacts live, and what settings made them.
 
-Stages meet only at files in the run folder. Imports `config`, `errors`, `files` only.
+Stages meet only at files in the run folder. Imports `config`, `errors`, `files`,
+`html` only.
 """
 
 import ast
@@ -18,6 +19,7 @@ from meiju_utils.challenge import SUBMISSION_NAME, Setting
 from meiju_utils.config import Profile, load_profile
 from meiju_utils.errors import ConfigError, CorpusError, MissingStageError, nearest
 from meiju_utils.files import atomic_path, write_text
+from meiju_utils.html import definition_table
 
 CORRECTIONS_NAME = "corrections.csv"  # the user's, in the run folder or beside the lists
 
@@ -57,7 +59,13 @@ def resolve(path: str | Path) -> Path:
     return expanded.resolve() if ".." in expanded.parts else expanded
 
 
-@dataclass(frozen=True)
+def _below_root(path: Path) -> str:
+    """For a page that is passed on: a path within the project, of any other its name alone."""
+    root = project_root()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+
+
+@dataclass(frozen=True, repr=False)
 class Run:
     """A profile, the data it reads and the folder it writes.
 
@@ -68,6 +76,25 @@ class Run:
     data_dir: Path
     folder: Path
     options: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Run {self.config.name} ({self.setting.name}): data {self.data_dir.name}, "
+            f"folder {self.folder.name}>"
+        )
+
+    def _repr_html_(self) -> str:
+        written = [name for name in TABLES if self.path(f"{name}.parquet").is_file()]
+        return definition_table(
+            f"Run {self.folder.name}",
+            {
+                "profile": self.config.name,
+                "setting": self.setting.name,
+                "data": _below_root(self.data_dir),
+                "folder": _below_root(self.folder),
+                "tables": ", ".join(written) or "none yet",
+            },
+        )
 
     @property
     def setting(self) -> Setting:

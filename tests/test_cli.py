@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from meiju_utils import cli
+from meiju_utils import __version__, cli
 
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from meiju_utils import cli; "
-        "heavy = {'torch', 'pandas', 'cv2', 'sklearn', 'transformers', 'av'} & set(sys.modules); "
+        "heavy = {'torch', 'pandas', 'numpy', 'rich', 'transformers', 'av'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -25,6 +25,24 @@ def test_help_lists_the_commands() -> None:
     assert shown.exit_code == 0
     for command in ("demo-corpus", "run", "doctor"):
         assert command in shown.output
+    assert "..." not in shown.output.partition("Commands:")[2]  # each line is told whole
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["features"], ["features", "ls"]])
+def test_help_is_short_or_long(command: list[str]) -> None:
+    short, long = (CliRunner().invoke(cli.app, [*command, option]) for option in ("-h", "--help"))
+    assert short.exit_code == long.exit_code == 0
+    assert short.output == long.output
+    assert "Usage:" in short.output
+
+
+def test_the_module_is_the_command_line() -> None:
+    def told(*arguments: str) -> str:
+        command = [sys.executable, "-m", "meiju_utils", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert told("--version") == f"meiju {__version__}\n"
+    assert "Usage: meiju run " in told("run", "--help")
 
 
 @pytest.mark.parametrize(
@@ -33,6 +51,7 @@ def test_help_lists_the_commands() -> None:
         (["run", "--profile", "demoo"], "did you mean 'demo'"),
         (["run", "--data-dir", "no such folder"], "No data folder"),
         (["run", "--set", "training.epoch=5"], "did you mean 'epochs'"),
+        (["run", "--set", "epochs=5"], "did you mean 'training.epochs'?"),
         (["run", "--only", "09"], "No notebook '09'"),
         (["run", "--only", ","], "No notebook ''"),
         (["run", "--data-dir", "data/../gone"], "/gone; give the folder"),

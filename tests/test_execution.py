@@ -188,13 +188,16 @@ def test_an_unknown_papermill_parameter_is_refused(project: Path) -> None:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    with pytest.raises(PapermillExecutionError, match="did you mean 'profile'"):
+    with pytest.raises(PapermillExecutionError, match="did you mean 'profile'") as caught:
         papermill.execute_notebook(
             project / "notebooks" / "01_first.ipynb",
             project / "out.ipynb",
             {"profil": "demo"},
             progress_bar=False,
         )
+    assert caught.value.ename == "ConfigError"
+    assert caught.value.evalue.startswith("Unknown notebook parameter 'profil'")
+    assert "meiju_utils/" not in str(caught.value)  # the message alone
 
 
 @pytest.mark.parametrize("name", ["7", "third"])

@@ -23,6 +23,21 @@ def test_opening_a_run_writes_the_effective_settings(folders: dict[str, str]) ->
     assert written["preprocessing"]["sample_rate"] == 16000
 
 
+def test_a_run_shows_itself_in_a_line_and_in_a_notebook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data" / "demo").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    run = open_run("demo", run_dir="runs/a<b>&c")
+    assert repr(run) == "<Run demo (track1-mandarin): data demo, folder a<b>&c>"
+    shown = run._repr_html_()
+    assert "runs/a&lt;b&gt;&amp;c" in shown
+    assert "none yet" in shown
+    assert str(tmp_path) not in shown  # an executed notebook is passed on
+    run.save_table("clips", pd.DataFrame({"clip_id": ["a"]}))
+    assert '<td style="text-align:left">clips</td>' in run._repr_html_()
+
+
 def test_tables_survive_a_round_trip_and_only_known_ones_are_written(
     folders: dict[str, str],
 ) -> None:
@@ -108,6 +123,13 @@ def test_overrides_given_as_text_are_refused_with_the_option_to_use(
 ) -> None:
     with pytest.raises(ConfigError, match=r"-y '\{overrides: \{training.epochs: 5\}\}'"):
         open_run("demo", **folders, overrides="{'training.epochs': 5}")  # type: ignore[arg-type]
+
+
+def test_an_override_without_its_section_is_refused_with_the_whole_key(
+    folders: dict[str, str],
+) -> None:
+    with pytest.raises(ConfigError, match=r"'seeds': did you mean 'training\.seeds'\?"):
+        open_run("demo", **folders, overrides={"seeds": [1, 2]})
 
 
 def test_a_missing_data_folder_is_named(tmp_path: Path) -> None:

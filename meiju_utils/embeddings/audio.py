@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from meiju_utils.config import EncoderConfig
+from meiju_utils.devices import mixed_precision, torch_device
 from meiju_utils.embeddings.base import (
     Array,
     ClipSource,
@@ -24,8 +25,6 @@ from meiju_utils.embeddings.checkpoints import (
     combine_layers,
     load_model,
     load_part,
-    mixed_precision,
-    torch_device,
 )
 from meiju_utils.embeddings.prosody import unusable
 from meiju_utils.errors import FeatureError

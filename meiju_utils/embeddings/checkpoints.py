@@ -1,20 +1,22 @@
 """Checkpoints of transformers and timm: from a folder or the hub, hashed, and checked once loaded.
 
-Nothing is downloaded unless a name is no folder here. Imports `base`, `config`, `errors`, `files`,
-`run`.
+Nothing is downloaded unless a name is no folder here. Imports `base`, `config`, `devices`,
+`errors`, `files`, `run`.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from meiju_utils.config import EncoderConfig
+from meiju_utils.devices import single_thread as single_thread
+from meiju_utils.devices import torch_device as torch_device  # modelling takes both from here
 from meiju_utils.embeddings.base import EncoderContext
-from meiju_utils.errors import ConfigError, FeatureError
+from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint
 from meiju_utils.run import resolve
 
@@ -194,50 +196,6 @@ def version_of(library: Library) -> str:
     from importlib.metadata import version
 
     return f"{library} {version(library).partition('.')[0]}"
-
-
-def torch_device(name: str) -> "torch.device":
-    """The device of a profile's name; "auto" is CUDA, then MPS, then CPU.
-
-    Raises ConfigError for one that this machine has not.
-    """
-    import torch
-
-    there = [
-        *(["cuda"] if torch.cuda.is_available() else []),
-        *(["mps"] if torch.backends.mps.is_available() else []),
-        "cpu",
-    ]
-    if name == "auto":
-        return torch.device(there[0])
-    if name.partition(":")[0] not in there:
-        raise ConfigError(
-            f"No device {name!r} (embeddings.device, training.device): this machine has "
-            f"{', '.join(there)}; or say auto."
-        )
-    return torch.device(name)
-
-
-@contextmanager
-def single_thread() -> Iterator[None]:
-    """One thread for torch: results then do not depend on the machine's number of cores."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def mixed_precision(device: "torch.device", precision: str) -> AbstractContextManager[Any]:
-    """Autocast to `precision` on CUDA; elsewhere everything stays float32."""
-    import torch
-
-    if device.type != "cuda" or precision == "float32":
-        return nullcontext()
-    return torch.autocast("cuda", dtype=getattr(torch, precision))
 
 
 def combine_layers(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from meiju_utils.challenge import Modality
 from meiju_utils.config import EncoderConfig, Parallel
+from meiju_utils.devices import single_thread
 from meiju_utils.embeddings.base import (
     Absent,
     ClipSource,
@@ -29,7 +30,7 @@ from meiju_utils.embeddings.base import (
     EncoderContext,
     one_ahead,
 )
-from meiju_utils.embeddings.checkpoints import CheckpointEncoder, single_thread
+from meiju_utils.embeddings.checkpoints import CheckpointEncoder
 from meiju_utils.embeddings.encoders import encoder_label, make_encoder
 from meiju_utils.embeddings.store import (
     FAILED,

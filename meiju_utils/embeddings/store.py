@@ -3,7 +3,7 @@
 A store is a folder of safetensors shards, an index and `meta.json`. A shard holds `[T, D]` arrays
 named by clip id and, in its header, why clips of its batch have none and what each was made from;
 it appears whole or not at all, so the shards are the truth and the index only saves reading their
-headers. Imports `errors` and `files` only.
+headers. Imports `errors`, `files` and `html` only.
 """
 
 import json
@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import atomic_path, fingerprint, read_json, write_json
+from meiju_utils.html import definition_table
 
 Array = NDArray[np.float32]
 
@@ -105,6 +106,23 @@ class FeatureStore:
     def megabytes(self) -> float:
         """Size of the shards on disk, in MB (1e6 bytes)."""
         return sum((self.folder / name).stat().st_size for name in self._shards) / 1e6
+
+    def __repr__(self) -> str:
+        return (
+            f"<FeatureStore {self.meta.get('encoder', self.folder.name)}: {len(self)} clips, "
+            f"{self.width} wide, {self.megabytes:.1f} MB>"
+        )
+
+    def _repr_html_(self) -> str:
+        entries = {name: self.meta.get(name, "unknown") for name in ("modality", "encoder")}
+        entries |= {
+            "clips": f"{len(self)} ({len(self.missing)} absent)",
+            "width": self.width,
+            "stored as": self.meta.get("dtype", "unknown"),
+            "size": f"{self.megabytes:.1f} MB",
+            "time of encoding": f"{self.seconds:.1f} s",
+        }
+        return definition_table(f"Features {self.folder.name}", entries)
 
     def __len__(self) -> int:
         return len(self._shard_of)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from meiju_utils.devices import mixed_precision, torch_device
 from meiju_utils.embeddings.base import (
     Absent,
     Array,
@@ -23,8 +24,6 @@ from meiju_utils.embeddings.checkpoints import (
     combine_layers,
     load_model,
     load_part,
-    mixed_precision,
-    torch_device,
 )
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint

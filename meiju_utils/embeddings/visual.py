@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meiju_utils.devices import mixed_precision, torch_device
 from meiju_utils.embeddings.base import (
     Absent,
     Array,
@@ -25,8 +26,6 @@ from meiju_utils.embeddings.checkpoints import (
     check_complete,
     combine_layers,
     loading,
-    mixed_precision,
-    torch_device,
 )
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import read_json

@@ -1,6 +1,6 @@
 """What was said in clips without a transcript? Speech recognition by a Whisper model.
 
-Imports `clips`, `store`, `speaker`, `parallel`, `files`, `errors`; torch and transformers only
+Imports `clips`, `store`, `speaker`, `devices`, `parallel`, `files`, `errors`; transformers only
 where a profile names a model.
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from meiju_utils.challenge import Language
 from meiju_utils.config import Parallel
+from meiju_utils.devices import torch_device, torch_dtype
 from meiju_utils.errors import ConfigError, MeijuError
 from meiju_utils.files import fingerprint, listing, read_json, safe_name, write_json
 from meiju_utils.parallel import FEW, map_items
@@ -77,17 +78,16 @@ def recognise_speech(
 @lru_cache(maxsize=1)
 def load_whisper(model: str) -> Any:
     """transformers' pipeline of a Whisper model, on the GPU where there is one."""
-    import torch
     from transformers import pipeline
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch_device("auto")
     local = resolve(model)
     try:
         whisper = pipeline(
             "automatic-speech-recognition",
             model=str(local) if local.is_dir() else model,
             device=device,
-            dtype=torch.float16 if device == "cuda" else torch.float32,
+            dtype=torch_dtype(device, "float16"),
         )
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(

@@ -1,7 +1,7 @@
 """Does this face speak? Scores of a face track against the sound, behind one interface.
 
 A scorer gives one number a video frame; above zero means speaking, and a track's score is their
-mean. Imports numpy, `errors`, `frames`, `run`; TalkNet only where a profile names it.
+mean. Imports numpy, `devices`, `errors`, `frames`, `run`; TalkNet only where a profile names it.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from meiju_utils.devices import torch_device
 from meiju_utils.errors import ConfigError, nearest
 from meiju_utils.preprocessing.frames import TRACKING_RATE
 from meiju_utils.run import resolve
@@ -72,9 +73,8 @@ class TalkNetScorer:
 
     def __init__(self, checkpoint: str) -> None:
         from meiju_utils.preprocessing.talknet import TalkNet
-        from meiju_utils.preprocessing.talknet_scoring import best_device
 
-        self.model = TalkNet.from_checkpoint(resolve(checkpoint)).to(best_device())
+        self.model = TalkNet.from_checkpoint(resolve(checkpoint)).to(torch_device("auto"))
 
     def score_all(self, tracks: Sequence[Track]) -> list[NDArray[np.float32]]:
         from meiju_utils.preprocessing.talknet_scoring import score_tracks

@@ -35,13 +35,6 @@ _WINDOW_FRAMES = 60 * FRAME_RATE
 Track = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
-def best_device() -> torch.device:
-    """The GPU where there is one."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
 def score_tracks(model: TalkNet, tracks: Sequence[Track]) -> list[NDArray[np.float32]]:
     """How surely the face of each track is speaking: float32 [T] each, above 0 = speaking.
 

@@ -49,6 +49,18 @@ def test_what_was_written_is_read_back_by_clip(folder: Path) -> None:
         store.get("无脸")
 
 
+def test_a_store_shows_itself_in_a_line_and_in_a_notebook(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "s", META | {"encoder": "hf:<i>x</i>"})
+    assert repr(store) == "<FeatureStore hf:<i>x</i>: 0 clips, 0 wide, 0.0 MB>"
+    write_shard(tmp_path / "s", 0, arrays(A, B, width=500), {C: "no face"})
+    store = FeatureStore(tmp_path / "s")
+    assert repr(store).endswith(": 2 clips, 500 wide, 0.0 MB>")
+    shown = store._repr_html_()
+    assert "hf:&lt;i&gt;x&lt;/i&gt;" in shown
+    assert "2 (1 absent)" in shown
+    assert "color" not in shown  # it is read on light and on dark pages
+
+
 def test_half_precision_is_stored_as_such_and_read_as_float32(folder: Path) -> None:
     written = arrays(A)
     write_shard(folder, 0, written, {}, dtype="float16")

@@ -22,7 +22,6 @@ from meiju_utils.embeddings.checkpoints import (
     find_checkpoint,
     folder_hash,
     load_model,
-    mixed_precision,
 )
 from meiju_utils.embeddings.text import HfText
 from meiju_utils.embeddings.visual import Timm
@@ -133,17 +132,6 @@ def test_a_model_that_reads_no_waveform_is_refused(
     shutil.copy(checkpoints["tiny-hubert"] / "preprocessor_config.json", tmp_path / "bert")
     with pytest.raises(FeatureError, match=r"is a bert model; as audio encoder a HuBERT"):
         HfAudio(hf(tmp_path / "bert"), context()).load()
-
-
-def test_mixed_precision_is_of_cuda_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(torch, "autocast", lambda device, dtype: asked.append((device, dtype)))
-    mixed_precision(torch.device("cpu"), "bfloat16")
-    mixed_precision(torch.device("cuda"), "float32")
-    assert asked == []
-    mixed_precision(torch.device("cuda"), "bfloat16")
-    mixed_precision(torch.device("cuda"), "float16")
-    assert asked == [("cuda", torch.bfloat16), ("cuda", torch.float16)]
 
 
 @pytest.mark.parametrize(
