@@ -21,6 +21,7 @@ import cv2
 import dlib
 import numpy as np
 import pandas as pd
+from meiju_utils.metrics import score
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -30,9 +31,8 @@ from meiju_utils.config import Parallel
 from meiju_utils.corpus.demo import DemoCorpus, build_demo_corpus
 from meiju_utils.corpus.official import read_corpus
 from meiju_utils.embeddings import FeatureStore, extract_features
-from meiju_utils.metrics import score
+from meiju_utils.opening import open_run
 from meiju_utils.preprocessing import preprocess_corpus
-from meiju_utils.run import open_run
 
 SYSTEMS: list[tuple[Modality, ...]] = [
     ("audio",),

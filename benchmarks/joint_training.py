@@ -40,7 +40,8 @@ from meiju_utils.modelling.architecture import (
 )
 from meiju_utils.modelling.dataset import Dataset, load_dataset
 from meiju_utils.modelling.network import JointNetwork
-from meiju_utils.run import Run, open_run
+from meiju_utils.opening import open_run
+from meiju_utils.run import Run
 
 WIDTH = 1024
 WIDTHS = dict.fromkeys(MODALITIES, WIDTH)
@@ -121,9 +122,7 @@ def network_config(stage: str) -> NetworkConfig:
     if stage == "pretrain":
         architecture = architecture.changed({"interaction": None, "auxiliary": False}, stage)
     classes = {task: len(labels) for task, labels in CLASSES.items()}
-    return NetworkConfig(
-        architecture=architecture, widths=in_token_order(WIDTHS), classes=classes
-    )
+    return NetworkConfig(architecture=architecture, widths=in_token_order(WIDTHS), classes=classes)
 
 
 def check_equal() -> None:

@@ -2,17 +2,17 @@
 
 Everything starts with a run: a profile, the data it reads, the folder it writes. Stages take it and
 leave their results in its folder; the names below are their front door, and the subpackages
-`corpus`, `preprocessing`, `embeddings`, `modelling`, `submission`, `reporting` hold the rest.
+`corpus`, `preprocessing`, `embeddings`, `modelling`, `pool`, `decisions`, `recipes`, `submission`,
+`reporting` hold the rest.
 
 >>> import meiju_utils as meiju
->>> meiju.built_in_profiles()[:2]
-['demo', 'text-only']
->>> corpus = meiju.build_demo_corpus("data/demo")  # doctest: +SKIP
->>> run = meiju.open_run("demo", overrides={"embeddings.batch_images": 8})
->>> run
-<Run demo (track1-mandarin): data demo, folder demo>
->>> run.config.embeddings.batch_images
-8
+>>> run = meiju.open_run("demo", overrides={"training.epochs": 8})
+>>> run.setting.name
+'track1-mandarin'
+>>> run.config.training.epochs, run.config.submission
+(8, 'ensemble')
+>>> rows = meiju.train_recipes(run, ["baseline", "linear-svm"])  # doctest: +SKIP
+>>> meiju.tables.show_scores(meiju.tables.recipe_scores(rows))  # doctest: +SKIP
 
 Importing the package imports nothing heavy: each name brings its own libraries when it is used.
 """

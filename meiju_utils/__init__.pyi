@@ -1,19 +1,36 @@
 # The names of the front door and where each is from; read by lazy_loader and by type checkers.
 
-from .config import built_in_profiles as built_in_profiles
 from .config import load_profile as load_profile
 from .corpus.demo import build_demo_corpus as build_demo_corpus
 from .corpus.demo import read_truth as read_truth
 from .corpus.official import read_corpus as read_corpus
-from .embeddings import FeatureStore as FeatureStore
-from .embeddings import cached_probe_table as cached_probe_table
+from .decisions import agreement as agreement
 from .embeddings import extract_features as extract_features
 from .embeddings import open_features as open_features
-from .errors import ConfigError as ConfigError
 from .errors import MeijuError as MeijuError
+from .opening import open_run as open_run
+from .predictions import Answers as Answers
+from .predictions import Predictions as Predictions
+from .predictions import Targets as Targets
 from .preprocessing import open_preprocessed as open_preprocessed
 from .preprocessing import preprocess_corpus as preprocess_corpus
+from .recipes import YARDSTICKS as YARDSTICKS
+from .recipes import against as against
+from .recipes import compare as compare
+from .recipes import has_pool as has_pool
+from .recipes import load_experiment as load_experiment
+from .recipes import make_pseudo_labels as make_pseudo_labels
+from .recipes import members_of as members_of
+from .recipes import paper_findings as paper_findings
+from .recipes import rows_of as rows_of
+from .recipes import train_recipes as train_recipes
+from .reporting import plots as plots
+from .reporting import tables as tables
+from .reporting.gather import write_report as write_report
+from .reporting.results import write_results as write_results
 from .run import Run as Run
-from .run import open_run as open_run
+from .submission import publish_submission as publish_submission
+from .submission import read_ledger as read_ledger
+from .submission import record_submission as record_submission
 
 __version__: str

@@ -14,13 +14,23 @@ Imports `errors` only.
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from functools import lru_cache
+from typing import Annotated, Any, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 
 from meiju_utils.errors import ConfigError, nearest
 
 Registry = Mapping[str, type[Any]]
+Rate = Annotated[float, Field(ge=0, lt=1)]  # of dropout
 
 
 class Component(BaseModel):
@@ -48,9 +58,7 @@ def make_component(
     if name in registry:
         options = value[name]
         kept: dict[str, Any] = {}
-    elif (
-        base is not None and value.keys() <= _options_model(registry[base.name]).model_fields.keys()
-    ):
+    elif base is not None and value.keys() <= set(_option_names(registry[base.name])):
         name, options, kept = base.name, dict(value), base.options
     else:
         known = [*registry, *(_option_names(registry[base.name]) if base else [])]
@@ -67,7 +75,9 @@ def make_component(
     try:
         checked = model.model_validate({**kept, **options})
     except ValidationError as error:
-        faults = "; ".join(_fault(fault, _option_names(registry[name])) for fault in error.errors())
+        faults = " Also ".join(
+            _fault(fault, _option_names(registry[name])) for fault in error.errors()
+        )
         raise ConfigError(f"{where}: {name}: {faults}") from None
     return Component(name=name, options=checked.model_dump(mode="json", by_alias=True))
 
@@ -81,6 +91,27 @@ def build(component: Component, registry: Registry, *arguments: Any) -> Any:
     )
 
 
+class _Options(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        populate_by_name=True,
+        alias_generator=lambda name: name.rstrip("_"),
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_only_where_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python's True would pass as 1."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        given = value if isinstance(value, list | tuple) else [value]
+        if not {bool, Any} & {kind, *get_args(kind)} and any(isinstance(g, bool) for g in given):
+            raise ValueError("true or false has no meaning here")
+        return value
+
+
+@lru_cache
 def _options_model(made_of: type[Any]) -> type[BaseModel]:
     """The keyword-only arguments of a class as a pydantic model; `from_` is `from` in YAML."""
     hints = get_type_hints(made_of.__init__, include_extras=True)
@@ -92,14 +123,7 @@ def _options_model(made_of: type[Any]) -> type[BaseModel]:
         for name, parameter in inspect.signature(made_of).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
-    config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        populate_by_name=True,
-        alias_generator=lambda name: name.rstrip("_"),
-    )
-    return create_model(made_of.__name__, __config__=config, **fields)
+    return create_model(made_of.__name__, __base__=_Options, **fields)
 
 
 def _option_names(made_of: type[Any]) -> list[str]:

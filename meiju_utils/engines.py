@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache
 from graphlib import TopologicalSorter
 from importlib import import_module
@@ -64,16 +65,18 @@ def run_loky(
     """
     # loky replaces a worker that has grown by 300 MB, as one does that first loads a model
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
+    turns = _Turns()
     ready = order.get_ready()
     if len(ready) == len(items):
-        yield from _loky(function, {index: items[index] for index in ready}, settings.workers)
+        some = {index: items[index] for index in ready}
+        yield from _loky(function, some, settings.workers, turns)
         return
     # What becomes ready together goes to the common pool of processes by a thread of its own.
     finished: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
 
     def run_some(some: dict[int, Any]) -> None:
         try:
-            for outcome in _loky(function, some, settings.workers):
+            for outcome in _loky(function, some, settings.workers, turns):
                 finished.put(outcome)
         except BaseException as error:  # it is the main thread's to raise
             finished.put(error)
@@ -95,37 +98,61 @@ def run_loky(
             ready = order.get_ready()
     finally:
         if running:  # stopped early: what is still under way must not go on behind
-            get_reusable_executor().shutdown(wait=False, kill_workers=True)
+            with turns.start:
+                turns.stopped = True
+            # `reuse`: with other settings than joblib's it would first wait for what is under way
+            get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 
 
-def _loky(function: Function, items: Mapping[int, Any], workers: int) -> Outcomes:
+@dataclass
+class _Turns:
+    """What keeps threads that use one pool of processes out of each other's way.
+
+    `start`: items are handed over by one thread at a time, as the locks of joblib's threads could
+    wait for each other where a process dies meanwhile. `alone`: an item is tried alone by one
+    thread at a time, so that one that kills does not take another with it each time.
+    """
+
+    start: Any = field(default_factory=threading.Lock)
+    alone: Any = field(default_factory=threading.Lock)
+    stopped: bool = False
+
+
+def _loky(function: Function, items: Mapping[int, Any], workers: int, turns: _Turns) -> Outcomes:
     left = dict(items)
     while left:
         try:
-            for outcome in _pool(function, left, workers):
+            for outcome in _pool(function, left, workers, turns):
                 del left[outcome[0]]
                 yield outcome
         except TerminatedWorkerError:
             # Dispatched in order, so what was under way comes first in what is left.
             for index in list(left)[: DISPATCHED * workers]:
-                yield _alone(function, index, left.pop(index))
+                with turns.alone:
+                    outcome = _alone(function, index, left.pop(index), workers, turns)
+                yield outcome
 
 
-def _pool(function: Function, items: Mapping[int, Any], workers: int) -> Outcomes:
+def _pool(function: Function, items: Mapping[int, Any], workers: int, turns: _Turns) -> Outcomes:
     with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
         pool = joblib.Parallel(
             return_as="generator_unordered",
             pre_dispatch=DISPATCHED * workers,
             batch_size=1,  # a batch would be lost as a whole
         )
-    yield from pool([joblib.delayed(_outcome)(function, *pair) for pair in items.items()])
+    with turns.start:
+        if turns.stopped:
+            raise MeijuError("The processes of this machine were stopped.")
+        outcomes = pool([joblib.delayed(_outcome)(function, *pair) for pair in items.items()])
+    yield from outcomes
 
 
-def _alone(function: Function, index: int, item: Any) -> Outcome:
-    """One item with a pool of its own; WorkerDied where that dies each time."""
+def _alone(function: Function, index: int, item: Any, workers: int, turns: _Turns) -> Outcome:
+    """One item with no other of its group; WorkerDied where its process dies each time."""
     for _ in range(RETRIES):
         try:
-            (outcome,) = _pool(function, {index: item}, workers=2)  # of one, joblib would stay here
+            # as many workers as ever: to resize a pool that others use, loky waits without end
+            (outcome,) = _pool(function, {index: item}, workers, turns)
         except TerminatedWorkerError:
             continue
         return outcome

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from meiju_utils.errors import ConfigError, MeijuError, nearest
 from meiju_utils.files import PARTIAL, fingerprint, listing, read_json, write_json, write_text
-from meiju_utils.run import CONFIG_NAME, CORRECTIONS_NAME, Run, open_run, project_root, resolve
+from meiju_utils.opening import open_run
+from meiju_utils.run import CONFIG_NAME, CORRECTIONS_NAME, Run, project_root, resolve
 
 STATE_FILE = "state.json"
 

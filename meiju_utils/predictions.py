@@ -168,8 +168,9 @@ class Predictions(_Table):
         ordered = ordered.astype(dict.fromkeys(columns, "float64"))
         groups = ordered.groupby(CLIP, sort=False)
         means = groups[columns].mean().reset_index()
-        means["role"] = groups["role"].min().to_numpy()  # "fitted" comes before "held-out"
-        means["chose"] = groups["chose"].max().to_numpy()  # "" comes before any other
+        # "fitted" comes before "held-out", and "" before any other
+        for column, merged in (("role", groups["role"].min()), ("chose", groups["chose"].max())):
+            means[column] = pd.array(merged.to_numpy(), dtype="str")
         means = self.table[CLIP].drop_duplicates().merge(means, on=CLIP, how="left")
         means = means.assign(seed=NO_SEED, fold=ALL_FOLDS)
         return Predictions(means[[*CLIP, "role", "chose", *MEMBER, *columns]])
@@ -204,7 +205,7 @@ class Targets(_Table):
         for task, names in classes.items():
             given = labels[task].to_numpy(dtype=object).astype(str)
             known = np.isin(given, names)
-            odd = sorted(set(given[~known]) - {""})
+            odd = sorted(set(given[~known].tolist()) - {""})
             if odd:
                 raise PredictionError(
                     f"{odd[0]!r} is no class of {task}; expected one of {', '.join(names)}."
@@ -236,6 +237,16 @@ class Answers(_Table):
     def _columns(self) -> dict[str, Any]:
         return {"clip_id": str, "split": str, **dict.fromkeys(classes_of(self.table), str)}
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for task, names in self.classes.items():
+            odd = self.table[~self.table[task].isin(names)]
+            if len(odd):
+                raise PredictionError(
+                    f"{odd[task].iloc[0]!r} is no class of {task} ({odd['clip_id'].iloc[0]}); "
+                    f"expected one of {', '.join(names)}."
+                )
+
     @classmethod
     def of_predictions(cls, mean: Predictions, index: Mapping[str, NDArray[Any]]) -> "Answers":
         """Labels by class `index` [N] of each task, with the probabilities of `mean`."""
@@ -258,7 +269,8 @@ class Answers(_Table):
     def tied(self, task: str) -> NDArray[np.bool_]:
         """[N]: whether another label is as probable as the one answered."""
         probabilities = self.probabilities(task)
-        return (probabilities >= self.confidence(task)[:, None] - TIE).sum(axis=1) > 1
+        as_good = probabilities >= self.confidence(task)[:, None] - TIE
+        return np.asarray(as_good.sum(axis=1) > 1)
 
 
 def labelled(table: pd.DataFrame, tasks: Iterable[str], split: str = "") -> pd.DataFrame:
@@ -286,6 +298,9 @@ def check_table(table: pd.DataFrame, columns: Mapping[str, Any], what: str) -> N
     classes = classes_of(table)
     if not classes:
         raise PredictionError(f"The {what} have no probabilities: no column <task>:<label>.")
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise PredictionError(f"The {what} lack the columns {', '.join(missing)}.")
     probabilities = [c for task in classes for c in class_columns(classes, task)]
     number = pa.Check.in_range(0, 1 + SUM_TOLERANCE, error="expected numbers from 0 to 1")
     schema = pa.DataFrameSchema(
@@ -299,10 +314,9 @@ def check_table(table: pd.DataFrame, columns: Mapping[str, Any], what: str) -> N
         schema.validate(table, lazy=True)
     except pa.errors.SchemaErrors as error:
         case = error.failure_cases.iloc[0]
-        column = case["column"] if isinstance(case["column"], str) else case["failure_case"]
         raise PredictionError(
-            f"The {what} break a rule: column {column!r}: {case['check']}; found "
-            f"{case['failure_case']!r}."
+            f"The {what} break a rule: column {case['column']!r}: {case['check']}; found "
+            f"{case['failure_case']}."
         ) from None
     for task in classes:
         sums = table[class_columns(classes, task)].to_numpy(dtype=np.float64).sum(axis=1)

@@ -4,26 +4,20 @@ Stages meet only at files in the run folder. Imports `config`, `errors`, `files`
 `html` only.
 """
 
-import ast
-import json
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import yaml
 
 from meiju_utils.challenge import SUBMISSION_NAME, Setting
-from meiju_utils.config import Profile, load_profile
-from meiju_utils.errors import ConfigError, CorpusError, MissingStageError, nearest
-from meiju_utils.files import atomic_path, write_text
+from meiju_utils.config import Profile
+from meiju_utils.errors import ConfigError, CorpusError, MissingStageError
+from meiju_utils.files import atomic_path
 from meiju_utils.html import definition_table
 
 CORRECTIONS_NAME = "corrections.csv"  # the user's, in the run folder or beside the lists
 
-PARAMETERS = ("profile", "data_dir", "run_dir", "overrides")  # of every notebook
 CONFIG_NAME = "config.yaml"  # the effective settings, in the run folder
 
 # Table in the run folder → the notebook that writes it.
@@ -139,68 +133,6 @@ class Run:
         )
 
 
-def open_run(
-    profile: str = "demo",
-    data_dir: str = "",
-    run_dir: str = "",
-    overrides: dict[str, Any] | None = None,
-) -> Run:
-    """Validate a notebook's four parameters and open (or make) the run folder.
-
-    `data_dir` "" is the profile's, `run_dir` "" is `runs/<profile>`. Raises ConfigError for a bad
-    setting, CorpusError where there is no such data folder. The effective settings are written to
-    `config.yaml` in the run folder.
-    """
-    _refuse_unknown_parameters()
-    overrides = overrides or {}
-    for name, value, kind in (
-        ("profile", profile, str),
-        ("data_dir", data_dir, str),
-        ("run_dir", run_dir, str),
-        ("overrides", overrides, dict),
-    ):
-        if not isinstance(value, kind):
-            raise ConfigError(
-                f"Parameter {name} = {value!r} is a {type(value).__name__}; "
-                f"expected a {kind.__name__}."
-                + (
-                    " With papermill: -y '{overrides: {training.epochs: 5}}'."
-                    if kind is dict
-                    else ""
-                )
-            )
-    if profile.endswith((".yaml", ".yml")):
-        profile = str(resolve(profile))
-    config = load_profile(profile, overrides)
-    folder = resolve(run_dir or f"runs/{config.name}")
-    data = data_folder(config, data_dir)
-    options = ["--profile", profile]
-    if not config.data_dir or data != resolve(config.data_dir):
-        options += ["--data-dir", str(data)]
-    if folder != resolve(f"runs/{config.name}"):
-        options += ["--run-dir", str(folder)]
-    for key, value in overrides.items():
-        options += ["--set", f"{key}={_as_yaml(value)}"]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(
-            folder / CONFIG_NAME,
-            yaml.safe_dump(config.model_dump(mode="json"), allow_unicode=True, sort_keys=False),
-        )
-    except OSError as error:
-        raise ConfigError(
-            f"{folder} cannot be the run folder: {error.strerror}. Give another as run_dir."
-        ) from None
-    return Run(config, data, folder, tuple(options))
-
-
-def _as_yaml(value: Any) -> str:
-    """A value on one line, so that `--set` reads it back."""
-    plain = json.loads(json.dumps(value, default=str))  # a tuple becomes a list
-    text = yaml.safe_dump(plain, allow_unicode=True, default_flow_style=True, width=10**6)
-    return text.removesuffix("...\n").strip()
-
-
 def data_folder(config: Profile, data_dir: str = "") -> Path:
     """The challenge folder: `data_dir`, or else the profile's own.
 
@@ -220,34 +152,3 @@ def data_folder(config: Profile, data_dir: str = "") -> Path:
         )
         raise CorpusError(f"No data folder {data}; {hint}.")
     return data
-
-
-def _refuse_unknown_parameters() -> None:
-    """Inside a notebook, refuse parameters papermill injected under unknown names.
-
-    papermill only warns about them, so that a misspelt one would silently run the defaults. Its
-    injected cell opens with the comment `# Parameters`.
-    """
-    if "IPython" not in sys.modules:
-        return
-    from IPython import get_ipython
-
-    shell = get_ipython()
-    for source in shell.user_ns.get("In", []) if shell else []:
-        if source.startswith("# Parameters\n"):
-            for name in injected_names(source):
-                if name not in PARAMETERS:
-                    raise ConfigError(
-                        f"Unknown notebook parameter {name!r}: {nearest(name, PARAMETERS)}"
-                    )
-
-
-def injected_names(source: str) -> list[str]:
-    """Names assigned at the top level of a cell's source."""
-    return [
-        target.id
-        for statement in ast.parse(source).body
-        if isinstance(statement, ast.Assign)
-        for target in statement.targets
-        if isinstance(target, ast.Name)
-    ]

@@ -17,6 +17,8 @@ from filelock import FileLock
 
 from meiju_utils.config import Parallel
 
+pytest_plugins = ["tests.toys"]  # datasets and runs made up for the tests
+
 # The same examples every time; a busy machine is no failure.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("suite")

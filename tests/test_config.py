@@ -80,7 +80,7 @@ def test_a_bad_override_is_refused_with_the_nearest_valid_name(
 
 def test_truth_values_are_taken_where_they_are_meant() -> None:
     assert load_profile("demo", {"training.class_weights": True}).training.class_weights
-    assert not load_profile("demo", {"training.masking": False}).training.masking
+    assert not load_profile("demo", {"training.standardise": False}).training.standardise
 
 
 def test_all_faults_are_told_at_once() -> None:

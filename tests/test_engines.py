@@ -1,4 +1,4 @@
-"""Dask and Ray for real: two workers of each, some of which die."""
+"""Every engine for real: two workers of each, some of which die; items that need others."""
 
 import os
 import signal
@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from functools import partial
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ class Loader:
 @needs_sigkill
 def test_a_worker_that_dies_costs_only_its_item(cluster: Parallel, tmp_path: Path) -> None:
     work = partial(_square, folder=tmp_path, deadly=2)
-    mapped = map_items(work, ITEMS, NAMES, cluster, "squares", tolerant=False)
+    mapped = map_items(work, ITEMS, NAMES, cluster, "squares", tolerant=False, needs={5: [2]})
     assert mapped.results == [0, 1, 4, 9, 16, 25]
     assert (tmp_path / "2-1").exists()
 
@@ -96,14 +97,16 @@ def test_an_item_that_always_kills_is_a_failure_and_the_others_are_done(
 ) -> None:
     monkeypatch.setattr(engines, "RETRIES", 1)
     work = partial(_square, folder=tmp_path, deadly=2, attempts=99)
-    mapped = map_items(work, ITEMS, NAMES, cluster, "squares")
+    mapped = map_items(work, ITEMS, NAMES, cluster, "squares", needs={5: [2]})
     failed = {failure.name: failure for failure in mapped.failures}
     assert failed["clip 2"].error == "WorkerDied"
     assert "memory" in failed["clip 2"].reason
     # Dask may give up another one that waited on the same worker.
     assert len(failed) <= 2
     assert all(r == i * i for i, r in zip(ITEMS, mapped.results, strict=True) if r is not None)
-    assert mapped.results.count(None) == len(failed)
+    assert mapped.results[5] is None
+    assert not (tmp_path / "5-0").exists()
+    assert mapped.results[:5].count(None) == len(failed)
 
 
 @needs_sigkill
@@ -146,6 +149,139 @@ def test_where_trying_again_does_not_help_processes_of_this_machine_give_up(
     work = partial(_square, folder=tmp_path, deadly=2, attempts=99)
     with pytest.raises(MeijuError, match="died whenever it was at"):
         map_items(work, ITEMS, NAMES, Parallel(workers=2), "squares", tolerant=False)
+
+
+# 4 needs 2 and 3, which need 0 and 1; 5 fails, so that 6 and 7 never start; 8 needs none.
+NEEDS = {2: [0], 3: [0, 1], 4: [2, 3], 6: [5, 8], 7: [6]}
+
+
+def _linked(item: int, folder: Path) -> int:
+    """The item; RuntimeError where one that it needs was not dealt with before it started."""
+    (folder / f"{item} started").touch()
+    late = [need for need in NEEDS.get(item, ()) if not (folder / f"{need} dealt with").exists()]
+    if late:
+        raise RuntimeError(f"{item} started before {late}")
+    if item == 5:
+        raise ZeroDivisionError
+    return item
+
+
+@pytest.fixture(params=["serial", "loky", "dask", "ray"])
+def engine(request: pytest.FixtureRequest) -> Parallel:
+    """Settings for each engine, with two workers."""
+    if request.param == "dask":
+        return Parallel(backend="dask", address=request.getfixturevalue("dask_address"))
+    if request.param == "ray":
+        request.getfixturevalue("local_ray")
+    return Parallel(backend=request.param, workers=2)
+
+
+def test_an_item_starts_when_those_it_needs_have_succeeded_and_were_dealt_with(
+    engine: Parallel, tmp_path: Path
+) -> None:
+    seen = {}
+    here = os.getpid()
+
+    def then(index: int, result: int | None, error: Exception | None) -> bool:
+        assert os.getpid() == here
+        time.sleep(0.05)  # what needs it must not start meanwhile
+        (tmp_path / f"{index} dealt with").touch()
+        seen[index] = (result, type(error).__name__)
+        return False
+
+    items = list(range(9))
+    names = [f"clip {i}" for i in items]
+    work = partial(_linked, folder=tmp_path)
+    mapped = map_items(work, items, names, engine, "linked", needs=NEEDS, then=then)
+    assert mapped.results == [0, 1, 2, 3, 4, None, None, None, 8]
+    assert [(f.name, f.error) for f in mapped.failures] == [("clip 5", "ZeroDivisionError")]
+    assert seen.pop(5) == (None, "ZeroDivisionError")
+    assert seen == {i: (i, "NoneType") for i in (0, 1, 2, 3, 4, 8)}
+    assert not any((tmp_path / f"{i} started").exists() for i in (6, 7))
+
+
+def _slow(item: int, folder: Path) -> int:
+    (folder / f"{item} started").touch()
+    time.sleep(0.5 if item else 0)
+    (folder / f"{item} done").touch()
+    return item
+
+
+@pytest.mark.timeout(60)
+def test_processes_of_this_machine_stop_where_nobody_waits_for_them(tmp_path: Path) -> None:
+    # Of what needs 0 there is more than is handed over at once.
+    items = list(range(12))
+    order = TopologicalSorter({i: [0] if i else [] for i in items} | {11: [1]})
+    order.prepare()
+    work = partial(_slow, folder=tmp_path)
+    outcomes = engines.run_loky(work, items, Parallel(workers=2), order)
+    assert next(outcomes) == (0, 0, None)
+    assert next(outcomes)[2] is None
+    outcomes.close()
+    marks = sorted(path.name for path in tmp_path.iterdir())
+    assert len(marks) < 12
+    time.sleep(1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == marks
+
+
+@pytest.mark.timeout(60)
+def test_an_error_of_one_group_stops_the_processes_of_all(tmp_path: Path) -> None:
+    # 1 fails while some of those that need 0 are under way.
+    needs = {i: [0] for i in range(2, 12)} | {12: [1]}
+    items = [*range(13)]
+    names = [str(i) for i in items]
+    work = partial(_slow_or_broken, folder=tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        map_items(work, items, names, Parallel(workers=2), "slow", tolerant=False, needs=needs)
+    marks = sorted(path.name for path in tmp_path.iterdir())
+    assert "12 started" not in marks
+    time.sleep(1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == marks
+
+
+def _slow_or_broken(item: int, folder: Path) -> int:
+    if item == 1:
+        _wait_for(folder, "* started", 2)
+        raise ZeroDivisionError
+    return _slow(item, folder)
+
+
+DEADLY, BESIDE = 2, 12  # of one group and of the other, below
+
+
+def _deadly(item: int, folder: Path) -> int:
+    """The item; the deadly one ends its process, while the other group's first is under way."""
+    if item == BESIDE:
+        (folder / f"beside-{time.monotonic_ns()}").touch()
+        time.sleep(0.5)
+        (folder / "beside-done").touch()
+    if item == DEADLY:
+        attempts = len(list(folder.glob("deadly-*")))
+        (folder / f"deadly-{time.monotonic_ns()}").touch()
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline and not (folder / "beside-done").exists():
+            if len(list(folder.glob("beside-*"))) > attempts:
+                break
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.02)
+    return item
+
+
+@needs_sigkill
+@pytest.mark.timeout(120)
+def test_an_item_that_always_kills_takes_none_of_another_group_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "RETRIES", 1)
+    # Both groups have more than is handed over at once; 22 needs the deadly one.
+    needs = {i: [0] for i in range(2, 12)} | {i: [1] for i in range(12, 22)} | {22: [DEADLY]}
+    items = list(range(23))
+    names = [str(i) for i in items]
+    work = partial(_deadly, folder=tmp_path)
+    mapped = map_items(work, items, names, Parallel(workers=2), "deadly", needs=needs)
+    assert [(f.name, f.error) for f in mapped.failures] == [(str(DEADLY), "WorkerDied")]
+    assert mapped.results == [None if i in (DEADLY, 22) else i for i in items]
 
 
 def test_one_bad_item_is_collected_and_the_others_keep_their_order(cluster: Parallel) -> None:

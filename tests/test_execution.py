@@ -11,7 +11,7 @@ from meiju_utils.errors import ConfigError
 from meiju_utils.execution import Executed, NotebookError, run_notebooks, select_notebooks
 
 PARAMETERS = 'profile = "demo"\ndata_dir = ""\nrun_dir = ""\noverrides = {}\n'
-OPEN = "from meiju_utils.run import open_run\nrun = open_run(profile, data_dir, run_dir, overrides)"
+OPEN = "from meiju_utils import open_run\nrun = open_run(profile, data_dir, run_dir, overrides)"
 
 
 def _write_notebook(path: Path, *cells: str) -> None:

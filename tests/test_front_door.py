@@ -32,7 +32,7 @@ def test_importing_the_package_imports_nothing_heavy_and_takes_no_time() -> None
 
 def test_the_names_of_settings_and_errors_come_without_the_libraries_of_stages() -> None:
     told = in_a_fresh_process(
-        "import sys; from meiju_utils import ConfigError, load_profile; load_profile('demo'); "
+        "import sys; from meiju_utils import MeijuError, load_profile; load_profile('demo'); "
         "print({'torch', 'pandas', 'numpy'} & set(sys.modules))"
     )
     assert told == "set()"

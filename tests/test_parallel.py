@@ -1,4 +1,5 @@
 import os
+from typing import Any
 
 import pytest
 
@@ -55,3 +56,60 @@ def test_workers_run_one_thread_each() -> None:
 
 def test_nothing_to_do_is_no_error() -> None:
     assert map_items(_reciprocal, [], [], Parallel(), "nothing").results == []
+
+
+def _handled(index: int, result: float | None, error: Exception | None) -> bool:
+    return error is not None
+
+
+@pytest.mark.parametrize("tolerant", [True, False])
+def test_an_error_that_is_dealt_with_stops_nothing(tolerant: bool) -> None:
+    settings = Parallel(backend="serial")
+    names = ["a", "b", "c"]
+    mapped = map_items(
+        _reciprocal, [0, 4, 2], names, settings, "x", tolerant, needs={2: [0]}, then=_handled
+    )
+    assert mapped.results == [None, 0.25, None]
+    assert [(f.name, f.error) for f in mapped.failures] == [("a", "ZeroDivisionError")]
+    failed = map_items(_reciprocal, [0, 0], names[:2], settings, "x", tolerant, then=_handled)
+    assert [failure.name for failure in failed.failures] == ["a", "b"]
+
+
+def test_an_error_that_is_not_dealt_with_is_raised_as_ever() -> None:
+    calls: list[Any] = []
+
+    def then(*outcome: Any) -> bool:
+        calls.append(outcome)
+        return False
+
+    settings = Parallel(backend="serial")
+    with pytest.raises(ZeroDivisionError):
+        map_items(_reciprocal, [2, 0, 4], list("abc"), settings, "x", tolerant=False, then=then)
+    assert [(index, result) for index, result, _ in calls] == [(0, 0.5), (1, None)]
+
+
+@pytest.mark.parametrize("backend", ["serial", "loky"])
+def test_an_error_while_dealing_with_an_item_ends_the_map(backend: Any) -> None:
+    def then(index: int, result: float | None, error: Exception | None) -> bool:
+        raise LookupError(index)
+
+    settings = Parallel(backend=backend, workers=2)
+    with pytest.raises(LookupError, match="0"):
+        map_items(_reciprocal, [1, 2], ["a", "b"], settings, "x", needs={1: [0]}, then=then)
+
+
+def test_items_are_done_in_the_order_of_their_needs() -> None:
+    done: list[int] = []
+
+    def then(index: int, result: float | None, error: Exception | None) -> bool:
+        done.append(index)
+        return False
+
+    needs = {0: [2], 2: [1], 3: []}
+    settings = Parallel(backend="serial")
+    mapped = map_items(
+        _reciprocal, [1, 2, 4, 5], list("abcd"), settings, "x", needs=needs, then=then
+    )
+    assert mapped.results == [1.0, 0.5, 0.25, 0.2]
+    assert sorted(done) == [0, 1, 2, 3]
+    assert done.index(1) < done.index(2) < done.index(0)

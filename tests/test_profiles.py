@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 
 from meiju_utils.challenge import CLASSES, SETTINGS, TASKS, Setting
 from meiju_utils.corpus.official import read_corpus
@@ -21,6 +21,7 @@ from meiju_utils.embeddings import (
 )
 from meiju_utils.errors import ConfigError, TrainingError
 from meiju_utils.execution import run_notebooks
+from meiju_utils.opening import open_run
 from meiju_utils.preprocessing.pipeline import preprocess_corpus
 from meiju_utils.recipes import (
     TABLE_ONE,
@@ -31,7 +32,7 @@ from meiju_utils.recipes import (
     train_recipes,
 )
 from meiju_utils.reporting import tables
-from meiju_utils.run import Run, open_run
+from meiju_utils.run import Run
 from meiju_utils.submission.ledger import read_ledger
 from meiju_utils.submission.writer import publish_submission
 

@@ -141,7 +141,7 @@ def agreement(members: Mapping[str, Predictions]) -> pd.DataFrame:
     for first, second in combinations(means, 2):
         ids = means[first].table[CLIP]
         other = Predictions(ids.merge(means[second].table, on=CLIP))
-        if len(other) != len(ids):
+        if not len(ids) == len(other) == len(means[second]):
             raise PredictionError(f"{first} and {second} predict different clips.")
         for task in other.tasks:
             a, b = means[first].probabilities(task), other.probabilities(task)

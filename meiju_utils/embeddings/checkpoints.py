@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from meiju_utils.config import EncoderConfig
-from meiju_utils.devices import single_thread as single_thread
-from meiju_utils.devices import torch_device as torch_device  # modelling takes both from here
+from meiju_utils.devices import torch_device
 from meiju_utils.embeddings.base import EncoderContext
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint

@@ -63,9 +63,8 @@ class Architecture(_Data):
         if "interaction" in values:
             wanted = values["interaction"]
             none = wanted in (None, "none")
-            interaction = (
-                None if none else _part(wanted, INTERACTIONS, f"{where}.interaction", None)
-            )
+            place = f"{where}.interaction"
+            interaction = None if none else _part(wanted, INTERACTIONS, place, self.interaction)
         flags = {name: values.get(name, getattr(self, name)) for name in ("auxiliary", "masking")}
         for name, flag in flags.items():
             if not isinstance(flag, bool):

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from meiju_utils.embeddings.checkpoints import single_thread, torch_device
+from meiju_utils.devices import single_thread, torch_device
 from meiju_utils.errors import FeatureError, TrainingError
 from meiju_utils.files import atomic_path
 from meiju_utils.modelling.architecture import NetworkConfig

@@ -2,7 +2,7 @@
 
 Source: section III of the paper (arXiv 2501.06215) and the official baseline's published code
 (AI-S2-Lab/MEIJU2025-baseline), from which a checkpoint can be loaded. Shapes: B clips, T steps,
-D features, M streams, H hidden units. Imports torch, `architecture`, `parts`.
+D features, M streams, H hidden units. Imports torch and the modules beside it.
 """
 
 from collections import namedtuple
@@ -14,15 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from meiju_utils.components import build
-from meiju_utils.errors import FeatureError, TrainingError
+from meiju_utils.errors import TrainingError
 from meiju_utils.modelling.architecture import Branch, NetworkConfig
 from meiju_utils.modelling.official import official_config, official_weights
 from meiju_utils.modelling.parts import ENCODERS, FUSIONS, HEADS, INTERACTIONS
-from meiju_utils.modelling.parts.encoders import padding
-
-# What a branch reads of a stream: features [B, T, D] with zeros behind the end of each clip, real
-# steps [B], and who has the stream at all (bool [B], None: everybody).
-Stream = tuple[Tensor, Tensor, Tensor | None]
+from meiju_utils.modelling.streams import Stream, read_streams
 
 
 class TaskBranch(nn.Module):
@@ -32,30 +28,26 @@ class TaskBranch(nn.Module):
         self, spec: Branch, widths: Mapping[str, int], classes: int, auxiliary: bool
     ) -> None:
         super().__init__()
-        hidden = spec.hidden
+        hidden, tokens = spec.hidden, len(widths)
         self.encoders = nn.ModuleDict(
             {s: build(spec.encoders[s], ENCODERS, width, hidden) for s, width in widths.items()}
         )
         # Zero until clips without the stream have taught it something.
         self.missing = nn.ParameterDict({s: nn.Parameter(torch.zeros(hidden)) for s in widths})
         self.fusion = build(spec.fusion, FUSIONS, hidden)
-        self.head = build(spec.head, HEADS, len(widths), hidden, classes)
-        self.auxiliary = (
-            build(spec.head, HEADS, len(widths), hidden, classes) if auxiliary else None
-        )
+        self.head = build(spec.head, HEADS, tokens, hidden, classes)
+        self.auxiliary = build(spec.head, HEADS, tokens, hidden, classes) if auxiliary else None
 
     def embed(self, streams: Mapping[str, Stream], clips: int) -> Tensor:
         """Tokens [B, M, H], the learned one where a clip lacks the stream."""
         tokens = []
         for name, encoder in self.encoders.items():
-            missing = self.missing[name].expand(clips, -1)
-            if name not in streams:
-                tokens.append(missing)
-                continue
-            x, lengths, present = streams[name]
-            token = encoder(x, lengths)
-            if present is not None:
-                token = torch.where(present.unsqueeze(1), token, missing)
+            token = missing = self.missing[name].expand(clips, -1)
+            if name in streams:
+                x, lengths, present = streams[name]
+                token = encoder(x, lengths)
+                if present is not None:
+                    token = torch.where(present.unsqueeze(1), token, missing)
             tokens.append(token)
         return torch.stack(tokens, dim=1)
 
@@ -67,13 +59,11 @@ class JointNetwork(nn.Module):
         super().__init__()
         self.config = config
         spec = config.architecture
-        self.branches: Any = nn.ModuleDict(
-            {
-                task: TaskBranch(spec.branches[task], config.widths, classes, spec.auxiliary)
-                for task, classes in config.classes.items()
-            }
-        )
+        self.branches: Any = nn.ModuleDict()
         self.interactions: Any = nn.ModuleDict()
+        for task, classes in config.classes.items():
+            branch = spec.branches[task]
+            self.branches[task] = TaskBranch(branch, config.widths, classes, spec.auxiliary)
         if spec.interaction is not None:
             for own, other in other_task(config.classes).items():
                 widths = spec.branches[own].hidden, spec.branches[other].hidden
@@ -85,61 +75,24 @@ class JointNetwork(nn.Module):
         lengths: Mapping[str, Tensor] | None = None,
         present: Mapping[str, Tensor] | None = None,
     ) -> Any:
-        """Logits [B, C] of each task by its name, and as `<task>_auxiliary` those of auxiliary heads.
+        """Logits [B, C] of each task by its name, those of auxiliary heads as `<task>_auxiliary`.
 
-        `features` has [B, T, D] of each stream, padding last; `lengths` [B] the real steps where not
-        all are real; `present` [B] (bool) who has the stream, by default those of length > 0. A
-        learned token stands for what a clip, or the whole batch, lacks. Raises FeatureError for
+        `features` has [B, T, D] of each stream, padding last; `lengths` [B] the real steps where
+        not all are real; `present` [B] (bool) who has the stream, by default those of length > 0.
+        A learned token stands for what a clip, or the whole batch, lacks. Raises FeatureError for
         another width than the network's, and where nothing is there.
         """
-        streams, clips = self._streams(features, lengths or {}, present or {})
+        spec, widths = self.config.architecture, self.config.widths
+        streams, clips = read_streams(widths, features, lengths or {}, present or {}, spec.masking)
         tokens = {task: branch.embed(streams, clips) for task, branch in self.branches.items()}
         fused = {task: branch.fusion(tokens[task]) for task, branch in self.branches.items()}
-        last = {
-            task: self.interactions[task](fused[task], fused[other])
-            for task, other in other_task(self.config.classes).items()
-            if task in self.interactions
-        }
-        logits = [branch.head({**fused, **last}[task]) for task, branch in self.branches.items()]
-        if self.config.architecture.auxiliary:
-            logits += [branch.auxiliary(tokens[task]) for task, branch in self.branches.items()]
-        else:
-            logits += [None] * len(logits)
+        last, other = dict(fused), other_task(fused)
+        for task, interaction in self.interactions.items():
+            last[task] = interaction(fused[task], fused[other[task]])
+        logits = [branch.head(last[task]) for task, branch in self.branches.items()]
+        for task, branch in self.branches.items():
+            logits.append(branch.auxiliary(tokens[task]) if spec.auxiliary else None)
         return logits_type(tuple(self.branches))(*logits)
-
-    def _streams(
-        self,
-        features: Mapping[str, Tensor],
-        lengths: Mapping[str, Tensor],
-        present: Mapping[str, Tensor],
-    ) -> tuple[dict[str, Stream], int]:
-        """The streams that are there, checked, padding zeroed; and the number of clips."""
-        found: dict[str, Stream] = {}
-        clips = None
-        for name, width in self.config.widths.items():
-            x = features.get(name)
-            if x is None:
-                continue
-            if x.ndim != 3 or x.shape[2] != width:
-                raise FeatureError(
-                    f"The network takes {name} features [B, T, {width}]; got {list(x.shape)}. "
-                    "Use the encoder it was trained with, or train anew."
-                )
-            clips = len(x)
-            if not x.shape[1]:
-                continue
-            length, has = lengths.get(name), present.get(name)
-            if has is None and length is not None:
-                has = length > 0
-            if length is None or not self.config.architecture.masking:
-                length = x.new_full((clips,), x.shape[1], dtype=torch.long)
-            else:
-                x = x.masked_fill(padding(x, length), 0)
-            found[name] = (x, length, has)
-        if clips is None:
-            names = ", ".join(self.config.widths)
-            raise FeatureError(f"The network needs features of at least one of: {names}.")
-        return found, clips
 
     def parts(self) -> list[nn.Module]:
         """The sub-networks whose gradients the published code clips one by one."""
@@ -148,14 +101,6 @@ class JointNetwork(nn.Module):
             found += [*branch.encoders.values(), branch.missing, branch.fusion, branch.head]
             found += [branch.auxiliary] if branch.auxiliary is not None else []
         return found
-
-    def initialise_kaiming(self) -> None:
-        """Linear layers and convolutions as published: Kaiming-normal weights, zero biases."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv1d):
-                nn.init.kaiming_normal_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
 
     @classmethod
     def from_official(

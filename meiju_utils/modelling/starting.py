@@ -1,10 +1,23 @@
-"""Starting a network from the weights of another. Imports torch, `network`."""
+"""What weights a training starts with: drawn as published, or another network's.
+
+Imports torch, `network`.
+"""
 
 import torch
+from torch import nn
 
 from meiju_utils.errors import TrainingError
 from meiju_utils.modelling.architecture import NetworkConfig
 from meiju_utils.modelling.network import JointNetwork
+
+
+def initialise_kaiming(network: JointNetwork) -> None:
+    """Linear layers and convolutions as published: Kaiming-normal weights, zero biases."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Conv1d):
+            nn.init.kaiming_normal_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def start_from(network: JointNetwork, other: JointNetwork) -> None:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from meiju_utils.challenge import Average
 from meiju_utils.components import Component, build
 from meiju_utils.config import Training
-from meiju_utils.embeddings.checkpoints import mixed_precision, single_thread, torch_device
+from meiju_utils.devices import mixed_precision, single_thread, torch_device
 from meiju_utils.errors import TrainingError
 from meiju_utils.files import atomic_path
 from meiju_utils.modelling.architecture import NetworkConfig
@@ -33,7 +33,7 @@ from meiju_utils.modelling.optimisation import (
     make_optimizer,
     moving_average,
 )
-from meiju_utils.modelling.starting import start_from
+from meiju_utils.modelling.starting import initialise_kaiming, start_from
 from meiju_utils.predictions import Targets, likeliest
 from meiju_utils.scoring import JOINT, score
 
@@ -122,7 +122,7 @@ class _Trainer:
     def _new_network(self) -> JointNetwork:
         network = JointNetwork(self.plan.network)
         if self.training.initialisation == "kaiming":
-            network.initialise_kaiming()
+            initialise_kaiming(network)
         if self.plan.start is not None:
             start_from(network, self.plan.start)
         return network

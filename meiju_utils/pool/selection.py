@@ -93,7 +93,8 @@ class Everything:
     """Every clip of the pool, with its likeliest label or, for soft targets, all probabilities."""
 
     def __init__(self, settings: PseudoLabels) -> None:
-        self.settings = settings.model_copy(update={"threshold": 1e-9, "per_class": 2**31})
+        everything = {"threshold": 1e-9, "least": 1, "per_class": 2**31}
+        self.settings = settings.model_copy(update=everything)
 
     def __call__(self, answers: Answers) -> Selection:
         table = confidences(answers).assign(candidate=True, selected=True)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import pandas as pd
+
 from meiju_utils.challenge import Modality
 from meiju_utils.config import EncoderConfig, Training, validate_profile
 from meiju_utils.errors import ConfigError, FeatureError, MeijuError, TrainingError, nearest
@@ -39,18 +41,42 @@ def recipes_of(run: Run) -> dict[str, Recipe]:
     return load_recipes(resolve(own) if own else None, run.setting.tasks)
 
 
+def check_recipes(run: Run) -> None:
+    """Raise what is wrong with a profile's recipes, before any stage has run.
+
+    ConfigError where `submission` names none, and for what cannot be followed; FeatureError for an
+    encoder that the profile lacks; TrainingError for a network that cannot be built.
+    """
+    graph = RecipeGraph(run)
+    if run.config.submission not in graph.recipes:
+        raise ConfigError(
+            f"submission = {run.config.submission!r} names no recipe: "
+            f"{nearest(run.config.submission, graph.recipes)}"
+        )
+    own = [name for name in graph.recipes if name not in load_recipes(tasks=run.setting.tasks)]
+    needs = {name: recipe.needs() for name, recipe in graph.recipes.items()}
+    for name in with_needs([run.config.submission, *own], needs):
+        graph.check_settings(name)
+
+
 class RecipeGraph:
     """Recipes on a run's data. A recipe is named by its key in the book; `resolve` comes first."""
 
     def __init__(self, run: Run, recipes: Recipes | None = None) -> None:
         self.run = run
         self.recipes = dict(recipes or recipes_of(run))
-        self.clips = run.table("clips")
-        self.pool = has_pool(self.clips)
-        self.truth = labelled(self.clips, run.setting.tasks, "valid")
         self._experiments: dict[str, Experiment] = {}
         self._datasets: dict[str, Dataset] = {}
         self._dataset_keys: dict[str, str] = {}
+
+    @cached_property
+    def pool(self) -> bool:
+        return has_pool(self.run.table("clips"))
+
+    @cached_property
+    def truth(self) -> pd.DataFrame:
+        """The validation clips and their labels."""
+        return labelled(self.run.table("clips"), self.run.setting.tasks, "valid")
 
     def resolve(self, name: str) -> str:
         """The recipe's own name or, without a pool to label, that of what it starts from."""
@@ -104,12 +130,14 @@ class RecipeGraph:
             training = training.model_copy(update={"learning_rate": rate})
         return training
 
-    def network(self, name: str) -> NetworkConfig:
+    def network(self, name: str, widths: Mapping[str, int] | None = None) -> NetworkConfig:
+        """The network of a recipe; `widths` of its features are the dataset's by default."""
         architecture = self.recipes[name].architecture
         assert architecture is not None
+        widths = self.dataset(name).widths if widths is None else widths
         return NetworkConfig(
-            architecture=architecture.of_streams(list(self.dataset(name).widths)),
-            widths=in_token_order(self.dataset(name).widths),
+            architecture=architecture.of_streams(list(widths)),
+            widths=in_token_order(widths),
             classes={task: len(labels) for task, labels in self.run.setting.classes.items()},
         )
 
@@ -128,14 +156,25 @@ class RecipeGraph:
         if recipe.kind != "network":
             return
         start = self.resolve(recipe.start) if recipe.start else name
+        self._check_networks(name, self.network(name), self.network(start))
         lacking = set(self.seeds(name)) - set(self.seeds(start))
         if lacking:
             raise ConfigError(
                 f"Recipe {name!r} trains seeds {sorted(lacking)}, which {recipe.start!r}, its "
                 "start, does not. Give both the same training.seeds."
             )
+
+    def check_settings(self, name: str) -> None:
+        """Raise what is wrong with a recipe whatever its features: encoders, settings, network."""
+        encoders, recipe = self.encoders(name), self.recipes[name]
+        self.training(name)
+        if recipe.kind == "network":
+            network = self.network(name, dict.fromkeys(encoders, 1))
+            self._check_networks(name, network, network)
+
+    def _check_networks(self, name: str, network: NetworkConfig, start: NetworkConfig) -> None:
         try:
-            check_start(self.network(name), self.network(start))
+            check_start(network, start)
         except TrainingError as error:
             raise TrainingError(f"Recipe {name!r}: {error}") from None
         except MeijuError:

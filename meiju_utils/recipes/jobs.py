@@ -102,7 +102,9 @@ class NetworkJob(Job):
         from meiju_utils.modelling.checkpoints import TrainedNetwork
         from meiju_utils.modelling.training import Plan, train_network
 
-        assert self.network and self.training and self.objective
+        assert self.network is not None
+        assert self.training is not None
+        assert self.objective is not None
         trained = train_network(
             self.dataset,
             Plan(

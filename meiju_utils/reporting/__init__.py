@@ -1,4 +1,4 @@
-"""What a user sees: plots, tables, players, the report. Its modules are imported when first used."""
+"""What a user sees: plots, tables, players, the report. Modules come when first used."""
 
 import lazy_loader
 

@@ -79,7 +79,8 @@ def record_submission(
     `handed_in` is the experiment it was made from, `members` the trainings behind it, `scores` a
     tidy score table with what it is expected to score. Scores on test are known only for a
     synthetic corpus, whose submissions are marked as not handed in and do not count against the
-    limits of the challenge. Raises SubmissionError where the ledger cannot be understood; it is left untouched.
+    limits of the challenge. Raises SubmissionError where the ledger cannot be understood; it is
+    left untouched.
     """
     path = ledger_path()
     now = _now()

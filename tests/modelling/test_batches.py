@@ -1,6 +1,8 @@
 """Batches: standardised by train alone, padded with zeros, bucketed by length, noised."""
 
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,18 +78,23 @@ def test_only_a_modality_that_some_clip_lacks_is_dropped(make_toy: MakeToy, with
     assert tensors.batch(rows).present["text"].all()
 
 
-def test_a_batch_holds_each_clips_frames_in_turn(make_toy: MakeToy, without: Any) -> None:
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_a_batch_holds_each_clips_frames_and_zeros_behind_them(
+    make_toy: MakeToy, without: Any, noise: float
+) -> None:
     dataset = without(make_toy(frames={"audio": (2, 6)}), "visual", [1])
     standardiser = Standardiser.fit(dataset)
-    tensors = ClipTensors(dataset, standardiser)
     rows = np.array([4, 1, 9])
-    batch = tensors.batch(rows)
-    lengths = dataset.features["audio"].lengths[rows]
-    assert batch.lengths["audio"].tolist() == lengths.tolist()
+    batch = ClipTensors(dataset, standardiser).batch(rows, noise)
     for modality in ("audio", "visual", "text"):
-        frames = [torch.tensor(dataset.features[modality].of(np.array([row]))) for row in rows]
-        own = standardiser.apply_(modality, torch.cat(frames))
-        torch.testing.assert_close(batch.features[modality], own)
+        x, lengths = batch.features[modality], dataset.features[modality].lengths[rows]
+        assert batch.lengths[modality].tolist() == lengths.tolist()
+        assert x.shape[1] == lengths.max()
+        for row, length, clip in zip(rows, lengths, x, strict=True):
+            assert (clip[length:] == 0).all()
+            frames = torch.tensor(dataset.features[modality].of(np.array([row])))
+            if not noise:
+                torch.testing.assert_close(clip[:length], standardiser.apply_(modality, frames))
     assert batch.present["visual"].tolist() == [True, False, True]
     assert set(batch.present) == {"visual"}
 
@@ -119,26 +126,33 @@ def test_shuffled_batches_hold_every_row_once_and_little_padding() -> None:
     assert {tuple(sorted(b)) for b in first} != {tuple(sorted(b)) for b in second}
 
 
-def test_a_batch_of_long_sequences_goes_in_pieces_of_so_many_frames(
-    make_toy: MakeToy, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("frames", [None, {"audio": (1, 9)}])
+def test_rows_to_predict_are_cut_by_length_into_so_many_clips(
+    make_toy: MakeToy, frames: dict[str, tuple[int, int]] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "FRAMES", 50)
-    dataset = make_toy(frames={"audio": (1, 40)})  # and one frame of the others
-    standardiser = Standardiser.fit(dataset)
-    tensors = ClipTensors(dataset, standardiser)
-    frames = dataset.features["audio"].lengths + 2
-    rows = np.argsort(-frames[:60])  # long ones first: like many frames are unlike many clips
-    pieces = tensors.pieces(rows)
-    np.testing.assert_array_equal(np.concatenate(pieces), rows)
-    sizes = [frames[piece].sum() for piece in pieces]
-    assert max(sizes) < 50 + 42  # less than a clip over
-    assert len(pieces[0]) < len(pieces[-1])
-    assert max(frames[piece].sum() for piece in tensors.by_length(rows)) < 50 + 42
-    monkeypatch.setattr(batches, "FRAMES", 1)
-    assert [len(piece) for piece in tensors.pieces(rows[:3])] == [1, 1, 1]
-    for other in (
-        ClipTensors(dataset, standardiser, whole=True),
-        ClipTensors(dataset, standardiser, "meta"),  # not a CPU
-        ClipTensors(make_toy(), standardiser),  # vectors
-    ):
-        assert len(other.pieces(rows)) == 1
+    monkeypatch.setattr(batches, "PREDICTED_VECTORS", 50)
+    monkeypatch.setattr(batches, "PREDICTED_SEQUENCES", 20)
+    dataset = make_toy(frames=frames)
+    tensors = ClipTensors(dataset, Standardiser.fit(dataset))
+    rows = np.random.default_rng(0).permutation(len(dataset.clip_ids))[:130]
+    found = tensors.by_length(rows)
+    assert sorted(np.concatenate(found)) == sorted(rows)
+    assert {len(batch) for batch in found[:-1]} == {20 if frames else 50}
+    lengths = dataset.features["audio"].lengths[np.concatenate(found)]
+    assert (np.diff(lengths) >= 0).all()
+
+
+def test_frames_in_a_file_give_the_same_batches_without_a_warning(
+    make_toy: MakeToy, without: Any, tmp_path: Path
+) -> None:
+    dataset = without(make_toy(frames={"audio": (1, 5)}), "visual", [2])
+    mapped = dataset.on_disk(str(tmp_path))
+    rows = np.arange(20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found, expected = (
+            ClipTensors(d, Standardiser.fit(d)).batch(rows) for d in (mapped, dataset)
+        )
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[stream], theirs[stream]) for stream in ours)

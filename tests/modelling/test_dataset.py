@@ -1,7 +1,9 @@
 """Datasets in memory: what they are made from, and what they refuse or tell of."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from meiju_utils.errors import FeatureError, TrainingError
 from meiju_utils.modelling.batches import ClipTensors, Standardiser
 from meiju_utils.modelling.dataset import (
+    UNKNOWN,
     Dataset,
     Sequences,
     chosen_encoders,
@@ -93,6 +96,57 @@ def test_nothing_to_learn_or_to_judge_by_is_refused(make_toy: MakeToy, without: 
     fewer = {"audio": Sequences(audio.frames[:-1], audio.lengths[:-1])}
     with pytest.raises(FeatureError, match="cover 143 clips, the clips table has 144"):
         make_dataset(clips, fewer)
+
+
+def test_tasks_and_classes_are_those_of_the_setting(make_toy: MakeToy) -> None:
+    toy = make_toy()
+    clips = pd.DataFrame({"clip_id": toy.clip_ids, "split": toy.split})
+    arousal = np.array(["low", "high", "high", ""])[np.arange(len(clips)) % 4]
+    clips["arousal"] = arousal
+    dataset = make_dataset(clips, toy.features, classes={"arousal": ("low", "high")})
+    assert list(dataset.classes) == list(dataset.labels) == ["arousal"]
+    assert dataset.labels["arousal"][:4].tolist() == [0, 1, 1, UNKNOWN]
+    assert len(dataset.labelled("train")) == 45
+    assert dataset.truth(np.array([1, 0]))["arousal"].tolist() == [1, 0]
+    assert dataset.targets(np.array([1])).classes == {"arousal": ("low", "high")}
+    clips["arousal"] = ""
+    with pytest.raises(TrainingError, match=r"train split is labelled\. Expected arousal in"):
+        make_dataset(clips, toy.features, classes={"arousal": ("low", "high")})
+
+
+def test_targets_are_one_hot_where_the_label_is_known_and_count_nothing_elsewhere(
+    make_toy: MakeToy,
+) -> None:
+    def forget(clips: pd.DataFrame) -> None:
+        clips.loc[5, "emotion"] = ""
+
+    dataset = make_toy(change=forget)
+    rows = np.array([7, 5, 70])
+    targets = dataset.targets(rows)
+    assert targets.table["clip_id"].tolist() == ["clip0007", "clip0005", "clip0070"]
+    assert targets.weights("emotion").tolist() == [1, 0, 1]
+    assert targets.weights("intent").tolist() == [1, 1, 1]
+    for task in ("emotion", "intent"):
+        known = targets.weights(task) > 0
+        index = targets.probabilities(task).argmax(axis=1)
+        assert index[known].tolist() == dataset.labels[task][rows][known].tolist()
+        assert targets.probabilities(task)[known].max(axis=1).tolist() == [1.0] * known.sum()
+
+
+def test_a_dataset_on_disk_is_equal_and_maps_its_frames(
+    make_toy: MakeToy, without: Any, tmp_path: Path
+) -> None:
+    dataset = without(make_toy(frames={"audio": (1, 4)}), "text", [0, 9])
+    mapped = pickle.loads(pickle.dumps(dataset.on_disk(str(tmp_path))))
+    assert (mapped.key, mapped.classes) == (dataset.key, dataset.classes)
+    assert list(mapped.features) == list(dataset.features)
+    for modality, sequences in dataset.features.items():
+        found = mapped.features[modality]
+        np.testing.assert_array_equal(found.frames, sequences.frames)
+        np.testing.assert_array_equal(found.lengths, sequences.lengths)
+        np.testing.assert_array_equal(found.means(), sequences.means())
+    assert isinstance(dataset.on_disk(str(tmp_path)).features["audio"].frames, np.memmap)
+    np.testing.assert_array_equal(mapped.labels["intent"], dataset.labels["intent"])
 
 
 def test_a_run_gives_means_or_sequences_by_the_encoders_level(

@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from meiju_utils.config import Parallel
-from meiju_utils.modelling import yardsticks
-from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.modelling.yardsticks import (
     fit_yardsticks,
     standardised_means,
     train_yardsticks,
 )
+
+from meiju_utils.config import Parallel
+from meiju_utils.modelling import yardsticks
+from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.run import Run
 
 SERIAL = Parallel(backend="serial")

@@ -16,6 +16,7 @@ from meiju_utils.config import Preprocessing
 from meiju_utils.corpus.official import Corpus, read_corpus
 from meiju_utils.corpus.schema import validate_clips
 from meiju_utils.errors import ConfigError, CorpusError, MeijuError, MissingStageError
+from meiju_utils.opening import open_run
 from meiju_utils.preprocessing import clips as clips_module
 from meiju_utils.preprocessing import (
     inspect_clip,
@@ -27,7 +28,7 @@ from meiju_utils.preprocessing import (
 from meiju_utils.preprocessing.clips import ClipTask, preprocess_clip
 from meiju_utils.preprocessing.media import read_media
 from meiju_utils.preprocessing.state import preprocessing_key
-from meiju_utils.run import Run, open_run
+from meiju_utils.run import Run
 
 MakeClip = Callable[..., Path]
 TALKING, MUTE, HEARD, BROKEN, FOUR = (f"Track1_Training_0000{n}" for n in range(1, 6))

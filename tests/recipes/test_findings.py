@@ -7,11 +7,12 @@ import pytest
 
 from meiju_utils.challenge import CLASSES, EMOTIONS, INTENTS, TASKS
 from meiju_utils.files import write_json
+from meiju_utils.opening import open_run
 from meiju_utils.predictions import Predictions
 from meiju_utils.recipes import TABLE_ONE, Experiment, against, compare, paper_findings, scores_on
 from meiju_utils.recipes.experiment import write_failure, write_results
 from meiju_utils.recipes.findings import PAPER_STEPS, verdict
-from meiju_utils.run import Run, open_run
+from meiju_utils.run import Run
 from meiju_utils.scoring import JOINT
 
 CLIPS = 120

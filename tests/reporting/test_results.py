@@ -19,7 +19,6 @@ from meiju_utils.reporting.summary import final_summary
 from meiju_utils.run import Run
 from meiju_utils.scoring import MEAN, concatenated
 
-
 Tidy = Callable[..., pd.DataFrame]
 
 

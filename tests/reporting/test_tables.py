@@ -24,7 +24,6 @@ from meiju_utils.reporting.tables import (
 from meiju_utils.scoring import SINGLE, failed_table
 from meiju_utils.submission.checker import check_bytes
 
-
 Tidy = Callable[..., pd.DataFrame]
 
 

@@ -1,6 +1,5 @@
 """The parts of the joint network, by kind and name. One file a kind; a new part is a line here."""
 
-from meiju_utils.components import Registry
 from meiju_utils.modelling.parts.encoders import LstmEncoder, TextCnn
 from meiju_utils.modelling.parts.fusion import TransformerFusion
 from meiju_utils.modelling.parts.heads import MlpHead
@@ -15,4 +14,4 @@ INTERACTIONS: dict[str, type] = {"gated": GatedInteraction}
 # Called with (number of tokens, hidden units, classes).
 HEADS: dict[str, type] = {"mlp": MlpHead}
 
-__all__ = ["ENCODERS", "FUSIONS", "HEADS", "INTERACTIONS", "Registry"]
+__all__ = ["ENCODERS", "FUSIONS", "HEADS", "INTERACTIONS"]

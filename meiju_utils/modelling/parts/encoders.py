@@ -4,14 +4,15 @@
 length 0 may give anything finite: a learned token takes its place. Imports torch.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Rate = Annotated[float, Field(ge=0, lt=1)]
+from meiju_utils.components import Rate
+from meiju_utils.modelling.streams import padding
 
 
 class LstmEncoder(nn.Module):
@@ -27,15 +28,13 @@ class LstmEncoder(nn.Module):
         self.rnn = nn.LSTM(width, hidden, batch_first=True)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        if x.shape[1] == 1:
-            return self._first_step(x[:, 0])
-        steps = self.rnn(x)[0].masked_fill(padding(x, lengths), -torch.inf)
-        # A clip without a step has no maximum.
-        return steps.amax(dim=1).masked_fill((lengths == 0).unsqueeze(1), 0)
-
-    def _first_step(self, x: Tensor) -> Tensor:
-        """[B, D] → [B, H]: from the zero state the recurrence adds nothing but its bias."""
-        gates = F.linear(x, self.rnn.weight_ih_l0, self.rnn.bias_ih_l0 + self.rnn.bias_hh_l0)
+        if x.shape[1] > 1:
+            steps: Tensor = self.rnn(x)[0].masked_fill(padding(x, lengths), -torch.inf)
+            # A clip without a step has no maximum.
+            return steps.amax(dim=1).masked_fill((lengths == 0).unsqueeze(1), 0)
+        # From the zero state the first step takes nothing of the recurrence but its bias.
+        weight, _, bias, recurrent_bias = self.rnn.all_weights[0]
+        gates = F.linear(x[:, 0], weight, bias + recurrent_bias)
         entry, _, candidate, output = gates.chunk(4, dim=1)
         return output.sigmoid() * (entry.sigmoid() * candidate.tanh()).tanh()
 
@@ -64,20 +63,14 @@ class TextCnn(nn.Module):
         highest = torch.cat([self._highest(x, lengths, c) for c in self.convolutions], dim=1)
         return F.relu(self.project(self.dropout(F.relu(highest))))
 
-    def _highest(self, x: Tensor, lengths: Tensor, convolution: nn.Module) -> Tensor:
+    def _highest(self, x: Tensor, lengths: Tensor, convolution: Any) -> Tensor:
         """The largest response of each filter over a clip's own windows: [B, H]."""
-        assert isinstance(convolution, nn.Conv1d)
         height = convolution.kernel_size[0]
         if x.shape[1] == 1:  # only a kernel's first row meets a step
             return F.linear(x[:, 0], convolution.weight[:, :, 0], convolution.bias)
         padded = F.pad(x, (0, 0, 0, max(0, height - x.shape[1])))
-        windows = convolution(padded.transpose(1, 2))  # [B, H, windows]
+        windows: Tensor = convolution(padded.transpose(1, 2))  # [B, H, windows]
         # A text of n steps has n - height + 1 windows, and always one.
         last = (lengths - height).clamp(min=0).unsqueeze(1)
         beyond = torch.arange(windows.shape[2], device=x.device) > last
         return windows.masked_fill(beyond.unsqueeze(1), -torch.inf).amax(dim=2)
-
-
-def padding(x: Tensor, lengths: Tensor) -> Tensor:
-    """Which steps of [B, T, D] lie behind the end of their clip: bool [B, T, 1]."""
-    return (torch.arange(x.shape[1], device=x.device) >= lengths.unsqueeze(1)).unsqueeze(2)

@@ -1,10 +1,9 @@
-"""Fusion: the tokens of a task's streams look at each other. [B, M, H] → [B, M, H]. Imports torch."""
+"""Fusion: a task's tokens look at each other. [B, M, H] → [B, M, H]. Imports torch."""
 
-from typing import Annotated
-
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from meiju_utils.components import Rate
 from meiju_utils.errors import TrainingError
 
 
@@ -17,7 +16,7 @@ class TransformerFusion(nn.Module):
         *,
         heads: PositiveInt = 2,
         feed_forward: PositiveInt = 2048,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        dropout: Rate = 0.1,
     ) -> None:
         super().__init__()
         if hidden % heads:

@@ -1,22 +1,14 @@
 """Heads: from a task's tokens [B, M, H] to the logits of its classes [B, C]. Imports torch."""
 
-from typing import Annotated
-
-from pydantic import Field
 from torch import Tensor, nn
+
+from meiju_utils.components import Rate
 
 
 class MlpHead(nn.Module):
     """All tokens side by side, two hidden layers of H and H/2 units, as published."""
 
-    def __init__(
-        self,
-        tokens: int,
-        hidden: int,
-        classes: int,
-        *,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
-    ) -> None:
+    def __init__(self, tokens: int, hidden: int, classes: int, *, dropout: Rate = 0.2) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             *(nn.Flatten(), nn.Linear(tokens * hidden, hidden), nn.ReLU(), nn.Dropout(dropout)),

@@ -1,14 +1,11 @@
-"""Interaction: what a task's tokens [B, M, H] take from the other task's [B, M, H'].
-
-Imports torch.
-"""
+"""Interaction: what a task's tokens [B, M, H] take from the other's [B, M, H']. Imports torch."""
 
 import torch
 from torch import Tensor, nn
 
 
 class GatedInteraction(nn.Module):
-    """Q + B ⊙ σ(A + B) with A = attention of Q over the other's tokens, B of Q over A (published)."""
+    """Q + B ⊙ σ(A + B), A the attention of Q over the other's tokens, B of Q over A (published)."""
 
     def __init__(self, hidden: int, other_hidden: int) -> None:
         super().__init__()
@@ -20,4 +17,5 @@ class GatedInteraction(nn.Module):
     def forward(self, own: Tensor, other: Tensor) -> Tensor:
         first, _ = self.inter_attention(own, other, other, need_weights=False)
         second, _ = self.hence_attention(own, first, first, need_weights=False)
-        return own + second * torch.sigmoid(first + second)
+        gated: Tensor = second * torch.sigmoid(first + second)
+        return own + gated
