@@ -29,7 +29,7 @@ from pydantic import (
 
 from meiju_utils.errors import ConfigError, nearest
 
-Registry = Mapping[str, type[Any]]
+Registry = Mapping[str, Any]
 Rate = Annotated[float, Field(ge=0, lt=1)]  # of dropout
 
 
@@ -112,7 +112,7 @@ class _Options(BaseModel):
 
 
 @lru_cache
-def _options_model(made_of: type[Any]) -> type[BaseModel]:
+def _options_model(made_of: Any) -> type[BaseModel]:
     """The keyword-only arguments of a class as a pydantic model; `from_` is `from` in YAML."""
     hints = get_type_hints(made_of.__init__, include_extras=True)
     fields: dict[str, Any] = {
@@ -126,7 +126,7 @@ def _options_model(made_of: type[Any]) -> type[BaseModel]:
     return create_model(made_of.__name__, __base__=_Options, **fields)
 
 
-def _option_names(made_of: type[Any]) -> list[str]:
+def _option_names(made_of: Any) -> list[str]:
     return [name.rstrip("_") for name in _options_model(made_of).model_fields]
 
 

@@ -2,9 +2,8 @@
 
 A network gives `Predictions`, a logistic regression gives them, an ensemble of others gives them;
 `Targets` are what is trained on, true labels, pseudo labels and soft ones alike; `Answers` are
-labels with the probabilities they come from. A class's probability stands in the column
-`<task>:<label>`, so that a table tells its tasks (one or two) and their classes in official order.
-Imports `errors`, `files`.
+labels with the probabilities they come from. A table's columns tell its tasks (one or two) and
+their classes in official order (see `columns`). Imports `columns`, `errors`, `files`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,10 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meiju_utils.columns import Classes, check_table, class_columns, classes_of
 from meiju_utils.errors import PredictionError
 from meiju_utils.files import atomic_path
 
-Classes = Mapping[str, tuple[str, ...]]  # task → its labels in official order
 Probabilities = Mapping[str, NDArray[Any]]  # task → [N, classes]
 
 CLIP = ["clip_id", "split"]
@@ -28,8 +27,7 @@ MEMBER = ["seed", "fold"]
 NO_SEED = -1  # of what chance has no part in, and of a mean over seeds
 ALL_FOLDS = -1  # of a mean over folds
 FITTED, HELD_OUT = "fitted", "held-out"
-# Stored as float32, probabilities are off by some 1e-7, and equal ones by as much.
-SUM_TOLERANCE = 1e-3
+# Stored as float32, equal probabilities are off by some 1e-7.
 TIE = 1e-6
 
 
@@ -37,11 +35,6 @@ def likeliest(probabilities: NDArray[Any]) -> NDArray[np.int64]:
     """Index [N] of the most probable class of [N, C]; of equals (to 1e-6) the first in order."""
     best = probabilities.max(axis=1, keepdims=True)
     return np.asarray((probabilities >= best - TIE).argmax(axis=1), dtype=np.int64)
-
-
-def class_columns(classes: Classes, task: str) -> list[str]:
-    """The columns of a task's probabilities."""
-    return [f"{task}:{label}" for label in classes[task]]
 
 
 @dataclass(frozen=True)
@@ -281,49 +274,19 @@ def labelled(table: pd.DataFrame, tasks: Iterable[str], split: str = "") -> pd.D
     return table[known]
 
 
-def classes_of(table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """Tasks and labels that the columns `<task>:<label>` name, in their order."""
-    found: dict[str, tuple[str, ...]] = {}
-    for column in map(str, table.columns):
-        task, colon, label = column.partition(":")
-        if colon:
-            found[task] = (*found.get(task, ()), label)
-    return found
-
-
-def check_table(table: pd.DataFrame, columns: Mapping[str, Any], what: str) -> None:
-    """PredictionError unless `table` has `columns` of these kinds and proper probabilities."""
-    import pandera.pandas as pa  # takes a second: only where a table is checked
-
-    classes = classes_of(table)
-    if not classes:
-        raise PredictionError(f"The {what} have no probabilities: no column <task>:<label>.")
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise PredictionError(f"The {what} lack the columns {', '.join(missing)}.")
-    probabilities = [c for task in classes for c in class_columns(classes, task)]
-    number = pa.Check.in_range(0, 1 + SUM_TOLERANCE, error="expected numbers from 0 to 1")
-    schema = pa.DataFrameSchema(
-        {
-            **{name: pa.Column(kind) for name, kind in columns.items()},
-            **{name: pa.Column(checks=number, coerce=False) for name in probabilities},
-        },
-        strict="filter",
-    )
-    try:
-        schema.validate(table, lazy=True)
-    except pa.errors.SchemaErrors as error:
-        case = error.failure_cases.iloc[0]
-        raise PredictionError(
-            f"The {what} break a rule: column {case['column']!r}: {case['check']}; found "
-            f"{case['failure_case']}."
-        ) from None
-    for task in classes:
-        sums = table[class_columns(classes, task)].to_numpy(dtype=np.float64).sum(axis=1)
-        bad = ~(np.abs(sums - 1) <= SUM_TOLERANCE)
-        if bad.any():
-            raise PredictionError(
-                f"The {task} probabilities of {int(bad.sum())} rows do not sum to one, the first "
-                f"of {table['clip_id'].to_numpy()[bad][0]}: {sums[bad][0]:.3f}. Give numbers from "
-                "0 to 1 that sum to 1, or train it again."
-            )
+__all__ = [
+    "ALL_FOLDS",
+    "CLIP",
+    "FITTED",
+    "HELD_OUT",
+    "MEMBER",
+    "NO_SEED",
+    "TIE",
+    "Answers",
+    "Classes",
+    "Predictions",
+    "Targets",
+    "class_columns",
+    "labelled",
+    "likeliest",
+]

@@ -19,8 +19,8 @@ class LstmEncoder(nn.Module):
     """One-layer, one-directional LSTM and the maximum over time, as published.
 
     Padding is behind the last real step, where an LSTM that runs forward never sees it: it is only
-    left out of the maximum. Packing the sequences says the same and takes 2.5 times as long on CPUs
-    (`benchmarks/joint_training.py --only lstm`).
+    left out of the maximum. Packing the sequences says the same and takes three times as long on CPUs
+    (`benchmarks/joint_training.py --only parts`).
     """
 
     def __init__(self, width: int, hidden: int) -> None:
