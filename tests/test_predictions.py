@@ -122,11 +122,20 @@ def _set(column: str, value: Any, row: int = 2) -> Change:
         (lambda t: t.assign(fold="first"), "'fold': dtype"),
         (lambda t: t.assign(clip_id=range(len(t))), "'clip_id': dtype"),
         (_set("clip_id", None), "'clip_id': not_nullable"),
-        (_set("emotion:sad", np.nan), "'emotion:sad': not_nullable; found nan"),
-        (_set("emotion:sad", np.inf), "'emotion:sad': expected numbers from 0 to 1; found inf"),
-        (_set("emotion:sad", -0.25), "'emotion:sad': expected numbers from 0 to 1; found -0.25"),
-        (_set("intent:wishing", 1.5), "'intent:wishing': expected numbers from 0 to 1; found 1.5"),
-        (lambda t: t.assign(**{"intent:wishing": "likely"}), "'intent:wishing': expected numbers"),
+        (
+            _set("emotion:sad", np.nan),
+            "emotion probabilities of 1 rows are not numbers from 0 to 1.*: nan",
+        ),
+        (
+            _set("emotion:sad", np.inf),
+            "emotion probabilities of 1 rows are not numbers from 0 to 1.*: inf",
+        ),
+        (_set("emotion:sad", -0.25), "emotion probabilities of 1 rows are not numbers.*: -0.250"),
+        (_set("intent:wishing", 1.5), "intent probabilities of 1 rows are not numbers.*: 1.500"),
+        (
+            lambda t: t.assign(**{"intent:wishing": "likely"}),
+            "intent probabilities of the predictions are no numbers",
+        ),
         (
             lambda t: t.assign(**{"intent:wishing": t["intent:wishing"] / 2}).tail(4),
             "intent probabilities of 4 rows do not sum to one, the first of clip2: 0.9",
@@ -150,7 +159,10 @@ def test_predictions_that_are_none_are_refused_by_name(change: Change, words: st
         (_set("emotion_weight", np.nan, 1), "'emotion_weight': not_nullable"),
         (lambda t: t.assign(emotion_weight=1), "'emotion_weight': dtype"),
         (_set("clip_id", "a", 1), "a has two rows of targets"),
-        (_set("emotion:sad", 2.0, 1), "targets break a rule: column 'emotion:sad'"),
+        (
+            _set("emotion:sad", 2.0, 1),
+            "emotion probabilities of 1 rows are not numbers.*first of b: 2.000",
+        ),
     ],
 )
 def test_targets_that_are_none_are_refused_by_name(change: Change, words: str) -> None:

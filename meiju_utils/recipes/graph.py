@@ -53,7 +53,7 @@ def check_recipes(run: Run) -> None:
             f"submission = {run.config.submission!r} names no recipe: "
             f"{nearest(run.config.submission, graph.recipes)}"
         )
-    own = [name for name in graph.recipes if name not in load_recipes(tasks=run.setting.tasks)]
+    own = graph.recipes.keys() - load_recipes(tasks=run.setting.tasks).keys()
     needs = {name: recipe.needs() for name, recipe in graph.recipes.items()}
     for name in with_needs([run.config.submission, *own], needs):
         graph.check_settings(name)

@@ -19,7 +19,7 @@ class LstmEncoder(nn.Module):
     """One-layer, one-directional LSTM and the maximum over time, as published.
 
     Padding is behind the last real step, where an LSTM that runs forward never sees it: it is only
-    left out of the maximum. Packing the sequences says the same and takes three times as long on CPUs
+    left out of the maximum. Packing sequences says the same and takes three times as long on CPUs
     (`benchmarks/joint_training.py --only parts`).
     """
 
