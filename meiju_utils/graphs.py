@@ -1,6 +1,6 @@
 """What needs what, in order. Imports `errors`."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from meiju_utils.errors import ConfigError
@@ -14,13 +14,13 @@ def in_order(needs: Mapping[str, Collection[str]], what: str) -> list[str]:
         raise ConfigError(f"{what} in a circle: {' → '.join(error.args[1][::-1])}.") from None
 
 
-def with_needs(names: Iterable[str], needs: Mapping[str, Collection[str]]) -> list[str]:
-    """The names and all they are made from, each after those it needs."""
-    wanted: set[str] = set()
-    waiting = list(names)
+def with_needs(names: Iterable[str], needs: Callable[[str], Collection[str]]) -> list[str]:
+    """The names and all that `needs` says they are made from, each after those it needs."""
+    found: dict[str, Collection[str]] = {}
+    waiting = list(names)[::-1]
     while waiting:
         name = waiting.pop()
-        if name not in wanted:
-            wanted.add(name)
-            waiting += needs[name]
-    return in_order({name: needs[name] for name in needs if name in wanted}, "They need each other")
+        if name not in found:
+            found[name] = needs(name)
+            waiting += found[name]
+    return in_order(found, "They need each other")

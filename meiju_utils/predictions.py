@@ -194,7 +194,7 @@ class Targets(_Table):
     @classmethod
     def of_labels(cls, labels: pd.DataFrame, classes: Classes) -> "Targets":
         """One-hot targets of a table with clip_id and labels ("": unknown, weight 0)."""
-        columns: dict[str, Any] = {"clip_id": labels["clip_id"].astype("str").to_numpy()}
+        columns: dict[str, Any] = {"clip_id": pd.array(labels["clip_id"].tolist(), dtype="str")}
         for task, names in classes.items():
             given = labels[task].to_numpy(dtype=object).astype(str)
             known = np.isin(given, names)

@@ -42,6 +42,17 @@ def extended(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(registry, key, vars(module)[name])
 
 
+def test_no_part_imports_the_module_that_must_import_it() -> None:
+    for source in blocks("python"):
+        for module in (
+            "modelling.parts ",
+            "modelling.objectives",
+            "modelling.classical",
+            "decoding",
+        ):
+            assert f"from meiju_utils.{module}" not in source
+
+
 def test_each_part_is_short_and_the_page_names_files_that_are_there() -> None:
     python = blocks("python")
     assert len(python) == len(REGISTRIES)

@@ -40,6 +40,14 @@ def test_the_profile_names_what_is_handed_in(data: Path) -> None:
         ("mine: {training: {epoch: 5}}", {}, r"(?s)Recipe 'mine'.*training\.epoch"),
         ("mine: {network: {both: {fusion: {heads: 3}}}}", {}, "3 fusion heads do not divide 128"),
         ("mine: {network: {both: {text: {textcnn: [0]}}}}", {}, "heights"),
+        ("mine: {start: baseline, network: {both: {hidden: 64}}}", {}, "another architecture"),
+        ("mine: {start: baseline, training: {seeds: [9]}}", {}, r"seeds \[9\]"),
+        ("baseline: {encoders: {text: 'hf:unknown'}}", {}, "Recipe '.*hf:unknown"),
+        (
+            "a: {training: {seeds: [9]}}\nmine: {ensemble: {mean: [a, baseline]}}",
+            {},
+            "without a common seed",
+        ),
     ],
 )
 def test_what_is_wrong_with_recipes_is_said_when_a_run_is_opened(

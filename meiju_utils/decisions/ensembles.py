@@ -18,6 +18,7 @@ from meiju_utils.errors import ConfigError, PredictionError
 from meiju_utils.predictions import (
     CLIP,
     FITTED,
+    HELD_OUT,
     NO_SEED,
     Predictions,
     class_columns,
@@ -43,6 +44,9 @@ class Mean:
         """The recipes behind each task. ConfigError where a task has none."""
         tasks = list(tasks)
         found = self.source if isinstance(self.source, dict) else dict.fromkeys(tasks, self.source)
+        if found.keys().isdisjoint(tasks):  # a recipe of MEIJU's tasks where the tasks are others
+            every = list(dict.fromkeys(name for names in found.values() for name in names))
+            found = dict.fromkeys(tasks, every)
         if not set(tasks) <= found.keys() <= {*tasks, *TASKS}:
             raise ConfigError(
                 f"An ensemble's `from` names members of {', '.join(found)}; expected a list, or "
@@ -97,7 +101,7 @@ def _combine_seed(
         aligned.append(merged)
     roles = [table["role"] == FITTED for table in aligned]
     combined = index[CLIP].copy()
-    combined["role"] = pd.array(np.where(np.any(roles, axis=0), FITTED, "held-out"), dtype="str")
+    combined["role"] = pd.array(np.where(np.any(roles, axis=0), FITTED, HELD_OUT), dtype="str")
     chose = [table["chose"].to_numpy(dtype=object).astype(str) for table in aligned]
     combined["chose"] = pd.array(reduce(lambda a, b: np.where(a >= b, a, b), chose), dtype="str")
     combined["seed"], combined["fold"] = seed, index["fold"]

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from meiju_utils.challenge import MODALITIES, TASKS
-from meiju_utils.components import Component, Registry, make_component
+from meiju_utils.components import Component, make_component
 from meiju_utils.errors import ConfigError, nearest
 from meiju_utils.modelling.parts import ENCODERS, FUSIONS, HEADS, INTERACTIONS
 
@@ -64,7 +64,9 @@ class Architecture(_Data):
             wanted = values["interaction"]
             none = wanted in (None, "none")
             place = f"{where}.interaction"
-            interaction = None if none else _part(wanted, INTERACTIONS, place, self.interaction)
+            interaction = (
+                None if none else make_component(wanted, INTERACTIONS, place, self.interaction)
+            )
         flags = {name: values.get(name, getattr(self, name)) for name in ("auxiliary", "masking")}
         for name, flag in flags.items():
             if not isinstance(flag, bool):
@@ -81,8 +83,8 @@ class Architecture(_Data):
             for stream in streams:
                 if stream not in branch.encoders:
                     raise ConfigError(
-                        f"The {task} branch has no encoder for {stream}: name one of "
-                        f"{', '.join(ENCODERS)} in the recipe's network."
+                        f"The {task} branch has no encoder for the stream {stream!r}; it has some "
+                        f"for {', '.join(branch.encoders)}."
                     )
             used = {s: e for s, e in branch.encoders.items() if s in streams}
             branches[task] = branch.model_copy(update={"encoders": used})
@@ -133,18 +135,14 @@ def _branch(branch: Branch, values: Any, where: str) -> Branch:
             raise ConfigError(f"{where}: no part {key!r}: {nearest(str(key), valid)}")
         place = f"{where}.{key}"
         if key == "fusion":
-            changed["fusion"] = _part(value, FUSIONS, place, branch.fusion)
+            changed["fusion"] = make_component(value, FUSIONS, place, branch.fusion)
         elif key == "head":
-            changed["head"] = _part(value, HEADS, place, branch.head)
+            changed["head"] = make_component(value, HEADS, place, branch.head)
         elif key == "hidden":
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ConfigError(f"{place} = {value!r}: expected a whole number above 0.")
             changed["hidden"] = value
         else:
             base = branch.encoders.get(key)
-            changed["encoders"][key] = _part(value, ENCODERS, place, base)
+            changed["encoders"][key] = make_component(value, ENCODERS, place, base)
     return branch.model_copy(update=changed)
-
-
-def _part(value: Any, registry: Registry, where: str, base: Component | None) -> Component:
-    return make_component(value, registry, where, base)

@@ -15,13 +15,13 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from meiju_utils.challenge import Average
-from meiju_utils.scoring import task_f1
 
 Matrix = NDArray[np.float64]
 Folds = Annotated[int, Field(ge=2)]
@@ -89,7 +89,8 @@ class _Linear:
     def _fitted(self, strength: float, x: Matrix, labels: Any, weights: Matrix) -> Pipeline:
         model = self._model(strength / x.shape[1])
         pipeline = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), model)
-        return pipeline.fit(x, labels, **{f"{pipeline.steps[-1][0]}__sample_weight": weights})
+        weighted = [pipeline.steps[1][0], pipeline.steps[2][0]]
+        return pipeline.fit(x, labels, **{f"{name}__sample_weight": weights for name in weighted})
 
     def _scores(self, model: Pipeline, x: Matrix) -> Matrix:
         """Logits [N, present classes]; of two classes scikit-learn gives the second's alone."""
@@ -119,10 +120,14 @@ class _Linear:
                         continue
                     model = self._fitted(strength, x[fit], labels[fit], weights[fit])
                     scores[np.ix_(held, seen)] = self._scores(model, x[held])
-        best = max(
-            self.strengths,
-            key=lambda s: task_f1(labels[counted], found[s][counted].argmax(axis=1), self.average),
-        )
+        truth, counts = labels[counted], weights[counted]
+
+        def f1(strength: float) -> float:
+            guesses = found[strength][counted].argmax(axis=1)
+            options = {"average": self.average, "sample_weight": counts, "zero_division": 0}
+            return float(f1_score(truth, guesses, **options))
+
+        best = max(self.strengths, key=f1)
         return best, found[best]
 
     def _temperature(self, scores: Matrix, labels: Any) -> float:

@@ -26,7 +26,7 @@ from meiju_utils.modelling.batches import ClipTensors, Standardiser
 from meiju_utils.modelling.checkpoints import Seen, TrainedNetwork, gather, predict
 from meiju_utils.modelling.dataset import UNKNOWN, Dataset
 from meiju_utils.modelling.network import JointNetwork
-from meiju_utils.modelling.objectives import OBJECTIVES, TargetTensors, balanced
+from meiju_utils.modelling.objectives import OBJECTIVES
 from meiju_utils.modelling.optimisation import (
     clip_gradients,
     learning_rate,
@@ -34,6 +34,7 @@ from meiju_utils.modelling.optimisation import (
     moving_average,
 )
 from meiju_utils.modelling.starting import initialise_kaiming, start_from
+from meiju_utils.modelling.targets import TargetTensors, balanced
 from meiju_utils.predictions import Targets, likeliest
 from meiju_utils.scoring import JOINT, score
 
@@ -165,7 +166,10 @@ class _Trainer:
         began = time.perf_counter()
         rate = learning_rate(self.training, epoch)
         train_loss = self._train(epoch, rate)
+        self._refuse_diverged(train_loss, epoch)
         valid_loss, scores = self._validate()
+        if not np.isfinite(valid_loss):  # the last step alone may have gone astray
+            self._refuse_diverged(valid_loss, epoch)
         if scores[JOINT] > self.best_joint:
             self.best_epoch, self.best_joint = epoch, scores[JOINT]
             self.best = {k: v.detach().clone() for k, v in self.evaluated.state_dict().items()}
@@ -205,14 +209,15 @@ class _Trainer:
             if self.average is not None:
                 self.average.update_parameters(self.network)
             total += loss.detach() * len(rows)
-        mean = float(total) / len(self.targets.rows)
-        if not np.isfinite(mean) or mean > self.limit > 0:
+        return float(total) / len(self.targets.rows)
+
+    def _refuse_diverged(self, loss: float, epoch: int) -> None:
+        if not np.isfinite(loss) or loss > self.limit > 0:
             raise TrainingError(
-                f"The training diverged: mean loss {mean:.3g} in epoch {epoch} (seed {self.seed}); "
+                f"The training diverged: mean loss {loss:.3g} in epoch {epoch} (seed {self.seed}); "
                 f"a uniform answer has {self.limit / DIVERGED:.2f}. Lower training.learning_rate "
                 f"(now {self.training.learning_rate:g}) or use training.clipping: global."
             )
-        return mean
 
     def _validate(self) -> tuple[float, dict[str, float]]:
         """The objective's mean and the scores on the validation split."""

@@ -7,13 +7,13 @@ from meiju_utils.recipes.graph import recipes_of
 from meiju_utils.recipes.pool_labels import PseudoLabelSet, has_pool, make_pseudo_labels
 from meiju_utils.recipes.training import (
     TABLE_ONE,
-    YARDSTICKS,
     load_experiment,
     members_of,
     rows_of,
     train_recipe,
     train_recipes,
 )
+from meiju_utils.scoring import YARDSTICKS
 
 __all__ = [
     "TABLE_ONE",

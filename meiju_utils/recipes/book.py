@@ -120,6 +120,10 @@ def make_recipes(raw: Mapping[str, Any], tasks: Iterable[str] = TASKS) -> dict[s
 def _made(name: str, own: _Written, recipes: Mapping[str, Recipe], tasks: list[str]) -> Recipe:
     """A recipe over the one it starts from or is like."""
     where = f"Recipe {name!r}"
+    if own.start and own.like:
+        raise ConfigError(
+            f"{where} has a `start` and is `like` another; a start gives settings too."
+        )
     named = own.start or own.like
     base = recipes[named] if named else None
     kinds = [kind for kind in ("network", "model", "ensemble") if getattr(own, kind) is not None]
@@ -145,9 +149,13 @@ def _made(name: str, own: _Written, recipes: Mapping[str, Recipe], tasks: list[s
             component = make_component(
                 getattr(own, kind), _KINDS[kind], f"{where}: {kind}", inherited_part
             )
+    if kind != "network":
+        unused = [key for key in ("objective", "training") if getattr(own, key)]
+        if unused:
+            raise ConfigError(f"{where} is a {kind}, which has no {unused[0]}.")
     if kind == "ensemble" and component is not None:
-        if own.targets or own.training or own.encoders:
-            raise ConfigError(f"{where} combines others: targets, training, encoders are theirs.")
+        if own.targets or own.encoders:
+            raise ConfigError(f"{where} combines others: targets and encoders are theirs.")
         try:
             members = build(component, ENSEMBLES).members(tasks)
         except ConfigError as error:

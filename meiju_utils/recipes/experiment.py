@@ -24,7 +24,6 @@ from meiju_utils.predictions import Answers, Classes, Predictions
 from meiju_utils.scoring import (
     JOINT,
     MEAN,
-    SINGLE,
     concatenated,
     failed_table,
     score_table,
@@ -59,7 +58,12 @@ class Experiment:
     def failure(self) -> str:
         """Why there are no results; "" where nothing failed."""
         path = self.folder / FAILURE
-        return str(read_json(path)["reason"]) if path.is_file() else ""
+        if not path.is_file():
+            return ""
+        found = read_json(path)
+        # It lasts as long as that of the recipe it comes from.
+        root = self.folder.parent / found["root"] / FAILURE
+        return str(found["reason"]) if root.is_file() else ""
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -148,10 +152,14 @@ def checkpoint_path(folder: Path, seed: int) -> Path:
     return folder / f"seed-{seed}.safetensors"
 
 
-def write_failure(experiment: Experiment, reason: str) -> None:
-    """Note that a recipe has no results, and how to try again."""
-    again = f"{reason} (To try again delete {experiment.folder.name} in experiments.)"
-    write_json(experiment.folder / FAILURE, {"reason": again})
+def write_failure(experiment: Experiment, reason: str, cause: Experiment | None = None) -> None:
+    """Note that a recipe has no results, and how to try again.
+
+    `cause` is the experiment it is made from that failed; without, it failed itself.
+    """
+    root = experiment.folder.name if cause is None else read_json(cause.folder / FAILURE)["root"]
+    again = f"{reason} (To try again delete {root} in experiments.)"
+    write_json(experiment.folder / FAILURE, {"reason": again, "root": root})
 
 
 def write_results(
@@ -165,6 +173,13 @@ def write_results(
     if history is not None:
         write_table(experiment.folder / "history.parquet", history)
     predictions.save(experiment.folder / "predictions.parquet")
+    write_scores(experiment, predictions, truth, average)
+
+
+def write_scores(
+    experiment: Experiment, predictions: Predictions, truth: pd.DataFrame, average: Average
+) -> None:
+    """Write what follows from an experiment's predictions: its answers and, last, its scores."""
     answers = experiment.decoded(predictions.mean())
     answers.save(experiment.folder / "answers.parquet")
     by_seed = {seed: experiment.decoded(part) for seed, part in predictions.by_seed().items()}
@@ -207,6 +222,3 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table as parquet, atomically."""
     with atomic_path(path) as temporary:
         table.to_parquet(temporary, index=False)
-
-
-__all__ = ["MEAN", "SINGLE", "Experiment"]

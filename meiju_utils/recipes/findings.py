@@ -93,7 +93,7 @@ def paper_findings(run: Run, rows: Mapping[str, Experiment]) -> pd.DataFrame:
     step starts from the best of several rows, ours starts from what is the best of them here.
     """
     found = []
-    for step in PAPER_STEPS:
+    for step in (step for step in PAPER_STEPS if step.score in (*run.setting.tasks, JOINT)):
         after = rows[step.after]
         before = max(
             (rows[name] for name in step.before),

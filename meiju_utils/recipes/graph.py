@@ -26,7 +26,7 @@ from meiju_utils.modelling.starting import check_start
 from meiju_utils.predictions import labelled
 from meiju_utils.recipes.book import Recipe, load_recipes
 from meiju_utils.recipes.experiment import Experiment, checkpoint_path
-from meiju_utils.recipes.jobs import Job, ModelJob, NetworkJob
+from meiju_utils.recipes.jobs import POOL_TARGETS, Job, ModelJob, NetworkJob
 from meiju_utils.recipes.pool_labels import PseudoLabelSet, has_pool, pseudo_label_set
 from meiju_utils.run import Run, resolve
 
@@ -53,9 +53,9 @@ def check_recipes(run: Run) -> None:
             f"submission = {run.config.submission!r} names no recipe: "
             f"{nearest(run.config.submission, graph.recipes)}"
         )
-    own = graph.recipes.keys() - load_recipes(tasks=run.setting.tasks).keys()
-    needs = {name: recipe.needs() for name, recipe in graph.recipes.items()}
-    for name in with_needs([run.config.submission, *own], needs):
+    built_in = load_recipes(tasks=run.setting.tasks)
+    own = [name for name, recipe in graph.recipes.items() if recipe != built_in.get(name)]
+    for name in with_needs([run.config.submission, *own], lambda n: graph.recipes[n].needs()):
         graph.check_settings(name)
 
 
@@ -93,9 +93,9 @@ class RecipeGraph:
         without = recipe if self.pool else recipe.model_copy(update={"targets": None})
         return list(dict.fromkeys(self.resolve(other) for other in without.needs()))
 
-    def order(self, names: Sequence[str]) -> list[str]:
-        """The (resolved) recipes and all they are made from, each after those it needs."""
-        return with_needs(names, {name: self.needs(name) for name in self.recipes})
+    def unfinished(self, names: Sequence[str]) -> list[str]:
+        """The (resolved) recipes and what those that are not done are made from, in order."""
+        return with_needs(names, lambda n: [] if self.experiment(n).done else self.needs(n))
 
     def encoders(self, name: str) -> dict[Modality, EncoderConfig]:
         try:
@@ -148,31 +148,37 @@ class RecipeGraph:
 
     def check(self, name: str) -> None:
         """Raise now what would be wrong with a recipe once its turn to train has come."""
+        self.check_settings(name)
+        recipe = self.recipes[name]
+        if recipe.kind != "ensemble":
+            self.dataset(name)
+        if recipe.kind == "network":
+            start = self.resolve(recipe.start) if recipe.start else name
+            self._check_start(name, self.network(name), self.network(start))
+
+    def check_settings(self, name: str) -> None:
+        """Raise what is wrong with a recipe whatever the clips are."""
         recipe = self.recipes[name]
         if recipe.kind == "ensemble":
-            self._check_seeds(name)
+            self._check_common_seed(name)
             return
-        self.dataset(name)
+        encoders = self.encoders(name)
         if recipe.kind != "network":
             return
-        start = self.resolve(recipe.start) if recipe.start else name
-        self._check_networks(name, self.network(name), self.network(start))
+        start = recipe.start or name
         lacking = set(self.seeds(name)) - set(self.seeds(start))
         if lacking:
             raise ConfigError(
-                f"Recipe {name!r} trains seeds {sorted(lacking)}, which {recipe.start!r}, its "
-                "start, does not. Give both the same training.seeds."
+                f"Recipe {name!r} trains seeds {sorted(lacking)}, which {start!r}, its start, does "
+                "not. Give both the same training.seeds."
             )
+        one_wide = [
+            self.network(n, dict.fromkeys(e, 1))
+            for n, e in ((name, encoders), (start, self.encoders(start)))
+        ]
+        self._check_start(name, *one_wide)
 
-    def check_settings(self, name: str) -> None:
-        """Raise what is wrong with a recipe whatever its features: encoders, settings, network."""
-        encoders, recipe = self.encoders(name), self.recipes[name]
-        self.training(name)
-        if recipe.kind == "network":
-            network = self.network(name, dict.fromkeys(encoders, 1))
-            self._check_networks(name, network, network)
-
-    def _check_networks(self, name: str, network: NetworkConfig, start: NetworkConfig) -> None:
+    def _check_start(self, name: str, network: NetworkConfig, start: NetworkConfig) -> None:
         try:
             check_start(network, start)
         except TrainingError as error:
@@ -184,10 +190,10 @@ class RecipeGraph:
                 f"Recipe {name!r}: its network cannot be built: {type(error).__name__}: {error}"
             ) from error
 
-    def _check_seeds(self, name: str) -> None:
-        found = {other: set(self.all_seeds(other)) for other in self.needs(name)}
+    def _check_common_seed(self, name: str) -> None:
+        found = {other: self.all_seeds(other) for other in self.recipes[name].needs()}
         chancy = {other: seeds for other, seeds in found.items() if seeds}
-        if chancy and not set.intersection(*chancy.values()):
+        if chancy and not set.intersection(*map(set, chancy.values())):
             listed = "; ".join(f"{other} {sorted(seeds)}" for other, seeds in chancy.items())
             raise ConfigError(f"Recipe {name!r} combines recipes without a common seed: {listed}.")
 
@@ -195,7 +201,8 @@ class RecipeGraph:
         """Seeds of a recipe's predictions: a network's, or those all members have."""
         if self.recipes[name].kind != "ensemble":
             return self.seeds(name)
-        found = [set(seeds) for other in self.needs(name) if (seeds := self.all_seeds(other))]
+        members = self.recipes[name].needs()
+        found = [set(seeds) for other in members if (seeds := self.all_seeds(other))]
         return tuple(sorted(set.intersection(*found))) if found else ()
 
     def experiment(self, name: str) -> Experiment:
@@ -246,7 +253,7 @@ class RecipeGraph:
             "average": self.run.setting.average,
         }
         if self.pool_labels(name) is not None:
-            common["pool_targets"] = self.experiment(name).folder / "pool_targets.parquet"
+            common["pool_targets"] = self.experiment(name).folder / POOL_TARGETS
         if recipe.kind == "model":
             assert recipe.component is not None
             return [ModelJob(**common, model=recipe.component)]

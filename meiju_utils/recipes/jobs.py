@@ -13,14 +13,17 @@ import numpy as np
 from meiju_utils.challenge import Average
 from meiju_utils.components import Component, build
 from meiju_utils.config import Training
+from meiju_utils.errors import TrainingError
 from meiju_utils.files import read_json, write_json
 from meiju_utils.modelling.architecture import NetworkConfig
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.predictions import NO_SEED, Predictions, Targets
-from meiju_utils.recipes.experiment import checkpoint_path
+from meiju_utils.recipes.experiment import FAILURE, checkpoint_path
+
+POOL_TARGETS = "pool_targets.parquet"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """All that a worker process needs to train one seed of a recipe, or fit a model.
 
@@ -83,13 +86,13 @@ class Job:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NetworkJob(Job):
     """Training a network, from scratch or from the weights in `start`."""
 
-    network: NetworkConfig | None = None
-    training: Training | None = None
-    objective: Component | None = None
+    network: NetworkConfig
+    training: Training
+    objective: Component
     start: Path | None = None
     show: str = ""
 
@@ -102,9 +105,8 @@ class NetworkJob(Job):
         from meiju_utils.modelling.checkpoints import TrainedNetwork
         from meiju_utils.modelling.training import Plan, train_network
 
-        assert self.network is not None
-        assert self.training is not None
-        assert self.objective is not None
+        if self.start and (self.start.parent / FAILURE).is_file():  # another seed of it, meanwhile
+            raise TrainingError(f"The recipe it starts from, {self.start.parent.name}, failed.")
         trained = train_network(
             self.dataset,
             Plan(
@@ -128,16 +130,15 @@ class NetworkJob(Job):
         return max(float(row["valid_joint"]) for row in trained.history)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelJob(Job):
     """Fitting a classical model on means over time."""
 
-    model: Component | None = None
+    model: Component
 
     def run(self) -> float:
         from meiju_utils.modelling.classical import MODELS
 
-        assert self.model
         dataset, targets = self.dataset, self.targets()
         means = [sequences.means() for sequences in dataset.features.values()]
         x = np.concatenate(means, axis=1).astype(np.float64)

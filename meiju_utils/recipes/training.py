@@ -19,12 +19,17 @@ from meiju_utils.files import PARTIAL, write_json
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.parallel import map_items
 from meiju_utils.recipes.book import load_recipes
-from meiju_utils.recipes.experiment import Experiment, write_failure, write_results
+from meiju_utils.recipes.experiment import (
+    Experiment,
+    checkpoint_path,
+    write_failure,
+    write_results,
+    write_scores,
+)
 from meiju_utils.recipes.graph import RecipeGraph, Recipes, recipes_of
-from meiju_utils.recipes.jobs import Job, read_records, run_job
+from meiju_utils.recipes.jobs import POOL_TARGETS, Job, read_records, run_job
 from meiju_utils.recipes.pool_labels import make_pseudo_labels
 from meiju_utils.run import Run
-from meiju_utils.scoring import YARDSTICKS
 
 TABLE_ONE = (
     "baseline",
@@ -64,7 +69,7 @@ def train_recipes(
     """
     graph = RecipeGraph(run, recipes)
     resolved = {name: graph.resolve(name) for name in names}
-    todo = [n for n in graph.order(list(resolved.values())) if not graph.experiment(n).done]
+    todo = [n for n in graph.unfinished(list(resolved.values())) if not graph.experiment(n).done]
     for name in todo:
         graph.check(name)
     _Training(graph, todo).run()
@@ -104,12 +109,19 @@ class _Training:
     """The jobs of the recipes that are to be made, and what becomes of them."""
 
     def __init__(self, graph: RecipeGraph, names: list[str]) -> None:
-        self.graph, self.names = graph, names
+        self.graph = graph
+        self.open = list(names)  # recipes whose results are still to be written, in order
         self.jobs: list[Job] = []
         self.left: dict[str, set[int]] = {}  # recipe → places of its jobs that are not done
+        self.only_tables: set[str] = set()  # recipes whose predictions are there already
         for name in names:
-            jobs = [] if _has_tables(graph.experiment(name)) else graph.jobs(name)
-            missing = [job for job in jobs if not job.done]
+            self.left[name] = set()
+            if self._fail_with_others(name):
+                continue
+            if _has_predictions(graph.experiment(name)):
+                self.only_tables.add(name)
+                continue
+            missing = [job for job in graph.jobs(name) if not job.done]
             self.left[name] = set(range(len(self.jobs), len(self.jobs) + len(missing)))
             self.jobs += missing
 
@@ -154,43 +166,53 @@ class _Training:
 
     def _finished(self, place: int, result: float | None, error: Exception | None) -> bool:
         job = self.jobs[place]
+        experiment = self.graph.experiment(job.name)
         if error is None:
             self.left[job.name].discard(place)
-        elif isinstance(error, TrainingError):
-            write_failure(self.graph.experiment(job.name), str(error))
-        else:
+        elif not isinstance(error, TrainingError):
             return False
+        elif not experiment.failure:  # else another seed has failed before
+            write_failure(experiment, str(error))
         self._finish_what_is_complete()
         return True
 
     def _finish_what_is_complete(self) -> None:
         """Write the results of recipes whose parts are all there, and what the next ones need."""
-        for name in self.names:
+        for name in list(self.open):
             experiment = self.graph.experiment(name)
-            made_from = [self.graph.experiment(other) for other in self.graph.needs(name)]
-            if experiment.done:
-                continue
-            failed = next((other for other in made_from if other.failure), None)
-            if failed is not None:
-                self._write_config(name)
-                write_failure(experiment, f"{failed.name}, which it is made from, failed.")
+            if experiment.failure or self._fail_with_others(name):
+                self.open.remove(name)
                 continue
             self._prepare(name)
-            if all(other.done for other in made_from) and not self.left[name]:
+            if not self.left[name] and not set(self.graph.needs(name)) & set(self.open):
                 self._finish(name)
+                self.open.remove(name)
+
+    def _fail_with_others(self, name: str) -> bool:
+        """Whether something that a recipe is made from failed, which is then noted as its own."""
+        for other in self.graph.needs(name):
+            failed = self.graph.experiment(other)
+            if failed.failure:
+                self._write_config(name)
+                reason = f"{other}, which it is made from, failed."
+                write_failure(self.graph.experiment(name), reason, failed)
+                return True
+        return False
 
     def _prepare(self, name: str) -> None:
         """Write what a recipe's jobs read beside their data, as soon as its teacher is done."""
-        experiment, targets = self.graph.experiment(name), self.graph.recipes[name].targets
-        if (experiment.folder / "config.json").is_file():
+        experiment = self.graph.experiment(name)
+        targets = self.graph.recipes[name].targets if self.graph.pool else None
+        files = ["config.json", *([POOL_TARGETS] if targets else [])]
+        if all((experiment.folder / file).is_file() for file in files):
             return
-        if targets is not None and self.graph.pool:
+        if targets is not None:
             teacher = self.graph.experiment(self.graph.resolve(targets.teacher))
-            if not teacher.done:
+            if teacher.name in self.open:
                 return
             labels = make_pseudo_labels(self.graph.run, teacher, targets.rule)
             made = labels.targets(teacher, targets.soft, targets.weight)
-            made.save(experiment.folder / "pool_targets.parquet")
+            made.save(experiment.folder / POOL_TARGETS)
         self._write_config(name)
 
     def _write_config(self, name: str) -> None:
@@ -209,8 +231,8 @@ class _Training:
             combined = build(recipe.component, ENSEMBLES)(predictions)
             write_results(experiment, combined, graph.truth, average)
             return
-        if _has_tables(experiment):
-            write_results(experiment, experiment.predictions, graph.truth, average)
+        if name in self.only_tables:
+            write_scores(experiment, experiment.predictions, graph.truth, average)
             return
         jobs = graph.jobs(name)
         found, rows = read_records(jobs)
@@ -226,16 +248,12 @@ class _Training:
             job.record.unlink()
 
 
-def _has_tables(experiment: Experiment) -> bool:
+def _has_predictions(experiment: Experiment) -> bool:
     """Whether only what can be computed from predictions is missing."""
-    folder = experiment.folder
-    names = [
-        "config.json",
-        "predictions.parquet",
-        *(["history.parquet"] if experiment.seeds else []),
-    ]
-    names += [f"seed-{seed}.safetensors" for seed in experiment.seeds]
-    return all((folder / name).is_file() for name in names)
+    history = ["history.parquet"] if experiment.seeds else []
+    weights = [checkpoint_path(experiment.folder, seed).name for seed in experiment.seeds]
+    names = ["predictions.parquet", *history, *weights]
+    return all((experiment.folder / name).is_file() for name in names)
 
 
 @contextmanager
@@ -250,14 +268,3 @@ def _shared(graph: RecipeGraph, jobs: list[Job]) -> Iterator[list[Job]]:
             if job.dataset.key not in made:
                 made[job.dataset.key] = job.dataset.on_disk(folder)
         yield [replace(job, dataset=made[job.dataset.key]) for job in jobs]
-
-
-__all__ = [
-    "TABLE_ONE",
-    "YARDSTICKS",
-    "load_experiment",
-    "members_of",
-    "rows_of",
-    "train_recipe",
-    "train_recipes",
-]

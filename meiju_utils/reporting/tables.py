@@ -1,8 +1,8 @@
 """Tables for notebooks and the report: scores with intervals, clips with their Chinese text.
 
 The functions named `..._table` return plain data, those named `show_...` a Styler that a notebook
-displays and the report embeds. Imports `challenge`, `files`, `scoring`, `reporting.palette`,
-`submission.faults`.
+displays and the report embeds. Imports `challenge`, `files`, `predictions`, `scoring`,
+`reporting.palette`, `submission.faults`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -3,7 +3,7 @@
 Columns: system, split, score (a task, or "joint"), value, low, high (95 % bootstrap interval),
 kind. Kinds: "mean" (of the mean over a system's trainings; interval over clips), "single" (one
 training: the mean over them; interval over trainings and clips), "seed 3" (that training; no
-interval), "failed" (no scores: the note of the experiment says why).
+interval; none where chance has no part), "failed" (no scores: the note of the experiment says why).
 Imports `challenge`, `scoring.f1`.
 """
 
@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meiju_utils.challenge import Average
+from meiju_utils.predictions import NO_SEED
 from meiju_utils.scoring.f1 import JOINT, Labels, bootstrap_scores, score
 
 SCORE_COLUMNS = ["system", "split", "score", "value", "low", "high", "kind"]
@@ -43,7 +44,11 @@ def training_table(
     return concatenated(
         [
             _rows(system, split, mean, low, high, SINGLE),
-            *(_rows(system, split, p, unknown, unknown, f"seed {s}") for s, p in points.items()),
+            *(
+                _rows(system, split, point, unknown, unknown, f"seed {seed}")
+                for seed, point in points.items()
+                if seed != NO_SEED
+            ),
         ]
     )
 

@@ -206,7 +206,7 @@ def test_members_are_named_once_or_for_each_task() -> None:
             EMOTION,
             "members of mood, emotion",
         ),
-        (lambda: Mean(from_={"intent": ["a"]}), EMOTION, "one for each of emotion"),
+        (lambda: Mean(from_={"intent": ["a"]}), CLASSES, "one for each of emotion"),
         (lambda: Mean(from_=["a"], weights={"b": 1}), CLASSES, "weighs 'b'.* not among"),
         (
             lambda: Mean(from_=["a", "b"], weights={"a": 0, "b": 0}),
@@ -259,3 +259,8 @@ def test_agreement_is_of_the_same_clips_only() -> None:
         with pytest.raises(PredictionError, match="a and b predict different clips"):
             agreement(pair)
     assert len(agreement({"a": many})) == 0
+
+
+def test_where_the_tasks_are_others_each_takes_all_members() -> None:
+    mean = Mean(from_={"emotion": ["a"], "intent": ["a", "b"]})
+    assert mean.members(["mood", "act"]) == {"mood": ["a", "b"], "act": ["a", "b"]}

@@ -30,19 +30,14 @@ from meiju_utils.modelling.checkpoints import TrainedNetwork
 from meiju_utils.modelling.classical import LinearLogistic
 from meiju_utils.modelling.dataset import Dataset, make_dataset
 from meiju_utils.modelling.network import JointNetwork, logits_type
-from meiju_utils.modelling.objectives import (
-    OBJECTIVES,
-    CrossEntropy,
-    TargetTensors,
-    TaskTargets,
-    balanced,
-)
+from meiju_utils.modelling.objectives import OBJECTIVES, CrossEntropy
 from meiju_utils.modelling.optimisation import (
     clip_gradients,
     learning_rate,
     make_optimizer,
     moving_average,
 )
+from meiju_utils.modelling.targets import TargetTensors, TaskTargets, balanced
 from meiju_utils.modelling.training import Plan, Trained, train_network
 from meiju_utils.predictions import Targets, class_columns
 from meiju_utils.scoring import JOINT, score
@@ -293,6 +288,17 @@ def test_a_diverging_training_stops_with_its_seed_and_what_to_do(
     dataset = make_toy()
     with pytest.raises(TrainingError, match=r"diverged.*epoch 1 \(seed 7\).*learning_rate"):
         train_network(dataset, plan(dataset, small, quick()), 7)
+
+
+def test_weights_that_the_last_step_of_an_epoch_ruined_are_not_kept(
+    make_toy: MakeToy, small: Small, quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_toy()
+    monkeypatch.setattr(
+        training_module._Trainer, "_validate", lambda self: (float("nan"), {"joint": 0.9})
+    )
+    with pytest.raises(TrainingError, match="diverged: mean loss nan in epoch 1"):
+        train_network(dataset, plan(dataset, small, quick()), 0)
 
 
 def test_a_rate_that_is_far_too_high_diverges(

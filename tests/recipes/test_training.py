@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pandas as pd
 import pytest
 import torch
 
-from meiju_utils.challenge import TASKS
+from meiju_utils.challenge import CLASSES, TASKS
+from meiju_utils.config import PseudoLabels
 from meiju_utils.errors import (
     ConfigError,
     FeatureError,
@@ -19,13 +21,15 @@ from meiju_utils.errors import (
     TrainingError,
 )
 from meiju_utils.modelling.dataset import Dataset
-from meiju_utils.predictions import FITTED, HELD_OUT, NO_SEED, Targets
+from meiju_utils.pool import RULES, Selection
+from meiju_utils.predictions import FITTED, HELD_OUT, NO_SEED, Answers, Targets
 from meiju_utils.recipes import (
     TABLE_ONE,
     YARDSTICKS,
     Recipe,
     compare,
     load_experiment,
+    make_pseudo_labels,
     make_recipes,
     members_of,
     paper_findings,
@@ -35,9 +39,10 @@ from meiju_utils.recipes import (
 )
 from meiju_utils.recipes import graph as graph_module
 from meiju_utils.recipes import training as training_module
+from meiju_utils.recipes.experiment import write_failure
 from meiju_utils.recipes.graph import RecipeGraph
 from meiju_utils.recipes.jobs import Job, NetworkJob, run_job
-from meiju_utils.reporting import tables
+from meiju_utils.reporting import plots, tables
 from meiju_utils.run import Run
 from meiju_utils.scoring import JOINT, MEAN, SINGLE
 
@@ -237,6 +242,7 @@ def test_what_was_interrupted_goes_on_where_it_stopped(
     ("lost", "again"),
     [
         (["scores.parquet"], []),
+        (["config.json"], []),
         (["answers.parquet", "scores.parquet"], []),
         (["seed-1.safetensors"], [0, 1]),
         (["predictions.parquet"], [0, 1]),
@@ -249,6 +255,7 @@ def test_an_experiment_that_lost_files_is_made_whole_again(
     run = make_run()
     before = train_recipe(run, "base", written())
     scores, answers = before.scores, before.answers.table
+    written_at = (before.folder / "predictions.parquet").stat().st_mtime_ns
     for name in lost:
         (before.folder / name).unlink()
     trained.clear()
@@ -257,6 +264,9 @@ def test_an_experiment_that_lost_files_is_made_whole_again(
     pd.testing.assert_frame_equal(after.scores, scores)
     pd.testing.assert_frame_equal(after.answers.table, answers)
     assert after.config["name"] == "base"
+    assert not list(after.folder.glob("seed-*.json"))
+    changed = (after.folder / "predictions.parquet").stat().st_mtime_ns != written_at
+    assert changed == bool(again)  # tables and weights are of the same training
 
 
 def test_progress_is_kept_until_the_results_are_written(
@@ -315,6 +325,107 @@ def test_a_recipe_that_diverges_is_a_row_that_says_so(
     train_recipes(run, names, diverging())
     assert trained == []  # it would diverge again
     assert compare(run, found["base"], found["wild"])["low"].isna().all()
+
+
+def test_what_is_built_on_a_failure_of_an_earlier_call_fails_too(
+    make_run: MakeRun, trained: list[tuple[str, int]]
+) -> None:
+    run, recipes = make_run(training={"epochs": 2}), diverging()
+    first = train_recipes(run, ["wild"], recipes)["wild"]
+    trained.clear()
+    found = train_recipes(run, ["after", "taught", "base"], recipes)
+    assert {name for name, _ in trained} == {"base"}
+    assert found["after"].failure.startswith("wild, which it is made from, failed")
+    assert found["taught"].failure.startswith("pair, which it is made from, failed")
+    assert first.folder.name in found["taught"].failure  # what to delete
+    assert not found["base"].failure
+    for path in first.folder.iterdir():
+        path.unlink()
+    assert not found["after"].failure  # its cause is gone: it would be tried again
+    assert not found["after"].done
+
+
+def test_a_training_whose_start_failed_meanwhile_is_not_begun(make_run: MakeRun) -> None:
+    graph = RecipeGraph(make_run(), written(second={"start": "base"}))
+    job = graph.jobs("second")[0]
+    write_failure(graph.experiment("base"), "The training diverged.")
+    with pytest.raises(TrainingError, match=r"it starts from, base-\w+, failed"):
+        job.run()
+
+
+def test_lost_targets_of_the_pool_are_made_again(
+    make_run: MakeRun, trained: list[tuple[str, int]]
+) -> None:
+    run = make_run(training={"seeds": [0]})
+    recipes = written(taught={"start": "base", "targets": {"teacher": "base"}})
+    with pytest.warns(UserWarning, match="Pseudo labels"):
+        found = train_recipe(run, "taught", recipes)
+    for name in ("pool_targets.parquet", "seed-0.safetensors"):
+        (found.folder / name).unlink()
+    trained.clear()
+    assert train_recipe(run, "taught", recipes).done
+    assert trained == [("taught", 0)]
+
+
+def test_a_finished_ensemble_does_not_ask_for_its_members_weights(
+    make_run: MakeRun, trained: list[tuple[str, int]]
+) -> None:
+    run = make_run(training={"seeds": [0]})
+    recipes = written(
+        pair={"ensemble": {"mean": ["base", "majority"]}}, majority={"model": "majority"}
+    )
+    train_recipe(run, "pair", recipes)
+    weights = train_recipe(run, "base", recipes).folder / "seed-0.safetensors"
+    weights.unlink()
+    trained.clear()
+    train_recipe(run, "pair", recipes)
+    assert trained == []
+
+
+class Nobody:
+    """A rule that chooses no clip."""
+
+    def __init__(self, settings: PseudoLabels) -> None:
+        self.settings = settings
+
+    def __call__(self, answers: Answers) -> Selection:
+        chosen = RULES["everything"](self.settings)(answers)
+        nobody = {f"use_{task}": False for task in answers.tasks}
+        return replace(chosen, table=chosen.table.assign(selected=False, **nobody))
+
+
+def test_a_rule_that_chooses_nothing_leaves_the_true_labels(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RULES, "nobody", Nobody)
+    run = make_run(training={"seeds": [0]})
+    targets = {"teacher": "base", "rule": "nobody"}
+    recipes = written(taught={"model": "majority", "targets": targets}, plain={"model": "majority"})
+    found = train_recipes(run, ["taught", "plain"], recipes)
+    one, other = (found[name].predictions.probabilities("intent") for name in found)
+    np.testing.assert_array_equal(one, other)
+
+
+def test_a_setting_with_emotion_alone_goes_from_recipes_to_tables(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(training={"seeds": [0], "epochs": 1})
+    emotion = replace(run.setting, classes={"emotion": CLASSES["emotion"]})
+    monkeypatch.setattr(type(run.config), "setting", emotion)
+    with pytest.warns(UserWarning, match="Pseudo labels"):
+        found = train_recipes(run, [*TABLE_ONE, *YARDSTICKS])
+    assert found["ensemble"].answers.tasks == ["emotion"]
+    assert list(found["baseline"].network(0).network.interactions) == []
+    scores = tables.recipe_scores(found)
+    assert set(scores["score"]) == {"emotion", JOINT}
+    assert found["baseline"].score("emotion") == found["baseline"].score(JOINT)
+    assert "Intent" not in tables.show_table_one(scores).to_html()
+    findings = paper_findings(run, found)
+    assert set(findings["score"]) == {"emotion", JOINT}
+    answers = found["baseline"].answers.of_split("valid").table
+    assert len(plots.confusion_matrices(answers, answers).axes) == 2  # one panel and its bar
+    assert plots.table_one(scores).axes
+    assert make_pseudo_labels(run, found["baseline"]).by_class["task"].unique() == ["emotion"]
 
 
 def test_a_checkpoint_of_an_experiment_gives_its_predictions(

@@ -30,6 +30,8 @@ def score_bars(table: pd.DataFrame, title: str = "", kind: str = MEAN) -> Plot:
     if table.empty:
         return message("No scores yet.")
     table, scores = readable(table, kind)
+    if not np.isfinite(table[scores].to_numpy(dtype=np.float64)).any():
+        return message("No scores yet.")
     names = table["name"].tolist()
     is_yardstick = table["name"].isin(YARDSTICKS).to_numpy()
     figure, axes = subplots(

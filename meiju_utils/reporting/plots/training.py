@@ -1,6 +1,6 @@
 """How training went and where it errs: curves over epochs, confusion matrices.
 
-Imports `challenge`, `metrics`, `reporting.palette`, `reporting.plots.base` only.
+Imports `challenge`, `reporting.palette`, `reporting.plots.base` only.
 """
 
 from typing import Any
@@ -103,17 +103,19 @@ def _lines(ax: Any, table: pd.DataFrame, column: str, color: str, label: str) ->
 
 
 def confusion_matrices(truth: pd.DataFrame, predicted: pd.DataFrame) -> Plot:
-    """Both tasks side by side: rows true, columns predicted, in percent of the true class (count).
+    """All tasks side by side: rows true, columns predicted, in percent of the true class (count).
 
-    `truth` and `predicted` hold the columns emotion and intent (label strings) for the same clips
-    in the same order. A clip whose label is not known does not count.
+    `truth` and `predicted` hold a column a task (label strings), which `predicted` may lack, for
+    the same clips in the same order. A clip whose label is not known does not count.
     """
     if len(truth) != len(predicted):
         raise ValueError(f"{len(truth)} true and {len(predicted)} predicted clips: give the same.")
     if truth.empty:
         return message("No clips with known labels: no confusions to show.")
-    figure, axes = subplots(1, 2, width=12.5, height=5)
-    for ax, task, bar in zip(axes[0], TASKS, ("", "Share of the true class (%)"), strict=True):
+    tasks = [task for task in TASKS if task in predicted]
+    figure, axes = subplots(1, len(tasks), width=6.25 * len(tasks), height=5)
+    for ax, task in zip(axes[0], tasks, strict=True):
+        bar = "Share of the true class (%)" if task == tasks[-1] else ""
         classes = list(CLASSES[task])
         counts = (
             pd.crosstab(truth[task].to_numpy(), predicted[task].to_numpy())
