@@ -75,7 +75,7 @@ def dask_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A local Ray of two workers, kept over the session as it takes seconds to start."""
-    from meiju_utils.engines import ray_connection
+    from meiju_utils.clusters import ray_connection
 
     folder = str(tmp_path_factory.mktemp("ray"))
     with pytest.MonkeyPatch.context() as patch:

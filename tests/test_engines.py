@@ -15,9 +15,9 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from meiju_utils import engines
+from meiju_utils import clusters, engines
+from meiju_utils.clusters import gpu_share
 from meiju_utils.config import Parallel
-from meiju_utils.engines import gpu_share
 from meiju_utils.errors import ConfigError, MeijuError
 from meiju_utils.parallel import map_items
 
@@ -343,7 +343,7 @@ def test_another_process_uses_ray_by_its_address(local_ray: None) -> None:
 def test_an_address_that_does_not_answer_is_named(
     backend: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "CONNECT_S", 0.5)
+    monkeypatch.setattr(clusters, "CONNECT_S", 0.5)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"

@@ -277,6 +277,11 @@ class RecipeGraph:
         recipe = self.recipes[name]
         labels = self.pool_labels(name)
         notes = [] if recipe.kind == "ensemble" else dataset_notes(self.dataset(name))
+        if labels is not None and labels.done and labels.notes:
+            notes.append(
+                f"{len(labels.notes)} classes are short of confident clips in the pool; notebook "
+                "04 says which, and what was done."
+            )
         config: dict[str, Any] = {
             "name": name,
             "key": self.experiment(name).key,
@@ -284,7 +289,7 @@ class RecipeGraph:
             "setting": self.run.setting.name,
             "classes": self.run.setting.classes,
             "made from": {other: self.experiment(other).key for other in self.needs(name)},
-            "notes": notes + (labels.notes if labels and labels.done else []),
+            "notes": notes,
         }
         if recipe.kind != "ensemble":
             encoders = self.encoders(name).items()
