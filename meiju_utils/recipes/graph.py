@@ -94,8 +94,9 @@ class RecipeGraph:
         return list(dict.fromkeys(self.resolve(other) for other in without.needs()))
 
     def unfinished(self, names: Sequence[str]) -> list[str]:
-        """The (resolved) recipes and what those that are not done are made from, in order."""
-        return with_needs(names, lambda n: [] if self.experiment(n).done else self.needs(n))
+        """Of the (resolved) recipes and all they are made from those to be made, in order."""
+        order = with_needs(names, lambda n: [] if self.experiment(n).done else self.needs(n))
+        return [name for name in order if not self.experiment(name).done]
 
     def encoders(self, name: str) -> dict[Modality, EncoderConfig]:
         try:

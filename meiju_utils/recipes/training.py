@@ -69,7 +69,7 @@ def train_recipes(
     """
     graph = RecipeGraph(run, recipes)
     resolved = {name: graph.resolve(name) for name in names}
-    todo = [n for n in graph.unfinished(list(resolved.values())) if not graph.experiment(n).done]
+    todo = graph.unfinished(list(resolved.values()))
     for name in todo:
         graph.check(name)
     _Training(graph, todo).run()
@@ -81,12 +81,15 @@ def load_experiment(run: Run, name: str, recipes: Recipes | None = None) -> Expe
 
     MissingStageError names the notebook that trains it; ConfigError for an unknown recipe.
     """
-    graph = RecipeGraph(run, recipes)
+    return _load(RecipeGraph(run, recipes), name)
+
+
+def _load(graph: RecipeGraph, name: str) -> Experiment:
     resolved = graph.resolve(name)
     experiment = graph.experiment(resolved)
     if not experiment.done:
         what = f"experiment {name!r} with the present settings"
-        raise run.missing(what, graph.recipes[resolved].notebook)
+        raise graph.run.missing(what, graph.recipes[resolved].notebook)
     return experiment
 
 
@@ -101,7 +104,7 @@ def members_of(run: Run, name: str, recipes: Recipes | None = None) -> dict[str,
         if graph.recipes[one].kind == "ensemble":
             waiting += graph.needs(one)
         else:
-            found[one] = load_experiment(run, one, recipes)
+            found[one] = _load(graph, one)
     return found
 
 

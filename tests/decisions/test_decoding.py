@@ -1,20 +1,11 @@
 """From probabilities to labels."""
 
 import numpy as np
-import pytest
 
 from meiju_utils.challenge import CLASSES
 from meiju_utils.decisions import DECODERS, Argmax
 from meiju_utils.predictions import Classes, Predictions
-
-FIVE_AND_NINE: Classes = {
-    "valence": tuple(f"step {i}" for i in range(5)),
-    "topic": tuple(f"topic {i}" for i in range(9)),
-}
-EMOTION: Classes = {"emotion": CLASSES["emotion"]}
-every_setting = pytest.mark.parametrize(
-    "classes", [CLASSES, FIVE_AND_NINE, EMOTION], ids=["meiju", "five-and-nine", "emotion"]
-)
+from tests.vocabularies import EMOTION, every_setting
 
 
 def predictions(classes: Classes, clips: int) -> Predictions:

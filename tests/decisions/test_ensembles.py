@@ -23,15 +23,7 @@ from meiju_utils.predictions import (
     class_columns,
     likeliest,
 )
-
-FIVE_AND_NINE: Classes = {
-    "valence": tuple(f"step {i}" for i in range(5)),
-    "topic": tuple(f"topic {i}" for i in range(9)),
-}
-EMOTION: Classes = {"emotion": CLASSES["emotion"]}
-every_setting = pytest.mark.parametrize(
-    "classes", [CLASSES, FIVE_AND_NINE, EMOTION], ids=["meiju", "five-and-nine", "emotion"]
-)
+from tests.vocabularies import EMOTION, FIVE_AND_NINE, every_setting
 
 
 def member(

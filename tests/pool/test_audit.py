@@ -9,34 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from meiju_utils.challenge import CLASSES
 from meiju_utils.config import PseudoLabels
 from meiju_utils.pool import RULES, audit_candidates, audit_pseudo_labels
-from meiju_utils.predictions import Answers, Classes, class_columns
-
-FIVE_AND_NINE: Classes = {
-    "valence": tuple(f"step {i}" for i in range(5)),
-    "topic": tuple(f"topic {i}" for i in range(9)),
-}
-EMOTION: Classes = {"emotion": CLASSES["emotion"]}
-every_setting = pytest.mark.parametrize(
-    "classes", [CLASSES, FIVE_AND_NINE, EMOTION], ids=["meiju", "five-and-nine", "emotion"]
-)
-Row = tuple[Any, ...]  # a label of each task, then the probability of each
-
-
-def answers(rows: list[Row], classes: Classes = CLASSES) -> Answers:
-    """Answers to clips c000, c001, ...; the rest of a probability falls to the other classes."""
-    ids = [f"c{i:03d}" for i in range(len(rows))]
-    table = pd.DataFrame({"clip_id": ids, "split": "valid"}, dtype="str")
-    columns: dict[str, Any] = {}
-    for place, (task, names) in enumerate(classes.items()):
-        table[task] = pd.array([row[place] for row in rows], dtype="str")
-        sure = np.array([row[len(classes) + place] for row in rows], dtype=float)
-        rest = (1 - sure) / (len(names) - 1)
-        for name, column in zip(names, class_columns(classes, task), strict=True):
-            columns[column] = np.where(table[task] == name, sure, rest)
-    return Answers(pd.concat([table, pd.DataFrame(columns, dtype="float64")], axis=1))
+from meiju_utils.predictions import Answers, Classes
+from tests.vocabularies import EMOTION, answers, every_setting
 
 
 def truth_of(given_answers: Answers, **labels: Any) -> pd.DataFrame:
