@@ -26,6 +26,7 @@ TABLES = {
     "media": "01_preprocessing",
     "transcripts": "01_preprocessing",
     "problems": "01_preprocessing",
+    "copies": "01_preprocessing",
     "encoders": "02_embedding_extraction",
     "table_one": "05_head_variant_training",
 }

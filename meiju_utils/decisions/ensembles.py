@@ -16,6 +16,7 @@ from pydantic import Field
 from meiju_utils.challenge import TASKS
 from meiju_utils.errors import ConfigError, PredictionError
 from meiju_utils.predictions import (
+    ALL_FOLDS,
     CLIP,
     FITTED,
     HELD_OUT,
@@ -77,6 +78,8 @@ ENSEMBLES: dict[str, type] = {"mean": Mean}
 def combine(members: Mapping[str, list[tuple[Predictions, float]]]) -> Predictions:
     """Weighted mean probabilities of each task over its members, seed by seed, in float64.
 
+    A member's folds are averaged first: of a train clip those that held it out, of others all.
+
     A member whose predictions know no chance joins every seed. A clip is fitted where it trained
     any member, and chose whatever it chose for any. PredictionError where members share no seed, or
     predict different clips.
@@ -90,10 +93,10 @@ def combine(members: Mapping[str, list[tuple[Predictions, float]]]) -> Predictio
 def _combine_seed(
     members: Mapping[str, list[tuple[Predictions, float]]], seed: int, tables: list[pd.DataFrame]
 ) -> pd.DataFrame:
-    index = tables[0][[*CLIP, "fold"]]
+    index = tables[0][CLIP]
     aligned = []
     for table in tables:
-        merged = index.merge(table, on=[*CLIP, "fold"])
+        merged = index.merge(table, on=CLIP)
         if len(table) != len(index) or len(merged) != len(index):
             raise PredictionError(
                 "Members of an ensemble predict different clips; train them on the same corpus."
@@ -104,7 +107,7 @@ def _combine_seed(
     combined["role"] = pd.array(np.where(np.any(roles, axis=0), FITTED, HELD_OUT), dtype="str")
     chose = [table["chose"].to_numpy(dtype=object).astype(str) for table in aligned]
     combined["chose"] = pd.array(reduce(lambda a, b: np.where(a >= b, a, b), chose), dtype="str")
-    combined["seed"], combined["fold"] = seed, index["fold"]
+    combined["seed"], combined["fold"] = seed, ALL_FOLDS
     position = 0
     for task, weighted in members.items():
         columns = class_columns(weighted[0][0].classes, task)
@@ -129,8 +132,10 @@ def _shared_seeds(members: list[Predictions]) -> list[int]:
 
 
 def _of_seed(member: Predictions, seed: int) -> pd.DataFrame:
-    own = member.table["seed"] == seed
-    return member.table[own if own.any() else member.table["seed"] == NO_SEED]
+    """One row a clip, of a seed or, where the member knows no chance, of its only predictions."""
+    table = member.table
+    own = table["seed"] == (seed if (table["seed"] == seed).any() else NO_SEED)
+    return Predictions(table[own].reset_index(drop=True)).mean().table
 
 
 def agreement(members: Mapping[str, Predictions]) -> pd.DataFrame:

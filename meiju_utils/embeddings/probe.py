@@ -1,11 +1,12 @@
 """What an encoder is worth before any network is trained: cross-validated linear probes.
 
-As MERBench compares encoders. Imports `store`, `scoring`, `parallel`, `run`.
+As MERBench compares encoders. Imports `store`, `folding`, `linear`, `parallel`, `run`, `scoring`.
 
 scikit-learn comes with the first probe: workers that only extract features start a second sooner.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -15,14 +16,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meiju_utils import folding
 from meiju_utils.challenge import MODALITIES, Average, Setting, Task
 from meiju_utils.config import Parallel
 from meiju_utils.embeddings.store import FeatureStore
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint
 from meiju_utils.parallel import map_items
+from meiju_utils.predictions import likeliest
 from meiju_utils.run import Run
-from meiju_utils.scoring import score_table, task_f1
+from meiju_utils.scoring import score_table
+from meiju_utils.sources import code_key
 
 Matrix = NDArray[np.float64]
 
@@ -30,7 +34,6 @@ Matrix = NDArray[np.float64]
 # the best C falls with their number.
 STRENGTHS = (0.5, 5.0, 50.0)
 INNER_FOLDS = 3
-VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -72,15 +75,20 @@ def probe_encoders(
     seed: int = 0,
     parallel: Parallel | None = None,
     known: pd.DataFrame | None = None,
+    recordings: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Score logistic regressions on every encoder and combination (see `feature_sets`).
 
-    Cross-validated on the labelled training clips; C is chosen inside each fold. One row each:
+    Cross-validated on the labelled training clips, in the folds of `folding.deal`: those of a
+    recording (`recordings` by clip id; default: each clip is one) stay together. C is chosen inside
+    each fold. One row each:
     modality, encoder, width, clips (with an embedding), emotion, intent and joint (each with _low
     and _high, a 95 % bootstrap interval over clips), seconds (to encode), megabytes (on disk), key.
     An absent clip has the mean embedding. Rows of `known` whose key is the same are taken over.
     Raises FeatureError where fewer than two training clips have both labels.
     """
+    from meiju_utils import linear
+
     labelled = clips[
         (clips["split"] == "train") & (clips["emotion"] != "") & (clips["intent"] != "")
     ]
@@ -94,13 +102,14 @@ def probe_encoders(
         task: labelled[task].to_numpy(dtype=str) for task in setting.tasks
     }
     sets = feature_sets(stores)
+    groups = [(recordings or {}).get(clip_id, clip_id) for clip_id in clip_ids]
     basis = [
-        VERSION,
-        STRENGTHS,
+        code_key(sys.modules[__name__], linear, folding),
         setting.name,
         folds,
         seed,
         labelled[["clip_id", *setting.tasks]].to_numpy().tolist(),
+        groups,
     ]
     keys = [
         fingerprint(basis, [(s.key, s.stamps(clip_ids)) for s in chosen.stores]) for chosen in sets
@@ -109,7 +118,8 @@ def probe_encoders(
     if known is not None:
         done = {row["key"]: row for row in known.to_dict("records")}
     todo = [i for i, key in enumerate(keys) if key not in done]
-    work = partial(_probe, labels=labels, average=setting.average, folds=folds, seed=seed)
+    dealt = folding.deal(labels.values(), groups, min(folds, len(set(groups))), seed)
+    work = partial(_probe, labels=labels, fold=dealt.fold, average=setting.average)
     wanted = {store for i in todo for store in sets[i].stores}  # most are in several sets
     means = {store: store.means(clip_ids) for store in wanted}
     blocks = [[means[store] for store in sets[i].stores] for i in todo]
@@ -140,7 +150,14 @@ def cached_probe_table(
     """
     known = run.table("encoders") if run.path("encoders.parquet").is_file() else None
     table = probe_encoders(
-        stores, run.table("clips"), run.setting, folds, seed, run.config.parallel, known
+        stores,
+        run.table("clips"),
+        run.setting,
+        folds,
+        seed,
+        run.config.parallel,
+        known,
+        folding.recording_of(run),
     )
     run.save_table("encoders", table)
     return table
@@ -149,14 +166,14 @@ def cached_probe_table(
 def _probe(
     blocks: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]],
     labels: dict[Task, NDArray[np.str_]],
+    fold: NDArray[np.int64],
     average: Average,
-    folds: int,
-    seed: int,
 ) -> dict[str, float]:
     """Scores of out-of-fold predictions from embeddings side by side, with their intervals."""
-    predicted = {
-        task: _out_of_fold(blocks, truth, average, folds, seed) for task, truth in labels.items()
-    }
+    x = np.concatenate(
+        [np.where(present[:, None], values, np.nan) for values, present in blocks], axis=1
+    ).astype(np.float64)
+    predicted = {task: _out_of_fold(x, truth, fold, average) for task, truth in labels.items()}
     row: dict[str, float] = {}
     for score in score_table("probe", "train", labels, predicted, average).to_dict("records"):
         name = score["score"]
@@ -165,71 +182,17 @@ def _probe(
 
 
 def _out_of_fold(
-    blocks: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]],
+    x: Matrix,
     truth: NDArray[np.str_],
+    fold: NDArray[np.int64],
     average: Average,
-    folds: int,
-    seed: int,
 ) -> NDArray[np.str_]:
-    predicted = np.empty_like(truth)
-    for train, test in _folds(truth, folds, seed):
-        scaled = np.concatenate(
-            [_standardise(v.astype(np.float64), present, train) for v, present in blocks], axis=1
-        )
-        learn, apply = fewest_dimensions(scaled[train], scaled[test])
-        strengths = [strength / scaled.shape[1] for strength in STRENGTHS]
-        guesses = {c: np.empty_like(truth[train]) for c in strengths}
-        for inner_train, inner_test in _folds(truth[train], INNER_FOLDS, seed):
-            for c in strengths:
-                guesses[c][inner_test] = _predict(
-                    learn[inner_train], truth[train][inner_train], learn[inner_test], c
-                )
-        # of equals the first, the most regularised
-        best = max(strengths, key=lambda c: task_f1(truth[train], guesses[c], average))
-        predicted[test] = _predict(learn, truth[train], apply, best)
+    from meiju_utils.linear import LinearLogistic
+
+    classes, index = np.unique(truth, return_inverse=True)
+    targets, predicted = np.eye(len(classes))[index], np.empty_like(truth)
+    for held in (fold == number for number in np.unique(fold)):
+        model = LinearLogistic(len(classes), average, strengths=STRENGTHS, folds=INNER_FOLDS)
+        model.fit(x[~held], targets[~held], np.ones(int((~held).sum())))
+        predicted[held] = classes[likeliest(model.probabilities(x[held]))]
     return predicted
-
-
-def _folds(
-    truth: NDArray[np.str_], folds: int, seed: int
-) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Train and test rows; every class spread over the folds as evenly as its size allows."""
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(truth))
-    dealt = order[np.argsort(truth[order], kind="stable")]  # by class, shuffled within
-    fold = np.empty(len(truth), dtype=int)
-    fold[dealt] = np.arange(len(truth)) % min(folds, len(truth))
-    return [
-        (np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(int(fold.max()) + 1)
-    ]
-
-
-def _standardise(values: Matrix, present: NDArray[np.bool_], fit_rows: NDArray[np.intp]) -> Matrix:
-    """Mean 0 and deviation 1 over the present `fit_rows`; absent rows are 0."""
-    from sklearn.preprocessing import StandardScaler
-
-    fit_on = fit_rows[present[fit_rows]]
-    if not len(fit_on):
-        return np.zeros_like(values)
-    scaled = np.asarray(StandardScaler().fit(values[fit_on]).transform(values))
-    return np.where(present[:, None], scaled, 0)
-
-
-def fewest_dimensions(learn: Matrix, apply: Matrix) -> tuple[Matrix, Matrix]:
-    """Both turned into the space the `learn` rows span, where they span less than all of it.
-
-    An L2-regularised linear model lies in that space, so its predictions stay the same.
-    """
-    if learn.shape[1] <= learn.shape[0]:
-        return learn, apply
-    basis = np.linalg.qr(learn.T)[0]
-    return learn @ basis, apply @ basis
-
-
-def _predict(learn: Matrix, truth: NDArray[np.str_], apply: Matrix, c: float) -> NDArray[Any]:
-    from sklearn.linear_model import LogisticRegression
-
-    if len(np.unique(truth)) == 1:
-        return np.full(len(apply), truth[0])
-    model = LogisticRegression(C=c, max_iter=300, tol=1e-3)
-    return np.asarray(model.fit(learn, truth).predict(apply))

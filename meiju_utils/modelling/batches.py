@@ -27,8 +27,8 @@ BLOCK = 1024  # frames whose statistics are taken at once, in float64
 class Standardiser:
     """What is taken from features [D] of each modality, and what they are then multiplied with.
 
-    A feature constant in train becomes zero everywhere. `spread` is left of a feature's standard
-    deviation in train.
+    A feature constant in the clips it was fitted on becomes zero everywhere. `spread` is left of a
+    feature's standard deviation there.
     """
 
     mean: dict[str, Tensor]
@@ -36,18 +36,24 @@ class Standardiser:
     spread: dict[str, Tensor]
 
     @classmethod
-    def fit(cls, dataset: Dataset, standardise: bool = True) -> "Standardiser":
-        """Statistics over all frames of the labelled train clips; or one that changes nothing."""
+    def fit(
+        cls, dataset: Dataset, standardise: bool = True, clips: NDArray[np.int64] | None = None
+    ) -> "Standardiser":
+        """Statistics over all frames of the clips in some rows (default: the labelled train clips).
+
+        Without `standardise` one that changes nothing. What none of the clips has becomes zero.
+        """
         found = cls({}, {}, {})
-        train = dataset.labelled("train")
+        clips = dataset.labelled("train") if clips is None else clips
         for modality, sequences in dataset.features.items():
-            rows = sequences.frame_rows(train)
+            rows = sequences.frame_rows(clips)
+            number = max(len(rows), 1)
             # Block by block: at frame level a copy in float64 could be gigabytes.
-            blocks = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+            blocks = [rows[start : start + BLOCK] for start in range(0, number, BLOCK)]
             frames = sequences.frames
-            centre = sum(frames[b].sum(axis=0, dtype=np.float64) for b in blocks) / len(rows)
+            centre = sum(frames[b].sum(axis=0, dtype=np.float64) for b in blocks) / number
             squares = sum(np.square(frames[b] - centre).sum(axis=0) for b in blocks)
-            spread = np.sqrt(squares / len(rows))
+            spread = np.sqrt(squares / number)
             # float32 features carry about 7 digits: less spread than that is rounding.
             varies = spread > 1e-6 * np.maximum(np.abs(centre), 1e-6)
             scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=varies)

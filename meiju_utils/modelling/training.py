@@ -1,6 +1,6 @@
 """One training of the joint network: from a dataset and targets to the best epoch's weights.
 
-The validation split chooses the epoch and is never trained on. On the CPU a seed gives the same
+Clips that are never trained on choose the epoch. On the CPU a seed gives the same
 weights every time, also when the training was interrupted. Imports torch and the modules beside it.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -24,7 +25,7 @@ from meiju_utils.files import atomic_path
 from meiju_utils.modelling.architecture import NetworkConfig
 from meiju_utils.modelling.batches import ClipTensors, Standardiser
 from meiju_utils.modelling.checkpoints import Seen, TrainedNetwork, gather, predict
-from meiju_utils.modelling.dataset import UNKNOWN, Dataset
+from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.modelling.network import JointNetwork
 from meiju_utils.modelling.objectives import OBJECTIVES
 from meiju_utils.modelling.optimisation import (
@@ -48,8 +49,9 @@ CROSS_ENTROPY = Component(name="cross-entropy")
 class Plan:
     """What one training is to do: architecture, settings, objective, what is trained on.
 
-    `targets` default to the true labels of the train clips; `start` is the network whose weights
-    are taken over; `average` the F1 of the setting.
+    Rows in `fit` (default: the labelled train clips) have true labels and train, those in `choose`
+    (default: the labelled validation clips) choose the epoch. `targets` default to the labels of
+    `fit`; `start` is the network whose weights are taken over; `average` the F1 of the setting.
     """
 
     network: NetworkConfig
@@ -57,6 +59,8 @@ class Plan:
     average: Average
     objective: Component = CROSS_ENTROPY
     targets: Targets | None = None
+    fit: NDArray[np.int64] | None = None
+    choose: NDArray[np.int64] | None = None
     start: JointNetwork | None = None
 
 
@@ -95,20 +99,18 @@ class _Trainer:
     def __init__(self, dataset: Dataset, plan: Plan, seed: int, device: torch.device) -> None:
         self.plan, self.seed, self.device = plan, seed, device
         self.training = plan.training
-        train, self.valid = dataset.labelled("train"), dataset.labelled("valid")
+        fit = dataset.labelled("train") if plan.fit is None else plan.fit
+        self.valid = dataset.labelled("valid") if plan.choose is None else plan.choose
         self.truth = dataset.truth(self.valid)
-        self.seen: Seen = {
-            task: np.unique(labels[train][labels[train] != UNKNOWN]).tolist()
-            for task, labels in dataset.labels.items()
-        }
-        targets = plan.targets if plan.targets is not None else dataset.targets(train)
+        self.seen: Seen = {t: np.unique(own).tolist() for t, own in dataset.truth(fit).items()}
+        targets = plan.targets if plan.targets is not None else dataset.targets(fit)
         judged = dataset.targets(self.valid)
         if self.training.class_weights:
             targets, judged = balanced(targets, targets), balanced(judged, targets)
         self.targets = TargetTensors(targets, dataset.clip_ids, device)
         self.judged = TargetTensors(judged, dataset.clip_ids, device)
         self.objective = build(plan.objective, OBJECTIVES)
-        self.standardiser = Standardiser.fit(dataset, self.training.standardise)
+        self.standardiser = Standardiser.fit(dataset, self.training.standardise, fit)
         self.tensors = ClipTensors(dataset, self.standardiser, device)
         self.network = self._new_network().to(device)
         ema = self.training.ema
@@ -220,7 +222,7 @@ class _Trainer:
             )
 
     def _validate(self) -> tuple[float, dict[str, float]]:
-        """The objective's mean and the scores on the validation split."""
+        """The objective's mean and the scores on the clips that choose the epoch."""
         outputs, loss = [], 0.0
         for rows, logits in predict(self.evaluated, self.tensors, self.valid):
             outputs.append((rows, logits))

@@ -18,6 +18,7 @@ from meiju_utils.graphs import in_order
 from meiju_utils.modelling.architecture import Architecture, published_architecture
 from meiju_utils.modelling.classical import MODELS
 from meiju_utils.modelling.objectives import OBJECTIVES
+from meiju_utils.modelling.partitions import Partition
 from meiju_utils.pool import RULES
 from meiju_utils.strict_yaml import read_yaml
 
@@ -59,6 +60,7 @@ class Recipe(_Data):
     component: Component | None = None
     objective: Component
     targets: PoolTargets | None = None
+    partition: Partition = "validation"
     training: dict[str, Any] = {}
     encoders: dict[Modality, Choice | None] = {}
     members: dict[str, list[str]] = {}
@@ -83,6 +85,7 @@ class _Written(_Data):
     ensemble: Any = None
     objective: Any = None
     targets: dict[str, Any] | None = None
+    partition: Partition | None = None
     training: dict[str, Any] = {}
     encoders: dict[Modality, Choice | None] = {}
     decode: Any = None
@@ -113,6 +116,7 @@ def make_recipes(raw: Mapping[str, Any], tasks: Iterable[str] = TASKS) -> dict[s
         for other in recipe.needs():
             if other not in recipes:
                 raise ConfigError(f"Recipe {name!r} builds on {other!r}: {nearest(other, recipes)}")
+        _check_partition(recipe, recipes)
     in_order({n: r.needs() for n, r in recipes.items()}, "Recipes build on each other")
     return {name: recipes[name] for name in raw}
 
@@ -154,8 +158,10 @@ def _made(name: str, own: _Written, recipes: Mapping[str, Recipe], tasks: list[s
         if unused:
             raise ConfigError(f"{where} is a {kind}, which has no {unused[0]}.")
     if kind == "ensemble" and component is not None:
-        if own.targets or own.encoders:
-            raise ConfigError(f"{where} combines others: targets and encoders are theirs.")
+        if own.targets or own.encoders or own.partition:
+            raise ConfigError(
+                f"{where} combines others: targets, partition and encoders are theirs."
+            )
         try:
             members = build(component, ENSEMBLES).members(tasks)
         except ConfigError as error:
@@ -176,11 +182,25 @@ def _made(name: str, own: _Written, recipes: Mapping[str, Recipe], tasks: list[s
         component=component,
         objective=objective,
         targets=_targets(own.targets, where) if own.targets else None,
+        partition=own.partition or (base.partition if base else "validation"),
         training={**(base.training if base else {}), **own.training},
         encoders={**(base.encoders if base else {}), **own.encoders},
         members=members,
         decode=decode,
     )
+
+
+def _check_partition(recipe: Recipe, recipes: Mapping[str, Recipe]) -> None:
+    """Whoever a fold's training learns from must not have seen what that fold holds out."""
+    if recipe.kind == "ensemble":
+        return
+    for other in recipe.needs():
+        if recipes[other].kind != "ensemble" and recipes[other].partition != recipe.partition:
+            raise ConfigError(
+                f"Recipe {recipe.name!r} (partition: {recipe.partition}) learns from {other!r} "
+                f"(partition: {recipes[other].partition}), which has seen other clips. Give both "
+                "the same partition."
+            )
 
 
 def _targets(values: Mapping[str, Any], where: str) -> PoolTargets:

@@ -2,7 +2,8 @@
 
 A folder with `config.json` (effective settings, what it is made from), `predictions.parquet`,
 `answers.parquet` and `scores.parquet`; where a network was trained also `history.parquet` and, of
-each seed, the best epoch's weights `seed-<n>.safetensors`. Where a training diverged there is
+each training, the best epoch's weights `seed-<n>.safetensors` or, with folds,
+`seed-<n>-fold-<k>.safetensors`. Where a training diverged there is
 `failed.json` instead. What is gone is made again from what is there. Nothing downstream needs the
 weights again. Imports `predictions`, `scoring`, `decisions`, `modelling.checkpoints`.
 """
@@ -20,7 +21,7 @@ from meiju_utils.components import Component, build
 from meiju_utils.decisions import DECODERS
 from meiju_utils.errors import TrainingError
 from meiju_utils.files import atomic_path, read_json, write_json
-from meiju_utils.predictions import Answers, Classes, Predictions
+from meiju_utils.predictions import HELD_OUT, Answers, Classes, Predictions
 from meiju_utils.scoring import (
     JOINT,
     MEAN,
@@ -38,21 +39,46 @@ _RESULTS = ("config.json", "predictions.parquet", "answers.parquet", "scores.par
 
 
 @dataclass(frozen=True)
+class Member:
+    """One training of an experiment: its seed and, where there are `folds`, its fold."""
+
+    seed: int
+    fold: int = 0
+    folds: bool = False
+
+    @property
+    def name(self) -> str:
+        """What its files are named after."""
+        return f"seed-{self.seed}" + (f"-fold-{self.fold}" if self.folds else "")
+
+    def weights(self, folder: Path) -> Path:
+        """Where its weights lie in an experiment's folder."""
+        return folder / f"{self.name}.safetensors"
+
+
+@dataclass(frozen=True)
 class Experiment:
-    """An experiment of a recipe, read from its folder when asked for; `seeds` have weights."""
+    """An experiment of a recipe, read from its folder when asked for; `members` have weights."""
 
     name: str
     key: str
     folder: Path
-    seeds: tuple[int, ...] = ()
+    members: tuple[Member, ...] = ()
 
     @property
     def done(self) -> bool:
         """Whether all its files are there, or a training of it has diverged."""
-        weights = [checkpoint_path(self.folder, seed).name for seed in self.seeds]
-        history = ["history.parquet"] if self.seeds else []
-        there = all((self.folder / name).is_file() for name in (*_RESULTS, *history, *weights))
+        there = self.has_predictions and all((self.folder / name).is_file() for name in _RESULTS)
         return there or bool(self.failure)
+
+    @property
+    def has_predictions(self) -> bool:
+        """Whether only what can be computed from predictions may be missing."""
+        files = [self.folder / "predictions.parquet"]
+        if self.members:
+            files.append(self.folder / "history.parquet")
+        files += [member.weights(self.folder) for member in self.members]
+        return all(path.is_file() for path in files)
 
     @property
     def failure(self) -> str:
@@ -93,21 +119,39 @@ class Experiment:
         self._refuse_failed()
         return Answers.load(self.folder / "answers.parquet")
 
+    def fold_answers(self, fold: int | None) -> Answers:
+        """Answers of the trainings of one fold alone; None: of all, as `answers`."""
+        if fold is None:
+            return self.answers
+        table = self.predictions.table
+        own = Predictions(table[table["fold"] == fold].reset_index(drop=True))
+        return self.decoded(own.mean())
+
     def _refuse_failed(self) -> None:
         if self.failure:
             raise TrainingError(f"Recipe {self.name!r} has no results: {self.failure}")
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """A tidy score table (see `scoring.table`) on the labelled validation clips."""
+        """A tidy score table (see `scoring.table`) on the labelled validation clips.
+
+        With folds also on the train clips, split "train": each predicted by trainings that did not
+        see it.
+        """
         if self.failure:
             return failed_table(self.name, "valid", self.config["classes"])
         return pd.read_parquet(self.folder / "scores.parquet")
 
-    def score(self, name: str = JOINT, kind: str = MEAN) -> float:
-        """One value of the score table; NaN where the recipe failed."""
-        own = self.scores[(self.scores["score"] == name) & (self.scores["kind"] == kind)]
+    def score(self, name: str = JOINT, kind: str = MEAN, split: str = "valid") -> float:
+        """One value of the score table; NaN where the recipe failed or has no such score."""
+        table = self.scores[self.scores["split"] == split]
+        own = table[(table["score"] == name) & (table["kind"] == kind)]
         return float(own["value"].iloc[0]) if len(own) else float("nan")
+
+    def chose(self, split: str) -> str:
+        """What was chosen on a split's clips, as "epoch"; "" if nothing."""
+        own = self.scores.loc[self.scores["split"] == split, "chose"]
+        return str(own.iloc[0]) if len(own) else ""
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -119,11 +163,14 @@ class Experiment:
         path = self.folder / "history.parquet"
         return pd.read_parquet(path) if path.is_file() else pd.DataFrame()
 
-    def network(self, seed: int) -> "TrainedNetwork":
-        """The network of a seed, rebuilt from its checkpoint."""
+    def network(self, seed: int, fold: int = 0) -> "TrainedNetwork":
+        """The network of a seed (and fold), rebuilt from its checkpoint."""
         from meiju_utils.modelling.checkpoints import TrainedNetwork
 
-        return TrainedNetwork.load(checkpoint_path(self.folder, seed))
+        for member in self.members:
+            if (member.seed, member.fold) == (seed, fold):
+                return TrainedNetwork.load(member.weights(self.folder))
+        raise TrainingError(f"{self!r} has no training of seed {seed} and fold {fold}.")
 
     def decoded(self, predictions: Predictions) -> Answers:
         """Labels of predictions by the recipe's decoder."""
@@ -136,7 +183,8 @@ class Experiment:
             return f"Experiment {self.name} ({self.key}): not trained yet"
         if self.failure:
             return f"Experiment {self.name} ({self.key}): {self.failure}"
-        own = self.scores[(self.scores["score"] == JOINT) & (self.scores["kind"] == MEAN)].iloc[0]
+        table = self.scores[self.scores["split"] == "valid"]
+        own = table[(table["score"] == JOINT) & (table["kind"] == MEAN)].iloc[0]
         return (
             f"Experiment {self.name} ({self.key}): joint {own['value']:.3f} "
             f"[{own['low']:.3f}, {own['high']:.3f}] on valid"
@@ -145,11 +193,6 @@ class Experiment:
     def _repr_html_(self) -> str:
         name, colon, rest = repr(self).removeprefix("Experiment ").partition(":")
         return f"<b>{escape(name)}</b>{colon}{escape(rest)}"
-
-
-def checkpoint_path(folder: Path, seed: int) -> Path:
-    """Where a seed's weights lie in an experiment's folder."""
-    return folder / f"seed-{seed}.safetensors"
 
 
 def write_failure(experiment: Experiment, reason: str, cause: Experiment | None = None) -> None:
@@ -169,7 +212,7 @@ def write_results(
     average: Average,
     history: pd.DataFrame | None = None,
 ) -> None:
-    """Write what an experiment came to; `truth` has the validation clips and their labels."""
+    """Write what an experiment came to; `truth` has labelled clips of train and valid."""
     if history is not None:
         write_table(experiment.folder / "history.parquet", history)
     predictions.save(experiment.folder / "predictions.parquet")
@@ -183,12 +226,18 @@ def write_scores(
     answers = experiment.decoded(predictions.mean())
     answers.save(experiment.folder / "answers.parquet")
     by_seed = {seed: experiment.decoded(part) for seed, part in predictions.by_seed().items()}
-    scores = experiment_scores(experiment.name, answers, by_seed, truth, average)
-    write_table(experiment.folder / "scores.parquet", scores)
+    parts = []
+    for split in ("valid", "train"):
+        own, known = predictions.of_split(split).table, truth[truth["split"] == split]
+        if len(known) and (own["role"] == HELD_OUT).all():  # who trained cannot judge
+            scores = experiment_scores(experiment.name, split, answers, by_seed, known, average)
+            parts.append(scores.assign(chose=own["chose"].max()))
+    write_table(experiment.folder / "scores.parquet", concatenated(parts))
 
 
 def experiment_scores(
     name: str,
+    split: str,
     answers: Answers,
     by_seed: dict[int, Answers],
     truth: pd.DataFrame,
@@ -196,9 +245,9 @@ def experiment_scores(
 ) -> pd.DataFrame:
     """The tidy table of scores on the clips in `truth` (clip_id and a label a task)."""
     right = label_columns(truth, answers.classes)
-    mean = score_table(name, "valid", right, matched(answers, truth), average)
+    mean = score_table(name, split, right, matched(answers, truth), average)
     trainings = {seed: matched(own, truth) for seed, own in by_seed.items()}
-    return concatenated([mean, training_table(name, "valid", right, trainings, average)])
+    return concatenated([mean, training_table(name, split, right, trainings, average)])
 
 
 def label_columns(table: pd.DataFrame, tasks: Classes) -> dict[str, Any]:

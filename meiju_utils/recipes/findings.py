@@ -141,7 +141,10 @@ def scores_on(
     right = label_columns(truth, run.setting.classes)
     average = run.setting.average
     tables = [
-        score_table(e.name, split, right, matched(e.answers, truth), average) for e in experiments
+        score_table(e.name, split, right, matched(e.answers, truth), average).assign(
+            chose=e.chose(split)
+        )
+        for e in experiments
     ]
     return concatenated(tables)
 

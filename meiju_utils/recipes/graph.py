@@ -1,6 +1,6 @@
 """The recipes of a run: their settings, keys and folders, what each needs, what is wrong with them.
 
-Imports `book`, `experiment`, `jobs`, `pool_labels`, `modelling`.
+Imports `book`, `code`, `experiment`, `pool_labels`, `modelling`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,18 +19,16 @@ from meiju_utils.modelling.dataset import (
     Dataset,
     chosen_encoders,
     dataset_key,
-    dataset_notes,
     load_dataset,
 )
+from meiju_utils.modelling.partitions import Folds, FoldTable, fold_table
 from meiju_utils.modelling.starting import check_start
-from meiju_utils.predictions import labelled
+from meiju_utils.predictions import NO_SEED, labelled
 from meiju_utils.recipes.book import Recipe, load_recipes
-from meiju_utils.recipes.experiment import Experiment, checkpoint_path
-from meiju_utils.recipes.jobs import POOL_TARGETS, Job, ModelJob, NetworkJob
+from meiju_utils.recipes.code import code_of
+from meiju_utils.recipes.experiment import Experiment, Member
 from meiju_utils.recipes.pool_labels import PseudoLabelSet, has_pool, pseudo_label_set
 from meiju_utils.run import Run, resolve
-
-VERSION = 3  # raise it when the same recipe would give other results
 
 Recipes = Mapping[str, Recipe]
 
@@ -68,6 +66,8 @@ class RecipeGraph:
         self._experiments: dict[str, Experiment] = {}
         self._datasets: dict[str, Dataset] = {}
         self._dataset_keys: dict[str, str] = {}
+        self._splits: dict[Folds, FoldTable] = {}
+        self._codes: dict[str, str] = {}
 
     @cached_property
     def pool(self) -> bool:
@@ -75,8 +75,8 @@ class RecipeGraph:
 
     @cached_property
     def truth(self) -> pd.DataFrame:
-        """The validation clips and their labels."""
-        return labelled(self.run.table("clips"), self.run.setting.tasks, "valid")
+        """The labelled clips of train and validation."""
+        return labelled(self.run.table("clips"), self.run.setting.tasks)
 
     def resolve(self, name: str) -> str:
         """The recipe's own name or, without a pool to label, that of what it starts from."""
@@ -147,12 +147,37 @@ class RecipeGraph:
         network = self.recipes[name].kind == "network"
         return tuple(self.training(name).seeds) if network else ()
 
+    def members(self, name: str) -> list[Member]:
+        """The trainings of a recipe: seeds x folds; none of an ensemble."""
+        recipe = self.recipes[name]
+        if recipe.kind == "ensemble":
+            return []
+        seeds = self.seeds(name) or (NO_SEED,)
+        folds = self.folds(name)
+        return [Member(seed, fold, len(folds) > 1) for seed in seeds for fold in folds]
+
+    def folds(self, name: str) -> range:
+        """The folds of a recipe's trainings, counted through repeats; an ensemble has none."""
+        partition = self.recipes[name].partition
+        number = partition.folds * partition.repeats if isinstance(partition, Folds) else 1
+        return range(0 if self.recipes[name].kind == "ensemble" else number)
+
+    def split(self, name: str) -> FoldTable | None:
+        """The folds of a recipe with folds, written when first asked for."""
+        partition = self.recipes[name].partition
+        if self.recipes[name].kind == "ensemble" or not isinstance(partition, Folds):
+            return None
+        if partition not in self._splits:
+            self._splits[partition] = fold_table(self.run, partition)
+        return self._splits[partition]
+
     def check(self, name: str) -> None:
         """Raise now what would be wrong with a recipe once its turn to train has come."""
         self.check_settings(name)
         recipe = self.recipes[name]
         if recipe.kind != "ensemble":
             self.dataset(name)
+            self.split(name)
         if recipe.kind == "network":
             start = self.resolve(recipe.start) if recipe.start else name
             self._check_start(name, self.network(name), self.network(start))
@@ -206,27 +231,35 @@ class RecipeGraph:
         found = [set(seeds) for other in members if (seeds := self.all_seeds(other))]
         return tuple(sorted(set.intersection(*found))) if found else ()
 
+    def code(self, name: str) -> str:
+        """The key of the code that makes a recipe, as it was when first asked for."""
+        if name not in self._codes:
+            self._codes[name] = code_of(self.recipes[name])
+        return self._codes[name]
+
     def experiment(self, name: str) -> Experiment:
         """The experiment of a (resolved) recipe, trained or not."""
         if name not in self._experiments:
             key = self._key(name)
             folder = self.run.path("experiments", f"{safe_name(name)}-{key}")
-            self._experiments[name] = Experiment(name, key, folder, self.seeds(name))
+            weights = self.members(name) if self.recipes[name].kind == "network" else []
+            self._experiments[name] = Experiment(name, key, folder, tuple(weights))
         return self._experiments[name]
 
     def _key(self, name: str) -> str:
         """Changes with all that shapes an experiment, and with what that is made from."""
         recipe = self.recipes[name]
-        basis: list[Any] = [VERSION, self.run.setting.average, recipe.decode.model_dump()]
+        basis: list[Any] = [self.code(name), self.run.setting.average, recipe.decode.model_dump()]
         if recipe.component is not None:
             basis += [recipe.kind, recipe.component.model_dump()]
         if recipe.kind == "ensemble":
             basis += [[self.experiment(self.resolve(o)).key for o in recipe.needs()]]
             return fingerprint(basis)
-        labels, targets = self.pool_labels(name), recipe.targets
-        if labels is not None and targets is not None:
-            basis += [labels.key, targets.soft, targets.weight]
-        basis.append(self.dataset_key(name))
+        split, targets = self.split(name), recipe.targets
+        basis += [self.dataset_key(name), split.key if split else "validation"]
+        if targets is not None and self.pool:
+            keys = [self.pool_labels(name, fold).key for fold in self.folds(name)]
+            basis += [keys, targets.soft, targets.weight]
         if recipe.architecture is not None:
             streams = recipe.architecture.of_streams(list(self.encoders(name)))
             start = self.experiment(self.resolve(recipe.start)).key if recipe.start else None
@@ -234,75 +267,22 @@ class RecipeGraph:
             basis += [streams.model_dump(), recipe.objective.model_dump(), training, start]
         return fingerprint(basis)
 
-    def pool_labels(self, name: str) -> PseudoLabelSet | None:
-        """The pseudo labels a recipe is trained on, made or not; None where it uses none."""
+    def teacher(self, name: str) -> Experiment:
+        """Whoever labels the pool for a recipe."""
         targets = self.recipes[name].targets
-        if targets is None or not self.pool:
-            return None
-        teacher = self.experiment(self.resolve(targets.teacher))
-        return pseudo_label_set(self.run, teacher, targets.rule)
+        assert targets is not None
+        return self.experiment(self.resolve(targets.teacher))
 
-    def jobs(self, name: str) -> list[Job]:
-        """One training a seed, or the fitting of a model; none of an ensemble."""
-        recipe = self.recipes[name]
-        if recipe.kind == "ensemble":
-            return []
-        common: dict[str, Any] = {
-            "name": name,
-            "folder": self.experiment(name).folder,
-            "dataset": self.dataset(name),
-            "average": self.run.setting.average,
-        }
-        if self.pool_labels(name) is not None:
-            common["pool_targets"] = self.experiment(name).folder / POOL_TARGETS
-        if recipe.kind == "model":
-            assert recipe.component is not None
-            return [ModelJob(**common, model=recipe.component)]
-        start = self.experiment(self.resolve(recipe.start)).folder if recipe.start else None
-        serial = self.run.config.parallel.backend == "serial"
-        return [
-            NetworkJob(
-                **common,
-                seed=seed,
-                network=self.network(name),
-                training=self.training(name),
-                objective=recipe.objective,
-                start=checkpoint_path(start, seed) if start else None,
-                show=f"{name} seed {seed}" if serial else "",
-            )
-            for seed in self.seeds(name)
-        ]
+    def pool_labels(self, name: str, fold: int) -> PseudoLabelSet:
+        """The pseudo labels that a recipe's trainings of a fold learn from, made or not."""
+        targets = self.recipes[name].targets
+        assert targets is not None
+        only = self.only_fold(name, fold)
+        return pseudo_label_set(self.run, self.teacher(name), targets.rule, only)
 
-    def config(self, name: str) -> dict[str, Any]:
-        """What is written beside an experiment's results."""
-        recipe = self.recipes[name]
-        labels = self.pool_labels(name)
-        notes = [] if recipe.kind == "ensemble" else dataset_notes(self.dataset(name))
-        if labels is not None and labels.done and labels.notes:
-            notes.append(
-                f"{len(labels.notes)} classes are short of confident clips in the pool; notebook "
-                "04 says which, and what was done."
-            )
-        config: dict[str, Any] = {
-            "name": name,
-            "key": self.experiment(name).key,
-            "recipe": recipe.model_dump(mode="json"),
-            "setting": self.run.setting.name,
-            "classes": self.run.setting.classes,
-            "made from": {other: self.experiment(other).key for other in self.needs(name)},
-            "notes": notes,
-        }
-        if recipe.kind != "ensemble":
-            encoders = self.encoders(name).items()
-            config |= {
-                "dataset": self.dataset_key(name),
-                "encoders": {m: encoder.model_dump(mode="json") for m, encoder in encoders},
-            }
-        if recipe.kind == "network":
-            config |= {
-                "network": self.network(name).model_dump(mode="json"),
-                "training": self.training(name).model_dump(mode="json"),
-            }
-        if labels is not None:
-            config["pseudo_labels"] = self.run.config.pseudo_labels.model_dump(mode="json")
-        return config
+    def only_fold(self, name: str, fold: int) -> int | None:
+        """The fold of the teacher's trainings that alone may label the pool for a fold.
+
+        So nobody behind a training has seen what it holds out. None where there are no folds.
+        """
+        return fold if isinstance(self.recipes[name].partition, Folds) else None

@@ -1,7 +1,7 @@
 """The work of one training, done in a worker process: weights, predictions, history on disk.
 
-A job writes `seed-<n>.parquet` (predictions) and, last, `seed-<n>.json` (history) beside the
-weights; they are joined into the experiment's tables afterwards. Imports `modelling`.
+A job writes `<member>.parquet` (predictions) and, last, `<member>.json` (history) beside the
+weights; they are joined into the experiment's tables afterwards. Imports `code`, `modelling`.
 """
 
 from dataclasses import dataclass
@@ -11,78 +11,100 @@ from typing import Any
 import numpy as np
 
 from meiju_utils.challenge import Average
-from meiju_utils.components import Component, build
 from meiju_utils.config import Training
-from meiju_utils.errors import TrainingError
+from meiju_utils.errors import ConfigError, TrainingError
 from meiju_utils.files import read_json, write_json
 from meiju_utils.modelling.architecture import NetworkConfig
 from meiju_utils.modelling.dataset import Dataset
-from meiju_utils.predictions import NO_SEED, Predictions, Targets
-from meiju_utils.recipes.experiment import FAILURE, checkpoint_path
-
-POOL_TARGETS = "pool_targets.parquet"
+from meiju_utils.modelling.partitions import Part
+from meiju_utils.predictions import Predictions, Targets
+from meiju_utils.recipes.book import Recipe
+from meiju_utils.recipes.code import code_of
+from meiju_utils.recipes.experiment import FAILURE, Member
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """All that a worker process needs to train one seed of a recipe, or fit a model.
+    """All that a worker process needs to train a recipe on one part, with one seed.
 
-    `pool_targets` is a file of targets of the unlabelled pool, written before the job starts.
+    `code` is the key of the code that shall do it; `pool_targets` a file of targets of the
+    unlabelled pool, written before the job starts.
     """
 
-    name: str
+    recipe: Recipe
+    code: str
     folder: Path
     dataset: Dataset
+    part: Part
     average: Average
-    seed: int = NO_SEED
+    member: Member
     pool_targets: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the recipe."""
+        return self.recipe.name
+
+    @property
+    def seed(self) -> int:
+        return self.member.seed
 
     @property
     def record(self) -> Path:
         """Written last: it marks the job as done."""
-        return self.folder / f"seed-{self.seed}.json"
+        return self.folder / f"{self.member.name}.json"
 
     @property
     def predictions(self) -> Path:
-        return self.folder / f"seed-{self.seed}.parquet"
+        return self.folder / f"{self.member.name}.parquet"
 
     @property
     def progress(self) -> Path:
         """Where a long training is saved to now and then."""
-        return self.folder / f"seed-{self.seed}.progress"
+        return self.folder / f"{self.member.name}.progress"
 
     @property
     def done(self) -> bool:
         return self.record.is_file() and self.predictions.is_file()
 
+    def rows(self, clip_ids: Any) -> Any:
+        """Row numbers in the dataset, in its order."""
+        return np.flatnonzero(np.isin(self.dataset.clip_ids, clip_ids))
+
     def targets(self) -> Targets:
-        """The true labels of the train clips, and the pool's targets where there are any."""
-        targets = self.dataset.targets(self.dataset.labelled("train"))
+        """The true labels of the clips that fit, and the pool's targets where there are any."""
+        targets = self.dataset.targets(self.rows(self.part.fit))
         return (
             targets.with_others(Targets.load(self.pool_targets)) if self.pool_targets else targets
         )
 
-    def write(self, probabilities: dict[str, Any], chose: str, record: dict[str, Any]) -> None:
-        """Write predictions of every clip and the record; progress is removed after them."""
-        dataset, targets = self.dataset, self.targets()
-        weight = sum(targets.weights(task) for task in targets.classes)
-        trained = set(targets.table["clip_id"].to_numpy()[np.asarray(weight) > 0])
-        judged = np.isin(np.arange(len(dataset.clip_ids)), dataset.labelled("valid"))
+    def write(
+        self,
+        probabilities: dict[str, Any],
+        targets: Targets,
+        chose: str,
+        record: dict[str, Any],
+    ) -> None:
+        """Write predictions of the part's clips and the record; progress is removed after them."""
+        weight = np.sum([targets.weights(task) for task in targets.classes], axis=0)
+        trained = targets.table["clip_id"].to_numpy()[weight > 0]
+        rows = self.part.predicted(self.dataset)
+        clip_ids = self.dataset.clip_ids[rows]
         Predictions.of_arrays(
-            dataset.clip_ids,
-            dataset.split,
-            probabilities,
-            dataset.classes,
-            fitted=np.array([clip_id in trained for clip_id in dataset.clip_ids]),
-            chose=np.where(judged, chose, ""),
-            seed=self.seed,
-            fold=0,
+            clip_ids,
+            self.dataset.split[rows],
+            {task: found[rows] for task, found in probabilities.items()},
+            self.dataset.classes,
+            fitted=np.isin(clip_ids, trained),
+            chose=np.where(np.isin(clip_ids, self.part.choose), chose, ""),
+            seed=self.member.seed,
+            fold=self.member.fold,
         ).save(self.predictions)
         write_json(self.record, {"seed": self.seed, **record})
         self.progress.unlink(missing_ok=True)
 
     def run(self) -> float:
-        """Do the work; the best validation score on the way (NaN where none was looked at)."""
+        """Do the work; the best score on the way (NaN where none was looked at)."""
         raise NotImplementedError
 
 
@@ -92,13 +114,12 @@ class NetworkJob(Job):
 
     network: NetworkConfig
     training: Training
-    objective: Component
     start: Path | None = None
     show: str = ""
 
     @property
     def done(self) -> bool:
-        return super().done and checkpoint_path(self.folder, self.seed).is_file()
+        return super().done and self.member.weights(self.folder).is_file()
 
     def run(self) -> float:
         """A training that was interrupted goes on from its last saved epoch."""
@@ -107,54 +128,64 @@ class NetworkJob(Job):
 
         if self.start and (self.start.parent / FAILURE).is_file():  # another seed of it, meanwhile
             raise TrainingError(f"The recipe it starts from, {self.start.parent.name}, failed.")
+        targets = self.targets()
         trained = train_network(
             self.dataset,
             Plan(
                 network=self.network,
                 training=self.training,
                 average=self.average,
-                objective=self.objective,
-                targets=self.targets(),
+                objective=self.recipe.objective,
+                targets=targets,
+                fit=self.rows(self.part.fit),
+                choose=self.rows(self.part.choose),
                 start=TrainedNetwork.load(self.start).network if self.start else None,
             ),
             self.seed,
             progress=self.progress,
             show=self.show,
         )
-        trained.model.save(checkpoint_path(self.folder, self.seed))
-        rows = np.arange(len(self.dataset.clip_ids))
-        found = trained.model.probabilities(self.dataset, rows, self.training.device)
+        trained.model.save(self.member.weights(self.folder))
+        every = np.arange(len(self.dataset.clip_ids))
+        found = trained.model.probabilities(self.dataset, every, self.training.device)
         for row in trained.history:
-            row["best"] = row["epoch"] == trained.best_epoch
-        self.write(found, "epoch", {"history": trained.history})
+            row |= {"fold": self.member.fold, "best": row["epoch"] == trained.best_epoch}
+        self.write(found, targets, "epoch", {"history": trained.history})
         return max(float(row["valid_joint"]) for row in trained.history)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelJob(Job):
-    """Fitting a classical model on means over time."""
+    """Fitting a classical model on means over time; those that would choose an epoch fit too."""
 
-    model: Component
+    def targets(self) -> Targets:
+        """Of a model nothing is chosen on clips beside those it fits."""
+        if self.part.published:
+            return super().targets()
+        choosers = self.dataset.targets(self.rows(self.part.choose))
+        return super().targets().with_others(choosers)
 
     def run(self) -> float:
-        from meiju_utils.modelling.classical import MODELS
+        from meiju_utils.modelling.classical import fitted_probabilities
 
-        dataset, targets = self.dataset, self.targets()
-        means = [sequences.means() for sequences in dataset.features.values()]
-        x = np.concatenate(means, axis=1).astype(np.float64)
-        place = {clip_id: row for row, clip_id in enumerate(dataset.clip_ids.tolist())}
-        rows = np.array([place[clip_id] for clip_id in targets.table["clip_id"]])
-        found = {}
-        for task, labels in dataset.classes.items():
-            model = build(self.model, MODELS, len(labels), self.average)
-            model.fit(x[rows], targets.probabilities(task), targets.weights(task))
-            found[task] = model.probabilities(x)
-        self.write(found, "", {"history": []})
+        assert self.recipe.component is not None
+        targets = self.targets()
+        found = fitted_probabilities(self.recipe.component, self.dataset, targets, self.average)
+        self.write(found, targets, "", {"history": []})
         return float("nan")
 
 
 def run_job(job: Job) -> float:
-    """`job.run()`, as a function that a worker can be sent."""
+    """`job.run()`, as a function that a worker can be sent.
+
+    Raises ConfigError where the worker's code is not that of the process that planned the work.
+    """
+    if code_of(job.recipe) != job.code:
+        raise ConfigError(
+            f"A worker has other code of recipe {job.name!r} than the process that sent the work: "
+            "a file was edited meanwhile, or versions of the package differ. Restart the kernel "
+            "(and the cluster's workers); what is finished is kept."
+        )
     return job.run()
 
 

@@ -3,6 +3,7 @@
 Imports `experiment`, `pool`, `run`.
 """
 
+import sys
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,12 +15,12 @@ import pandas as pd
 from meiju_utils.components import Component, build, make_component
 from meiju_utils.errors import TrainingError
 from meiju_utils.files import fingerprint, read_json, safe_name, write_json
-from meiju_utils.pool import RULES, Selection, audit_candidates, audit_pseudo_labels
+from meiju_utils.pool import RULES, Selection, audit, audit_candidates, audit_pseudo_labels
 from meiju_utils.predictions import Targets, class_columns, labelled
 from meiju_utils.recipes.experiment import Experiment, write_table
 from meiju_utils.run import Run
+from meiju_utils.sources import code_key
 
-VERSION = 3  # raise it when the same settings would give other labels
 _TABLES = ("labels", "thresholds", "audit", "audit_in_force")
 
 
@@ -29,6 +30,7 @@ class PseudoLabelSet:
 
     key: str
     folder: Path
+    fold: int | None = None  # of the teacher's trainings; None: all of them
 
     @property
     def done(self) -> bool:
@@ -71,7 +73,7 @@ class PseudoLabelSet:
         """Targets of the chosen clips: their pseudo labels or, where `soft`, the teacher's
         probabilities; each with `weight`."""
         chosen = self.table[self.table["selected"]].reset_index(drop=True)
-        answers = teacher.answers.of_split("unlabeled")
+        answers = teacher.fold_answers(self.fold).of_split("unlabeled")
         hard = Targets.of_labels(chosen, answers.classes).table
         if soft:
             names = [c for t in answers.tasks for c in class_columns(answers.classes, t)]
@@ -88,27 +90,28 @@ def has_pool(clips: pd.DataFrame) -> bool:
 
 
 def pseudo_label_set(
-    run: Run, teacher: Experiment, rule: Component | str = "quantile"
+    run: Run, teacher: Experiment, rule: Component | str = "quantile", fold: int | None = None
 ) -> PseudoLabelSet:
     """The pseudo labels a teacher gives by a rule with the run's settings, made or not."""
     rule = make_component(rule, RULES, "rule") if isinstance(rule, str) else rule
-    key = fingerprint(
-        VERSION, teacher.key, rule.model_dump(), run.config.pseudo_labels.model_dump()
-    )
-    return PseudoLabelSet(key, run.path("pseudo_labels", f"{safe_name(teacher.name)}-{key}"))
+    settings = run.config.pseudo_labels.model_dump()
+    code = code_key(RULES[rule.name], audit, sys.modules[__name__])
+    key = fingerprint(code, teacher.key, rule.model_dump(), settings, fold)
+    folder = run.path("pseudo_labels", f"{safe_name(teacher.name)}-{key}")
+    return PseudoLabelSet(key, folder, fold)
 
 
 def make_pseudo_labels(
-    run: Run, teacher: Experiment, rule: Component | str = "quantile"
+    run: Run, teacher: Experiment, rule: Component | str = "quantile", fold: int | None = None
 ) -> PseudoLabelSet:
-    """Label the pool by a teacher's answers, unless that is done already.
+    """Label the pool by a teacher's answers (those of its trainings of a `fold`), unless done.
 
     The audit is on validation clips, which chose the teacher's epochs: it is a little too kind.
     Warns of classes whose threshold fell. Raises TrainingError where there is no pool, or the
     teacher has no results.
     """
     rule = make_component(rule, RULES, "rule") if isinstance(rule, str) else rule
-    found = pseudo_label_set(run, teacher, rule)
+    found = pseudo_label_set(run, teacher, rule, fold)
     if found.done:
         return found
     clips = run.table("clips")
@@ -118,9 +121,15 @@ def make_pseudo_labels(
             "Train the recipes without pseudo labels."
         )
     component = build(rule, RULES, run.config.pseudo_labels)
-    selection: Selection = component(teacher.answers.of_split("unlabeled"))
-    held_out = (teacher.answers.of_split("valid"), labelled(clips, run.setting.tasks, "valid"))
-    made_from = {"teacher": teacher.name, "teacher_key": teacher.key, "rule": rule.model_dump()}
+    answers = teacher.fold_answers(fold)
+    selection: Selection = component(answers.of_split("unlabeled"))
+    held_out = (answers.of_split("valid"), labelled(clips, run.setting.tasks, "valid"))
+    made_from = {
+        "teacher": teacher.name,
+        "teacher_key": teacher.key,
+        "rule": rule.model_dump(),
+        "fold": fold,
+    }
     settings = component.settings
     write_json(found.folder / "config.json", {**made_from, "settings": settings.model_dump()})
     tables = (

@@ -15,20 +15,26 @@ import pandas as pd
 from meiju_utils.components import build
 from meiju_utils.decisions import ENSEMBLES
 from meiju_utils.errors import TrainingError
-from meiju_utils.files import PARTIAL, write_json
+from meiju_utils.files import PARTIAL
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.parallel import map_items
+from meiju_utils.predictions import NO_SEED
 from meiju_utils.recipes.book import load_recipes
 from meiju_utils.recipes.experiment import (
     Experiment,
-    checkpoint_path,
     write_failure,
     write_results,
     write_scores,
 )
 from meiju_utils.recipes.graph import RecipeGraph, Recipes, recipes_of
-from meiju_utils.recipes.jobs import POOL_TARGETS, Job, read_records, run_job
-from meiju_utils.recipes.pool_labels import make_pseudo_labels
+from meiju_utils.recipes.jobs import Job, read_records, run_job
+from meiju_utils.recipes.planning import (
+    check_code,
+    inputs_of,
+    jobs_of,
+    write_config,
+    write_inputs,
+)
 from meiju_utils.run import Run
 
 TABLE_ONE = (
@@ -121,10 +127,10 @@ class _Training:
             self.left[name] = set()
             if self._fail_with_others(name):
                 continue
-            if _has_predictions(graph.experiment(name)):
+            if graph.experiment(name).has_predictions:
                 self.only_tables.add(name)
                 continue
-            missing = [job for job in graph.jobs(name) if not job.done]
+            missing = [job for job in jobs_of(graph, name) if not job.done]
             self.left[name] = set(range(len(self.jobs), len(self.jobs) + len(missing)))
             self.jobs += missing
 
@@ -135,7 +141,7 @@ class _Training:
             map_items(
                 run_job,
                 jobs,
-                [f"{job.name} seed {job.seed}" if job.seed >= 0 else job.name for job in jobs],
+                [_shown(job) for job in jobs],
                 settings,
                 "trainings",
                 tolerant=False,
@@ -147,7 +153,7 @@ class _Training:
     def _needs(self, job: Job) -> set[int]:
         """Places of the jobs that must be done before: those of all its recipe is made from.
 
-        Of a start the job of the same seed is enough.
+        Of a start the job of the same seed and fold is enough.
         """
         recipe = self.graph.recipes[job.name]
         found: set[int] = set()
@@ -156,7 +162,7 @@ class _Training:
             if recipe.start and other == self.graph.resolve(recipe.start):
                 teacher = recipe.targets and self.graph.resolve(recipe.targets.teacher) == other
                 if not teacher:
-                    places = {p for p in places if self.jobs[p].seed == job.seed}
+                    places = {p for p in places if self.jobs[p].member == job.member}
             found |= places
         return found
 
@@ -196,7 +202,7 @@ class _Training:
         for other in self.graph.needs(name):
             failed = self.graph.experiment(other)
             if failed.failure:
-                self._write_config(name)
+                write_config(self.graph, name)
                 reason = f"{other}, which it is made from, failed."
                 write_failure(self.graph.experiment(name), reason, failed)
                 return True
@@ -204,25 +210,16 @@ class _Training:
 
     def _prepare(self, name: str) -> None:
         """Write what a recipe's jobs read beside their data, as soon as its teacher is done."""
-        experiment = self.graph.experiment(name)
-        targets = self.graph.recipes[name].targets if self.graph.pool else None
-        files = ["config.json", *([POOL_TARGETS] if targets else [])]
-        if all((experiment.folder / file).is_file() for file in files):
+        graph = self.graph
+        if all(path.is_file() for path in inputs_of(graph, name)):
             return
-        if targets is not None:
-            teacher = self.graph.experiment(self.graph.resolve(targets.teacher))
-            if teacher.name in self.open:
-                return
-            labels = make_pseudo_labels(self.graph.run, teacher, targets.rule)
-            made = labels.targets(teacher, targets.soft, targets.weight)
-            made.save(experiment.folder / POOL_TARGETS)
-        self._write_config(name)
-
-    def _write_config(self, name: str) -> None:
-        write_json(self.graph.experiment(name).folder / "config.json", self.graph.config(name))
+        targets = graph.recipes[name].targets if graph.pool else None
+        if targets is None or graph.resolve(targets.teacher) not in self.open:
+            write_inputs(graph, name)
 
     def _finish(self, name: str) -> None:
         graph, experiment = self.graph, self.graph.experiment(name)
+        check_code(graph, name)
         recipe, average = graph.recipes[name], graph.run.setting.average
         if recipe.kind == "ensemble":
             assert recipe.component is not None
@@ -237,7 +234,7 @@ class _Training:
         if name in self.only_tables:
             write_scores(experiment, experiment.predictions, graph.truth, average)
             return
-        jobs = graph.jobs(name)
+        jobs = jobs_of(graph, name)
         found, rows = read_records(jobs)
         history = None
         if rows:
@@ -251,12 +248,11 @@ class _Training:
             job.record.unlink()
 
 
-def _has_predictions(experiment: Experiment) -> bool:
-    """Whether only what can be computed from predictions is missing."""
-    history = ["history.parquet"] if experiment.seeds else []
-    weights = [checkpoint_path(experiment.folder, seed).name for seed in experiment.seeds]
-    names = ["predictions.parquet", *history, *weights]
-    return all((experiment.folder / name).is_file() for name in names)
+def _shown(job: Job) -> str:
+    """A training as its progress names it."""
+    chance = [f"seed {job.seed}"] if job.seed != NO_SEED else []
+    folds = [f"fold {job.member.fold}"] if job.member.folds else []
+    return " ".join([job.name, *chance, *folds])
 
 
 @contextmanager

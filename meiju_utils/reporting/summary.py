@@ -13,7 +13,7 @@ from meiju_utils.errors import MissingStageError
 from meiju_utils.reporting.palette import SCORE_TITLES
 from meiju_utils.reporting.results import Results, read_results
 from meiju_utils.run import Run
-from meiju_utils.scoring import wide
+from meiju_utils.scoring import MARK_MEANS, marked, wide
 
 REPORT_NAME = "report.html"
 _SIXTH = "06_submission_ensembling"
@@ -96,15 +96,16 @@ def _table(title: str, scores: pd.DataFrame) -> list[str]:
     """In 80 columns: each score as `0.554 [.495, .608]`."""
     table = wide(scores)
     names = [name for name in SCORE_TITLES if name in table]
-    width = min(max(map(len, table["name"])), 80 - 19 * len(names))
+    labels = marked(table)
+    width = min(max(map(len, labels)), 80 - 19 * len(names))
     titles = " ".join(f"{SCORE_TITLES[name]:<18}" for name in names)
     rows = [f"{'':<{width}} {titles}".rstrip()]
-    for row in table.to_dict("records"):
+    for label, row in zip(labels, table.to_dict("records"), strict=True):
         cells = []
         for name in names:
             low, high = (f"{row[f'{name}_{end}']:.3f}".removeprefix("0") for end in ("low", "high"))
             cells.append(f"{row[name]:.3f} [{low}, {high}]")
-        label = str(row["name"])
-        label = label if len(label) <= width else f"{label[: width - 1]}…"
-        rows.append(f"{label:<{width}} {' '.join(cells)}")
-    return [f"{title} [95 % interval]:", *rows]
+        short = label if len(label) <= width else f"{label[: width - 1]}…"
+        rows.append(f"{short:<{width}} {' '.join(cells)}")
+    note = [MARK_MEANS] if labels != table["name"].tolist() else []
+    return [f"{title} [95 % interval]:", *rows, *note]

@@ -17,7 +17,15 @@ from meiju_utils.challenge import PAPER_TABLE_I, SPLITS, TASKS, Scores, Setting
 from meiju_utils.files import fingerprint
 from meiju_utils.predictions import labelled
 from meiju_utils.reporting.palette import LABEL_COLORS, SCORE_TITLES
-from meiju_utils.scoring import MEAN, SINGLE, YARDSTICKS, concatenated, wide
+from meiju_utils.scoring import (
+    MARK_MEANS,
+    MEAN,
+    SINGLE,
+    YARDSTICKS,
+    concatenated,
+    marked,
+    wide,
+)
 from meiju_utils.submission.faults import SubmissionCheck
 
 if TYPE_CHECKING:  # it brings torch, which takes seconds to import
@@ -29,14 +37,17 @@ CHINESE_FONTS = "'Noto Sans CJK SC','PingFang SC','Microsoft YaHei',sans-serif"
 _ON_ONE_LINE: Any = {"white-space": "nowrap"}
 
 
-def recipe_scores(experiments: Mapping[str, "Experiment"]) -> pd.DataFrame:
+def recipe_scores(experiments: Mapping[str, "Experiment"], split: str = "valid") -> pd.DataFrame:
     """The score tables of recipes (see `train_recipes`) in one, systems named as the recipes.
 
+    Those on the validation clips or, for recipes with folds, on the held-out clips of "train".
     A column `trained_as` names the experiment behind each, which differs where there is no pool to
     label; `note` says why a recipe has no scores.
     """
     parts = [
-        e.scores.assign(system=name, trained_as=e.name, note=e.failure)
+        e.scores[e.scores["split"].isin([split])].assign(
+            system=name, trained_as=e.name, note=e.failure
+        )
         for name, e in experiments.items()
     ]
     return concatenated(parts).astype({"system": "str", "trained_as": "str", "note": "str"})
@@ -89,8 +100,10 @@ def show_scores(table: pd.DataFrame, caption: str = "", kind: str = MEAN) -> Sty
     """
     table, scores = readable(table, kind)
     bounds = [f"{score}_{end}" for score in scores for end in ("low", "high")]
-    others = [c for c in table.columns if c not in (*scores, *bounds)]
+    others = [c for c in table.columns if c not in (*scores, *bounds, "chose")]
     shown = table[others].rename(columns=_heading)
+    if "name" in table:
+        shown["Name"] = marked(table)
     for score in scores:
         shown[SCORE_TITLES[score]] = _intervals(table, score)
     marks = pd.DataFrame("", index=shown.index, columns=shown.columns)
@@ -100,7 +113,9 @@ def show_scores(table: pd.DataFrame, caption: str = "", kind: str = MEAN) -> Sty
         best = table[score].to_numpy() == table[score].max()
         marks.loc[best, SCORE_TITLES[score]] += ";font-weight:bold"
     titles: Any = [SCORE_TITLES[score] for score in scores]
-    styler = _styler(shown, caption).set_properties(subset=titles, **_ON_ONE_LINE)
+    styler = _styler(shown, _with_mark(caption, table)).set_properties(
+        subset=titles, **_ON_ONE_LINE
+    )
     return styler.apply(lambda _: marks.reset_index(drop=True), axis=None)
 
 
@@ -119,7 +134,7 @@ def show_table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE
     """
     table, scores = readable(ours, SINGLE)
     about = ours.drop_duplicates("system").set_index("system").loc[table["name"]]
-    shown = pd.DataFrame({"Recipe": table["name"].to_numpy()})
+    shown = pd.DataFrame({"Recipe": marked(table)})
     if (about["trained_as"] != about.index).any():
         shown["Trained as"] = about["trained_as"].to_numpy()
     for score in scores:
@@ -133,8 +148,14 @@ def show_table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE
         shown["Note"] = about["note"].to_numpy()
     pale: Any = [f"{SCORE_TITLES[score]}, paper" for score in scores]
     narrow: Any = [column for column in shown if column != "Note"]
-    styler = _styler(shown, "").set_properties(subset=narrow, **_ON_ONE_LINE)
+    styler = _styler(shown, _with_mark("", table)).set_properties(subset=narrow, **_ON_ONE_LINE)
     return styler.set_properties(subset=pale, color="#777777")
+
+
+def _with_mark(caption: str, table: pd.DataFrame) -> str:
+    """A caption that says what the mark behind names means, where there is one."""
+    any_marked = "chose" in table and (table["chose"] != "").any()
+    return ". ".join(part for part in (caption, MARK_MEANS if any_marked else "") if part)
 
 
 def notes_table(experiments: Mapping[str, "Experiment"]) -> pd.DataFrame:

@@ -3,12 +3,15 @@
 from meiju_utils.scoring.f1 import JOINT, bootstrap_scores, joint_score, score, task_f1
 from meiju_utils.scoring.table import (
     FAILED,
+    MARK,
+    MARK_MEANS,
     MEAN,
     SCORE_COLUMNS,
     SINGLE,
     YARDSTICKS,
     concatenated,
     failed_table,
+    marked,
     score_table,
     single_draws,
     training_table,
@@ -18,6 +21,8 @@ from meiju_utils.scoring.table import (
 __all__ = [
     "FAILED",
     "JOINT",
+    "MARK",
+    "MARK_MEANS",
     "MEAN",
     "SCORE_COLUMNS",
     "SINGLE",
@@ -26,6 +31,7 @@ __all__ = [
     "concatenated",
     "failed_table",
     "joint_score",
+    "marked",
     "score",
     "score_table",
     "single_draws",

@@ -1,9 +1,11 @@
 """Scores in one shape: a tidy table, one row a system, split and score.
 
 Columns: system, split, score (a task, or "joint"), value, low, high (95 % bootstrap interval),
-kind. Kinds: "mean" (of the mean over a system's trainings; interval over clips), "single" (one
-training: the mean over them; interval over trainings and clips), "seed 3" (that training; no
+kind, chose. Kinds: "mean" (of the mean over a system's trainings; interval over clips), "single"
+(one training: the mean over them; interval over trainings and clips), "seed 3" (that training; no
 interval; none where chance has no part), "failed" (no scores: the note of the experiment says why).
+`chose` says what was chosen on these very clips, as "epoch" (such scores are a little too kind), ""
+where nothing was.
 Imports `challenge`, `scoring.f1`.
 """
 
@@ -17,10 +19,12 @@ from meiju_utils.challenge import Average
 from meiju_utils.predictions import NO_SEED
 from meiju_utils.scoring.f1 import JOINT, Labels, bootstrap_scores, score
 
-SCORE_COLUMNS = ["system", "split", "score", "value", "low", "high", "kind"]
+SCORE_COLUMNS = ["system", "split", "score", "value", "low", "high", "kind", "chose"]
 MEAN, SINGLE, FAILED = "mean", "single", "failed"
 YARDSTICKS = ("majority", "logistic-regression", "linear-svm")  # systems to be compared with
 BOUNDS = (0.025, 0.975)
+MARK = "†"  # behind the name of a system whose scores are on clips that also chose the epoch
+MARK_MEANS = f"{MARK} these clips also chose the epoch: a little too kind"
 
 
 def score_table(
@@ -83,13 +87,13 @@ def concatenated(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def wide(scores: pd.DataFrame, kind: str = "") -> pd.DataFrame:
-    """One row a system and split, to be read: name, split, each score with `_low` and `_high`.
+    """One row a system and split, to be read: name, split, kind, chose, each score with its bounds.
 
     `kind` picks rows of a kind, and those of systems that failed. Systems keep their order.
     """
     if kind:
         scores = scores[scores["kind"].isin([kind, FAILED])]
-    index = ["system", "split", "kind"]
+    index = ["system", "split", "kind", "chose"]
     order = scores[index].drop_duplicates()
     found = order.rename(columns={"system": "name"}).reset_index(drop=True)
     for name in scores["score"].unique():
@@ -97,6 +101,13 @@ def wide(scores: pd.DataFrame, kind: str = "") -> pd.DataFrame:
         for column, source in ((name, "value"), (f"{name}_low", "low"), (f"{name}_high", "high")):
             found[column] = own[source].to_numpy(dtype=np.float64)
     return found
+
+
+def marked(table: pd.DataFrame) -> list[str]:
+    """Names of a wide table's systems, with a mark where their scores are a little too kind."""
+    chose = table.get("chose", pd.Series("", index=table.index))
+    pairs = zip(table["name"], chose, strict=True)
+    return [f"{name} {MARK}" if chosen else str(name) for name, chosen in pairs]
 
 
 def _rows(
@@ -108,5 +119,6 @@ def _rows(
     kind: str,
 ) -> pd.DataFrame:
     table = pd.DataFrame({"score": list(points), "value": list(points.values())})
-    table = table.assign(system=system, split=split, low=low, high=high, kind=kind)
-    return table[SCORE_COLUMNS].astype(dict.fromkeys(("system", "split", "score", "kind"), "str"))
+    table = table.assign(system=system, split=split, low=low, high=high, kind=kind, chose="")
+    text = ("system", "split", "score", "kind", "chose")
+    return table[SCORE_COLUMNS].astype(dict.fromkeys(text, "str"))

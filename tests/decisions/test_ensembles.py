@@ -14,6 +14,7 @@ from meiju_utils.decisions import ENSEMBLES, Argmax, Mean, agreement
 from meiju_utils.decisions.ensembles import combine
 from meiju_utils.errors import ConfigError, PredictionError
 from meiju_utils.predictions import (
+    ALL_FOLDS,
     CLIP,
     FITTED,
     HELD_OUT,
@@ -137,14 +138,13 @@ def test_members_without_chance_make_an_ensemble_without_chance() -> None:
     assert len(found) == 6
 
 
-def test_folds_are_combined_with_the_same_folds() -> None:
-    folds = [
-        Predictions.concatenated([member(draw, (0,), fold=0), member(draw + 9, (0,), fold=1)])
-        for draw in (1, 2)
-    ]
-    found = combine({task: [(table, 1.0) for table in folds] for task in CLASSES})
-    assert found.table["fold"].tolist() == [0] * 6 + [1] * 6
-    expected = (folds[0].probabilities("emotion") + folds[1].probabilities("emotion")) / 2
+def test_a_member_counts_once_however_many_folds_it_has() -> None:
+    parts = [member(draw, (0,), fold=fold) for fold, draw in enumerate((1, 10, 20))]
+    folds, whole = Predictions.concatenated(parts), member(2, (0,))
+    found = combine({task: [(folds, 1.0), (whole, 1.0)] for task in CLASSES})
+    assert set(found.table["fold"]) == {ALL_FOLDS}
+    mean = sum(part.probabilities("emotion") for part in parts) / 3
+    expected = (mean + whole.probabilities("emotion")) / 2
     np.testing.assert_allclose(found.probabilities("emotion"), expected)
 
 
@@ -169,9 +169,8 @@ def test_a_clip_is_fitted_where_any_member_was_and_chose_what_any_chose() -> Non
         member(2, clips=4),
         Predictions(member(2).table.replace({"clip_id": {"clip5": "clip9"}})),
         Predictions(member(2).table.replace({"split": {"test": "unlabeled"}})),
-        member(2, fold=1),
     ],
-    ids=["fewer", "renamed", "of another split", "of another fold"],
+    ids=["fewer", "renamed", "of another split"],
 )
 def test_members_that_predict_different_clips_are_refused(other: Predictions) -> None:
     for members in ([member(1), other], [other, member(1)]):

@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LogisticRegression
 
 from meiju_utils.challenge import EMOTIONS, INTENTS, SETTINGS
 from meiju_utils.embeddings import (
@@ -110,10 +109,14 @@ def test_a_cached_table_computes_only_what_changed(
 ) -> None:
     run = make_run()
     run.save_table("clips", clips)
-    calls = []
-    real = probe._probe
+    calls: list[str] = []
+    real = probe.map_items
     monkeypatch.setattr(
-        probe, "_probe", lambda blocks, **options: calls.append(1) or real(blocks, **options)
+        probe,
+        "map_items",
+        lambda work, items, names, *rest, **options: (
+            calls.extend(names) or real(work, items, names, *rest, **options)
+        ),
     )
     audio = make_store(telling(clips["emotion"]), "feelings", "audio")
     first = cached_probe_table(run, [audio], folds=3)
@@ -137,28 +140,6 @@ def test_rare_classes_and_too_few_clips_have_a_defined_outcome(
     assert table["emotion"].item() == 1
     with pytest.raises(FeatureError, match="labelled training clips"):
         probe_encoders([store], clips.assign(split="test"), SETTING)
-
-
-def test_fewer_dimensions_leave_the_predictions_as_they_are() -> None:
-    rng = np.random.default_rng(0)
-    learn, apply = rng.standard_normal((30, 80)), rng.standard_normal((20, 80))
-    truth = rng.choice(["a", "b", "c"], 30)
-    model = LogisticRegression(C=0.1, max_iter=2000, tol=1e-8)
-    expected = model.fit(learn, truth).predict_proba(apply)
-    smaller = probe.fewest_dimensions(learn, apply)
-    assert smaller[0].shape == (30, 30)
-    np.testing.assert_allclose(
-        model.fit(smaller[0], truth).predict_proba(smaller[1]), expected, atol=1e-4
-    )
-
-
-def test_folds_spread_every_class_and_hold_every_clip_once() -> None:
-    truth = np.array(["a"] * 10 + ["b"] * 5 + ["c"])
-    folds = probe._folds(truth, 5, seed=3)
-    assert sorted(np.concatenate([test for _, test in folds])) == list(range(16))
-    for train, test in folds:
-        assert not set(train) & set(test)
-        assert ((truth[test] == "a").sum(), (truth[test] == "b").sum()) == (2, 1)
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])

@@ -42,6 +42,7 @@ from meiju_utils.recipes import training as training_module
 from meiju_utils.recipes.experiment import write_failure
 from meiju_utils.recipes.graph import RecipeGraph
 from meiju_utils.recipes.jobs import Job, NetworkJob, run_job
+from meiju_utils.recipes.planning import jobs_of
 from meiju_utils.reporting import plots, tables
 from meiju_utils.run import Run
 from meiju_utils.scoring import JOINT, MEAN, SINGLE
@@ -273,7 +274,7 @@ def test_progress_is_kept_until_the_results_are_written(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, recipes = make_run(), written()
-    (job, _) = RecipeGraph(run, recipes).jobs("base")
+    (job, _) = jobs_of(RecipeGraph(run, recipes), "base")
     job.folder.mkdir(parents=True)
     job.progress.write_bytes(b"from a run that was stopped")
     seen: list[bool] = []
@@ -347,7 +348,7 @@ def test_what_is_built_on_a_failure_of_an_earlier_call_fails_too(
 
 def test_a_training_whose_start_failed_meanwhile_is_not_begun(make_run: MakeRun) -> None:
     graph = RecipeGraph(make_run(), written(second={"start": "base"}))
-    job = graph.jobs("second")[0]
+    job = jobs_of(graph, "second")[0]
     write_failure(graph.experiment("base"), "The training diverged.")
     with pytest.raises(TrainingError, match=r"it starts from, base-\w+, failed"):
         job.run()

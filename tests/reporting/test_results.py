@@ -64,7 +64,9 @@ def test_results_read_back_as_written(run: Run) -> None:
         answers[task] = ["sad", "sad", "sad"] if task == "emotion" else "wishing"
         for label in labels:
             answers[f"{task}:{label}"] = (answers[task] == label).astype(float)
-    experiment: Any = SimpleNamespace(name="mine", key="k", failure="", answers=Answers(answers))
+    experiment: Any = SimpleNamespace(
+        name="mine", key="k", failure="", answers=Answers(answers), chose=lambda split: ""
+    )
     failed: Any = SimpleNamespace(name="linear-svm", key="l", failure="it diverged")
     written = write_results(run, experiment, [failed, experiment], truth)
     read = read_results(run)

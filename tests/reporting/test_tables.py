@@ -10,6 +10,7 @@ import pytest
 
 from meiju_utils.challenge import EMOTIONS, INTENTS, SETTINGS, Setting
 from meiju_utils.reporting.palette import EMOTION_COLORS
+from meiju_utils.reporting.plots.scores import score_bars, table_one
 from meiju_utils.reporting.tables import (
     count_table,
     notes_table,
@@ -21,7 +22,7 @@ from meiju_utils.reporting.tables import (
     show_scores,
     show_table_one,
 )
-from meiju_utils.scoring import SINGLE, failed_table
+from meiju_utils.scoring import MARK_MEANS, SINGLE, failed_table
 from meiju_utils.submission.checker import check_bytes
 
 Tidy = Callable[..., pd.DataFrame]
@@ -49,6 +50,24 @@ def test_scores_are_shown_with_their_intervals_and_the_best_in_bold(tidy: Tidy) 
     assert style.count("font-weight: bold") == 1 + 2
     assert "#777777" in style  # of the yardstick
     assert "Joint score" in html
+
+
+def test_scores_on_clips_that_chose_the_epoch_are_marked_wherever_they_stand(tidy: Tidy) -> None:
+    scores = pd.concat([tidy(chose="epoch", ensemble=0.6), tidy(linear=0.5)], ignore_index=True)
+    for html in (
+        show_scores(scores, "Networks").to_html(),
+        show_table_one(scores.assign(trained_as=scores["system"], note="")).to_html(),
+        show_scores(seed_table(tidy(seeds=2, chose="epoch", ensemble=0.6))).to_html(),
+    ):
+        assert "ensemble †<" in html
+        assert MARK_MEANS in html
+        assert "linear †" not in html
+        assert ">epoch<" not in html
+    for figure in (score_bars(scores), table_one(scores)):
+        labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        assert labels == ["ensemble †", "linear"]
+        assert any(MARK_MEANS in ax.get_xlabel() for ax in figure.axes)
+    assert "†" not in show_scores(tidy(linear=0.5)).to_html()
 
 
 def test_scores_without_bounds_or_unknown_are_shown_plainly() -> None:

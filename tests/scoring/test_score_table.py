@@ -128,7 +128,7 @@ def test_the_wide_table_has_a_row_a_system_in_order(counts: dict[str, int]) -> N
     )
     found = wide(scores, MEAN)
     figures = [f"{s}{bound}" for s in (*counts, JOINT) for bound in ("", "_low", "_high")]
-    assert found.columns.tolist() == ["name", "split", "kind", *figures]
+    assert found.columns.tolist() == ["name", "split", "kind", "chose", *figures]
     assert found["name"].tolist() == ["second", "broken", "first"]
     assert found["kind"].tolist() == [MEAN, FAILED, MEAN]
     row = scores[(scores["system"] == "second") & (scores["score"] == JOINT)].iloc[0]

@@ -22,7 +22,7 @@ from meiju_utils.reporting.plots.base import (
     subplots,
 )
 from meiju_utils.reporting.tables import readable
-from meiju_utils.scoring import MEAN, SINGLE, YARDSTICKS
+from meiju_utils.scoring import MARK_MEANS, MEAN, SINGLE, YARDSTICKS, marked
 
 
 def score_bars(table: pd.DataFrame, title: str = "", kind: str = MEAN) -> Plot:
@@ -57,10 +57,10 @@ def score_bars(table: pd.DataFrame, title: str = "", kind: str = MEAN) -> Plot:
                 ax.text(
                     value + error + 0.015 * highest, place, f"{value:.3f}", va="center", fontsize=8
                 )
-        names_down(ax, names)
+        names_down(ax, marked(table))
         ax.set_xlim(0, highest * 1.2 or 1)
         panel_title(ax, SCORE_TITLES[score])
-    axes[0, len(scores) // 2].set_xlabel("Score, with 95 % interval")
+    axes[0, len(scores) // 2].set_xlabel(_label("Score, with 95 % interval", table))
     if title:
         figure.suptitle(title, fontsize=10.5, color=INK)
     return figure
@@ -102,9 +102,9 @@ def table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE_I) -
             color=REFERENCE_COLOR,
             markersize=6,
         )
-        names_down(ax, names)
+        names_down(ax, marked(table))
         panel_title(ax, SCORE_TITLES[score])
-    axes[0, len(scores) // 2].set_xlabel("Score")
+    axes[0, len(scores) // 2].set_xlabel(_label("Score", table))
     handles = [
         Line2D([], [], marker="o", color=INK, label="ours, with 95 % interval"),
         Line2D(
@@ -119,6 +119,11 @@ def table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE_I) -
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False, fontsize=8.5)
     return figure
+
+
+def _label(text: str, table: pd.DataFrame) -> str:
+    """An axis label that says what the mark behind names means, where there is one."""
+    return f"{text}\n{MARK_MEANS}" if marked(table) != table["name"].tolist() else text
 
 
 def agreement_heatmap(table: pd.DataFrame) -> Plot:

@@ -1,0 +1,139 @@
+"""What is to be done for a recipe: its jobs, what they read beside the data, what is noted.
+
+Imports `graph`, `jobs`, `pool_labels`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from meiju_utils.errors import ConfigError
+from meiju_utils.files import write_json
+from meiju_utils.modelling.dataset import dataset_notes
+from meiju_utils.modelling.partitions import Part, validation_part
+from meiju_utils.recipes.code import code_of
+from meiju_utils.recipes.graph import RecipeGraph
+from meiju_utils.recipes.jobs import Job, ModelJob, NetworkJob
+from meiju_utils.recipes.pool_labels import make_pseudo_labels
+
+
+def jobs_of(graph: RecipeGraph, name: str) -> list[Job]:
+    """One training a member of a (resolved) recipe; none of an ensemble."""
+    recipe, folder = graph.recipes[name], graph.experiment(name).folder
+    if recipe.kind == "ensemble":
+        return []
+    parts = _parts(graph, name)
+    start = graph.experiment(graph.resolve(recipe.start)).folder if recipe.start else None
+    serial = graph.run.config.parallel.backend == "serial"
+    jobs: list[Job] = []
+    for member in graph.members(name):
+        common: dict[str, Any] = {
+            "recipe": recipe,
+            "code": graph.code(name),
+            "folder": folder,
+            "dataset": graph.dataset(name),
+            "part": parts[member.fold],
+            "average": graph.run.setting.average,
+            "member": member,
+            "pool_targets": pool_targets(graph, name, member.fold),
+        }
+        if recipe.kind == "model":
+            jobs.append(ModelJob(**common))
+        else:
+            jobs.append(
+                NetworkJob(
+                    **common,
+                    network=graph.network(name),
+                    training=graph.training(name),
+                    start=member.weights(start) if start else None,
+                    show=f"{name} {member.name.replace('-', ' ')}" if serial else "",
+                )
+            )
+    return jobs
+
+
+def _parts(graph: RecipeGraph, name: str) -> list[Part]:
+    split = graph.split(name)
+    return split.parts() if split else [validation_part(graph.dataset(name))]
+
+
+def pool_targets(graph: RecipeGraph, name: str, fold: int) -> Path | None:
+    """The file of targets of the pool for a fold's trainings; None where there are none."""
+    if graph.recipes[name].targets is None or not graph.pool:
+        return None
+    suffix = "" if graph.only_fold(name, fold) is None else f"-fold-{fold}"
+    return graph.experiment(name).folder / f"pool_targets{suffix}.parquet"
+
+
+def inputs_of(graph: RecipeGraph, name: str) -> list[Path]:
+    """Files that the jobs of a recipe read beside their data."""
+    files = [graph.experiment(name).folder / "config.json"]
+    return files + [path for fold in graph.folds(name) if (path := pool_targets(graph, name, fold))]
+
+
+def write_inputs(graph: RecipeGraph, name: str) -> None:
+    """Write them; pseudo labels are made where they are not there yet.
+
+    Raises TrainingError where the teacher has no results.
+    """
+    targets = graph.recipes[name].targets
+    for fold in graph.folds(name):
+        path = pool_targets(graph, name, fold)
+        if path is not None and targets is not None and not path.is_file():
+            teacher, only = graph.teacher(name), graph.only_fold(name, fold)
+            labels = make_pseudo_labels(graph.run, teacher, targets.rule, only)
+            labels.targets(teacher, targets.soft, targets.weight).save(path)
+    write_config(graph, name)
+
+
+def write_config(graph: RecipeGraph, name: str) -> None:
+    """Write the effective settings into an experiment's folder."""
+    write_json(graph.experiment(name).folder / "config.json", config_of(graph, name))
+
+
+def check_code(graph: RecipeGraph, name: str) -> None:
+    """ConfigError where the code of a recipe is no longer what it was planned with."""
+    if code_of(graph.recipes[name]) != graph.code(name):
+        raise ConfigError(
+            f"The code of recipe {name!r} was loaded anew while it was made: its results are not "
+            "written. Run it again."
+        )
+
+
+def config_of(graph: RecipeGraph, name: str) -> dict[str, Any]:
+    """What is written beside an experiment's results."""
+    recipe = graph.recipes[name]
+    split = graph.split(name)
+    labels = None
+    if recipe.targets is not None and graph.pool:
+        labels = graph.pool_labels(name, graph.folds(name)[0])
+    notes = [] if recipe.kind == "ensemble" else dataset_notes(graph.dataset(name))
+    notes += split.notes if split else []
+    if labels is not None and labels.done and labels.notes:
+        notes.append(
+            f"{len(labels.notes)} classes are short of confident clips in the pool; notebook "
+            "04 says which, and what was done."
+        )
+    config: dict[str, Any] = {
+        "name": name,
+        "key": graph.experiment(name).key,
+        "recipe": recipe.model_dump(mode="json"),
+        "setting": graph.run.setting.name,
+        "classes": graph.run.setting.classes,
+        "made from": {other: graph.experiment(other).key for other in graph.needs(name)},
+        "notes": notes,
+    }
+    if recipe.kind != "ensemble":
+        encoders = graph.encoders(name).items()
+        config |= {
+            "dataset": graph.dataset_key(name),
+            "partition": {"is": str(recipe.partition), "key": split.key if split else ""},
+            "encoders": {m: encoder.model_dump(mode="json") for m, encoder in encoders},
+        }
+    if recipe.kind == "network":
+        config |= {
+            "network": graph.network(name).model_dump(mode="json"),
+            "training": graph.training(name).model_dump(mode="json"),
+        }
+    if labels is not None:
+        config["pseudo_labels"] = graph.run.config.pseudo_labels.model_dump(mode="json")
+    return config

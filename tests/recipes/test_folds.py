@@ -1,0 +1,262 @@
+"""Folds and keys in recipes: who has seen what, and what is trained anew where code changes."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from meiju_utils.errors import ConfigError, TrainingError
+from meiju_utils.modelling import parts
+from meiju_utils.modelling.dataset import Dataset
+from meiju_utils.modelling.partitions import Folds, fold_table
+from meiju_utils.predictions import FITTED, HELD_OUT
+from meiju_utils.recipes import Experiment, Recipe, make_recipes, train_recipes
+from meiju_utils.recipes import training as training_module
+from meiju_utils.recipes.jobs import Job, run_job
+from meiju_utils.run import Run
+from meiju_utils.scoring import JOINT, MEAN
+
+MakeRun = Callable[..., Run]
+THREE = {"folds": 3}
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Records which jobs are run."""
+    calls: list[str] = []
+
+    def record(job: Job) -> float:
+        calls.append(job.name)
+        return run_job(job)
+
+    monkeypatch.setattr(training_module, "run_job", record)
+    return calls
+
+
+def written(**own: Any) -> dict[str, Recipe]:
+    """Recipes of their YAML values, a quick network with folds among them."""
+    base = {"network": {"both": {"hidden": 16}}, "partition": THREE, "training": {"seeds": [0]}}
+    return make_recipes({"base": base, **own})
+
+
+def rows_of(experiment: Experiment, split: str) -> pd.DataFrame:
+    return experiment.predictions.of_split(split).table
+
+
+@pytest.mark.filterwarnings("ignore:Pseudo labels")
+def test_folds_predict_every_train_clip_by_trainings_that_never_saw_it(make_run: MakeRun) -> None:
+    run = make_run()
+    recipes = written(
+        taught={"start": "base", "targets": {"teacher": "base"}},
+        linear={"model": "logistic-regression", "partition": {"folds": 3, "repeats": 2}},
+        plain={"model": "majority"},
+        both={"ensemble": {"mean": ["taught", "linear"]}},
+        mixed={"ensemble": {"mean": ["base", "plain"]}},
+    )
+    found = train_recipes(run, list(recipes), recipes)
+    assert not any(experiment.failure for experiment in found.values())
+    split = fold_table(run, Folds(folds=3)).table
+    held = split[split["role"] == HELD_OUT].set_index("clip_id")["fold"]
+    for name, repeats, folds in (("base", 1, 3), ("taught", 1, 3), ("linear", 2, 6)):
+        train, rest = rows_of(found[name], "train"), rows_of(found[name], "valid")
+        assert set(train["role"]) == {HELD_OUT}
+        assert set(train["chose"]) | set(rest["chose"]) == {""}
+        assert (train["clip_id"].value_counts() == repeats).all()
+        assert (rest["clip_id"].value_counts() == folds).all()
+        if repeats == 1:
+            assert train["fold"].tolist() == held.loc[train["clip_id"]].tolist()
+        on_train = found[name].score(split="train")
+        assert 0 < on_train <= 1
+        assert found[name].chose("valid") == found[name].chose("train") == ""
+    # Of each fold its own teachers labelled the pool.
+    pool = rows_of(found["taught"], "unlabeled")
+    assert set(pool.groupby("fold")["role"].agg(set).map(len)) <= {1, 2}
+    assert (pool["role"] == FITTED).any()
+    assert len(list(found["taught"].folder.glob("pool_targets-fold-?.parquet"))) == 3
+    assert found["base"].network(0, fold=2)
+    with pytest.raises(TrainingError, match="no training of seed 0 and fold 7"):
+        found["base"].network(0, fold=7)
+    assert set(found["base"].history["fold"]) == {0, 1, 2}
+    # Together with whoever has seen the train clips an ensemble has seen them.
+    assert set(rows_of(found["both"], "train")["role"]) == {HELD_OUT}
+    assert set(rows_of(found["mixed"], "train")["role"]) == {FITTED}
+    assert set(found["both"].scores["split"]) == {"valid", "train"}
+    assert set(found["mixed"].scores["split"]) == {"valid"}
+
+
+def test_a_score_on_clips_that_chose_the_epoch_is_marked(make_run: MakeRun) -> None:
+    recipes = written(published={"like": "base", "partition": "validation"})
+    found = train_recipes(make_run(), ["base", "published"], recipes)
+    assert found["published"].chose("valid") == "epoch"
+    assert set(found["published"].scores["chose"]) == {"epoch"}
+    assert set(found["base"].scores["chose"]) == {""}
+
+
+def test_a_tenth_of_the_clips_that_fit_chooses_and_no_group_is_cut(make_run: MakeRun) -> None:
+    run = make_run()
+    copies = [(f"clip{i:04d}", f"clip{i + 30:04d}") for i in range(30)]
+    run.save_table("copies", pd.DataFrame(copies, columns=["clip_a", "clip_b"]))
+    table = fold_table(run, Folds(folds=5)).table
+    assert len(list(run.path("partitions").glob("*.parquet"))) == 1
+    fold_table(run, Folds(folds=5))
+    assert len(list(run.path("partitions").glob("*.parquet"))) == 1
+    number = table["clip_id"].str.removeprefix("clip").astype(int) % 30
+    assert all(len(roles) == 1 for roles in table.groupby(["fold", number])["role"].agg(set))
+    assert (table["role"] == HELD_OUT).sum() == 60
+    choosers = table[table["role"] == "choose"]["fold"].value_counts()
+    assert choosers.between(2, 8).all()  # of 48, in pairs
+
+
+def test_unlabelled_train_clips_train_nothing_and_are_predicted_like_the_others(
+    make_run: MakeRun, make_toy: Callable[..., Dataset]
+) -> None:
+    def hide(clips: pd.DataFrame) -> None:
+        clips.loc[:3, "emotion"] = ""
+
+    recipes = written(linear={"model": "majority", "partition": THREE})
+    found = train_recipes(make_run(make_toy(change=hide)), ["linear"], recipes)["linear"]
+    train = rows_of(found, "train")
+    assert train["clip_id"].nunique() == len(train) == 60
+    assert set(train["role"]) == {HELD_OUT}
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"model": "majority", "partition": {"folds": 1}}, "folds: Input should be greater"),
+        ({"model": "majority", "partition": {"fold": 3}}, r"partition.*fold"),
+        ({"model": "majority", "partition": "leave-one-out"}, "partition"),
+        ({"ensemble": {"mean": ["base"]}, "partition": THREE}, "partition and encoders are theirs"),
+        ({"start": "base", "partition": {"folds": 4}}, r"'own'.*4 folds.*'base'.*3 folds"),
+        ({"start": "base", "partition": "validation"}, "has seen other clips"),
+        (
+            {"model": "majority", "targets": {"teacher": "base"}, "partition": "validation"},
+            "Give both the same partition",
+        ),
+    ],
+)
+def test_partitions_that_make_no_sense_are_refused(own: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        written(own=own)
+
+
+def test_more_folds_than_recordings_are_refused_before_training(
+    make_run: MakeRun, trained: list[str]
+) -> None:
+    recipes = written(linear={"model": "majority", "partition": {"folds": 61}})
+    with pytest.raises(TrainingError, match="cannot be dealt into 61 folds"):
+        train_recipes(make_run(), ["linear"], recipes)
+    assert trained == []
+
+
+def test_folds_that_few_clips_force_are_noted(make_run: MakeRun) -> None:
+    recipes = written(linear={"model": "majority", "partition": {"folds": 20}})
+    found = train_recipes(make_run(), ["linear"], recipes)["linear"]
+    assert any("fewer clips than the 20 folds" in n or "by chance" in n for n in found.notes)
+
+
+FUSION = '''"""A fusion of one's own."""
+from torch import nn
+
+class Own(nn.Module):
+    """Tokens as they are."""
+    def __init__(self, hidden):
+        super().__init__()
+        self.norm = nn.LayerNorm(hidden)
+
+    def forward(self, tokens):
+        return self.norm(tokens)
+'''
+
+
+def test_changed_code_trains_its_recipes_and_what_is_built_on_them_anew_and_nothing_else(
+    make_run: MakeRun, trained: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def load(source: str) -> None:
+        (tmp_path / "own_fusion.py").write_text(source, encoding="utf-8")
+        importlib.invalidate_caches()
+        sys.modules.pop("own_fusion", None)
+        monkeypatch.setitem(parts.FUSIONS, "own", importlib.import_module("own_fusion").Own)
+
+    load(FUSION)
+    small = {"network": {"both": {"hidden": 16}}}
+    values: dict[str, Any] = {
+        "plain": small,
+        "own": {"network": {"both": {"hidden": 16, "fusion": "own"}}},
+        "after": {"start": "own"},
+        "linear": {"model": "logistic-regression"},
+        "mean": {"ensemble": {"mean": ["own", "linear"]}},
+        "other": {"ensemble": {"mean": ["plain", "linear"]}},
+    }
+    run = make_run(training={"seeds": [0], "epochs": 1})
+
+    def made() -> dict[str, str]:
+        trained.clear()
+        recipes = make_recipes(values)
+        return {n: e.key for n, e in train_recipes(run, list(values), recipes).items()}
+
+    first = made()
+    assert sorted(trained) == ["after", "linear", "own", "plain"]
+    load(FUSION.replace("Tokens as they are.", "Tokens, normalised.") + "\n# a comment\n")
+    assert made() == first
+    assert trained == []
+    load(FUSION.replace("self.norm(tokens)", "0 * self.norm(tokens)"))
+    second = made()
+    assert sorted(trained) == ["after", "own"]
+    assert {name for name in first if first[name] != second[name]} == {"own", "after", "mean"}
+    (tmp_path / "own_fusion.py").write_text(FUSION, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"own_fusion\.py says something else.*Restart"):
+        made()
+
+
+def test_an_interrupted_training_does_not_go_on_under_other_code(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, recipes = make_run(), written()
+
+    def interrupted(job: Job) -> float:
+        job.progress.parent.mkdir(parents=True, exist_ok=True)
+        job.progress.write_bytes(b"half a training")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training_module, "run_job", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_recipes(run, ["base"], recipes)
+    monkeypatch.setattr("torch.__version__", "0.0")  # other code of a library
+    found: list[Path] = []
+    monkeypatch.setattr(
+        training_module, "run_job", lambda job: found.append(job.progress) or run_job(job)
+    )
+    train_recipes(run, ["base"], recipes)
+    assert len(found) == 3
+    assert all(
+        path.parent != old.parent for path in found for old in run.path().rglob("*.progress")
+    )
+
+
+def test_a_worker_with_other_code_refuses_the_work(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(job: Job) -> float:
+        with monkeypatch.context() as there:
+            there.setattr(np, "__version__", "0.0")
+            return run_job(job)
+
+    monkeypatch.setattr(training_module, "run_job", elsewhere)
+    with pytest.raises(ConfigError, match="A worker has other code of recipe 'base'"):
+        train_recipes(make_run(), ["base"], written())
+
+
+def test_scores_of_held_out_train_clips_are_tables_of_their_own(make_run: MakeRun) -> None:
+    found = train_recipes(make_run(), ["base"], written())["base"]
+    joint = found.scores[(found.scores["score"] == JOINT) & (found.scores["kind"] == MEAN)]
+    assert joint["split"].tolist() == ["valid", "train"]
+    assert repr(found).endswith("on valid")
