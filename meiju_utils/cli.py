@@ -80,9 +80,19 @@ def run(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="A setting, as training.epochs=5; repeat it.")
     ] = None,
-    force: Annotated[bool, typer.Option(help="Run also what is up to date.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Compute anew also what is there already: hours on real data."
+        ),
+    ] = False,
 ) -> None:
-    """Execute the notebooks in order; skip what is up to date."""
+    """Execute the notebooks in order; skip what is up to date.
+
+    A notebook is up to date while all that it or an earlier one reads is as it was: settings, files
+    and code. With --force the results that the notebooks of --only have with these settings are
+    removed first. Those of other settings and of other notebooks stay.
+    """
     from meiju_utils.config import parse_overrides
     from meiju_utils.execution import run_notebooks
     from meiju_utils.reporting.summary import final_summary

@@ -1,25 +1,22 @@
 """Running the notebooks headless, in order, through papermill; skipping what is up to date.
 
-A notebook is run again when its source, the settings, the user's files (the data folder's,
-corrections, whatever else a setting names), the package's code or an earlier notebook's key
-changed, or when something it wrote is changed or gone. What the notebooks do is their business.
+A notebook is run again when its source or what it or an earlier one reads changed (see `skipping`),
+when an earlier one was run with other inputs or forced, or when something it wrote is changed or
+gone. What the notebooks do is their business. Imports `forcing`, `skipping`, `opening`.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from meiju_utils.errors import ConfigError, MeijuError, nearest
-from meiju_utils.files import PARTIAL, fingerprint, listing, read_json, write_json, write_text
+from meiju_utils.files import PARTIAL, fingerprint, read_json, write_json, write_text
+from meiju_utils.forcing import discard, results_of
 from meiju_utils.opening import open_run
-from meiju_utils.run import CONFIG_NAME, CORRECTIONS_NAME, Run, project_root, resolve
-
-STATE_FILE = "state.json"
-
-Stamps = dict[str, list[int]]  # file → its size and time of change
-State = dict[str, dict[str, Any]]  # notebook → `key` ("": not run to its end) and `wrote`
+from meiju_utils.run import Run, project_root
+from meiju_utils.skipping import STATE_FILE, claim, inputs_of, is_current, read_state, stamps_of
 
 
 class NotebookError(MeijuError):
@@ -73,8 +70,10 @@ def run_notebooks(
     """Execute the notebooks into `<run_dir>/notebooks`, each as .ipynb and .html.
 
     Stops at the first failure with NotebookError; what ran before stays, and the next call goes on
-    from there. `force` runs also what is up to date. Returns what became of all notebooks, those
-    that `only` leaves out among them.
+    from there. `force` also runs what is up to date, and first removes what the selected notebooks
+    wrote with these settings, so that it is computed anew (see `forcing`); ConfigError where that
+    cannot be removed. Returns what became of all notebooks, those that `only` leaves out among
+    them.
     """
     selected = select_notebooks(only)
     run = open_run(profile, data_dir, run_dir, overrides)
@@ -85,31 +84,33 @@ def run_notebooks(
         "overrides": overrides or {},
     }
     folder = run.path("notebooks")
-    state = _read_state(folder / STATE_FILE)
-    settings = run.config.model_dump(mode="json")
-    base = fingerprint(settings, listing(run.data_dir), _named_files(run), _code())
-    stamps = _stamps(run)
-    earlier: list[str] = []
+    state = read_state(folder / STATE_FILE)
+    inputs, stamps = inputs_of(run), stamps_of(run)
+    earlier: list[Any] = []
     executed = []
     for path in notebook_paths():
-        key = fingerprint(base, path.read_text(encoding="utf-8"), earlier)
-        current = _is_current(state.get(path.stem), key, stamps)
+        key = fingerprint(inputs.key(path.stem), path.read_text(encoding="utf-8"), earlier)
+        entry = state.get(path.stem, {"key": "", "wrote": {}, "forced": 0})
+        current = is_current(entry, key, stamps)
         status: Literal["run", "up to date", "outdated"] = "up to date" if current else "outdated"
         copy, html = folder / path.name, folder / f"{path.stem}.html"
         if path in selected and (force or not current):
-            entry = state.setdefault(path.stem, {"wrote": {}})
-            entry["key"] = ""
-            write_json(folder / STATE_FILE, state)
+            old = results_of(run, path.stem) if force else []
+            entry["key"], entry["forced"] = "", entry["forced"] + force
+            state[path.stem] = entry
+            write_json(folder / STATE_FILE, state)  # before anything is gone
             try:
+                discard(old)
                 _execute(path, copy, html, parameters)
                 entry["key"], status = key, "run"
             finally:
-                before, stamps = stamps, _stamps(run)
-                _claim(state, path.stem, before, stamps)
+                before, stamps = stamps, stamps_of(run)
+                claim(state, path.stem, before, stamps)
                 write_json(folder / STATE_FILE, state)
         executed.append(Executed(path.stem, status, copy, html))
-        # A notebook depends on all before it, by the key each was last run with.
-        earlier.append(state.get(path.stem, {"key": ""})["key"])
+        # A notebook depends on all before it: by the key each was last run with, and by how often
+        # it was forced, for then its results are new under the same key.
+        earlier.append([entry["key"], entry["forced"]])
     return run, executed
 
 
@@ -179,75 +180,3 @@ def _to_html(copy: Path, html: Path) -> None:
 
 def _plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text).strip()
-
-
-def _read_state(path: Path) -> State:
-    """The notebooks' keys and files; nothing where there is no state, or none of this form."""
-    try:
-        state = read_json(path)
-        return {name: {"key": s["key"], "wrote": dict(s["wrote"])} for name, s in state.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}
-
-
-def _is_current(entry: dict[str, Any] | None, key: str, stamps: Stamps) -> bool:
-    if entry is None or entry["key"] != key:
-        return False
-    return all(stamps.get(name) == stamp for name, stamp in entry["wrote"].items())
-
-
-def _stamps(run: Run) -> Stamps:
-    """Of all that notebooks write: the run folder's files and the submission's copies."""
-    stamps = {name: [size, changed] for name, size, changed in listing(run.folder)}
-    for copy in run.submission_files[1:]:
-        if copy.is_file():
-            [(_, size, changed)] = listing(copy)
-            stamps[str(copy)] = [size, changed]
-    # Written by whoever opens the run, not by a notebook.
-    for name in (CONFIG_NAME, f"notebooks/{STATE_FILE}"):
-        stamps.pop(name, None)
-    return stamps
-
-
-def _claim(state: State, notebook: str, before: Stamps, after: Stamps) -> None:
-    """Note what a notebook wrote, or wrote once and left as it is; a file has one writer, the last.
-
-    `before` and `after` are the stamps around its execution.
-    """
-    names = {*before, *after}
-    changed = {name for name in names if before.get(name) != after.get(name)}
-    own = changed | set(state[notebook]["wrote"])
-    for entry in state.values():
-        entry["wrote"] = {n: stamp for n, stamp in entry["wrote"].items() if n not in changed}
-    state[notebook]["wrote"] = {name: after[name] for name in sorted(own) if name in after}
-
-
-def _named_files(run: Run) -> list[Any]:
-    """Stamps of the user's files outside the data folder.
-
-    These are the run folder's corrections, and the files and folders that settings name, plainly or
-    after a kind (`npy:<folder>`). What lies in the run folder is left out: notebooks write there.
-    """
-    found = [listing(run.path(CORRECTIONS_NAME))]
-    for text in _strings(run.config.model_dump(mode="json", exclude={"name", "data_dir"})):
-        for name in (text, text.partition(":")[2]):
-            path = resolve(name)
-            if name and run.folder not in (path, *path.parents) and path not in run.folder.parents:
-                found.append(listing(path))
-    return found
-
-
-def _strings(value: Any) -> Iterator[str]:
-    """All strings in nested settings."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _strings(one)
-
-
-def _code() -> str:
-    """Changes with any source file of the package."""
-    package = Path(__file__).parent
-    sources = sorted([*package.rglob("*.py"), *package.rglob("*.yaml"), *package.rglob("*.csv")])
-    return fingerprint([(p.relative_to(package).as_posix(), p.read_text("utf-8")) for p in sources])

@@ -36,6 +36,12 @@ def test_help_is_short_or_long(command: list[str]) -> None:
     assert "Usage:" in short.output
 
 
+def test_help_says_what_force_costs() -> None:
+    shown = CliRunner().invoke(cli.app, ["run", "--help"]).output
+    assert "anew" in shown.partition("--force  ")[2]
+    assert "hours on real data" in " ".join(shown.split())
+
+
 def test_the_module_is_the_command_line() -> None:
     def told(*arguments: str) -> str:
         command = [sys.executable, "-m", "meiju_utils", *arguments]

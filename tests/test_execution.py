@@ -1,4 +1,4 @@
-"""Headless execution, on two toy notebooks in a project of their own."""
+"""Headless execution, on toy notebooks in a project of their own."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import nbformat
 import pytest
 
-from meiju_utils import execution
+from meiju_utils import execution, skipping
+from meiju_utils.config import Profile
 from meiju_utils.errors import ConfigError
 from meiju_utils.execution import Executed, NotebookError, run_notebooks, select_notebooks
 
@@ -14,10 +15,10 @@ PARAMETERS = 'profile = "demo"\ndata_dir = ""\nrun_dir = ""\noverrides = {}\n'
 OPEN = "from meiju_utils import open_run\nrun = open_run(profile, data_dir, run_dir, overrides)"
 
 
-def _write_notebook(path: Path, *cells: str) -> None:
+def _write_notebook(path: Path, *cells: str, opening: str = OPEN) -> None:
     parameters = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
     notebook = nbformat.v4.new_notebook(
-        cells=[parameters, *(nbformat.v4.new_code_cell(source) for source in (OPEN, *cells))],
+        cells=[parameters, *(nbformat.v4.new_code_cell(source) for source in (opening, *cells))],
         metadata={
             "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
         },
@@ -156,6 +157,182 @@ def test_a_state_that_cannot_be_read_means_to_run_all(project: Path, state: str)
     _run(project)
     (project / "r" / "notebooks" / "state.json").write_text(state)
     assert _run(project) == {"01_first": "run", "02_second": "run"}
+
+
+ALL = ["01", "02", "03", "04", "05", "06"]
+WRITTEN = {
+    "01_preprocessing": "media.parquet",
+    "02_embedding_extraction": "features.txt",
+    "03_baseline": "baseline.txt",
+    "04_pseudo_labelling": "pseudo.txt",
+    "05_head_variant_training": "table.txt",
+    "06_submission_ensembling": "results.json",
+}
+
+
+@pytest.fixture
+def suite(project: Path, without_kernels: None) -> Path:
+    """The project with toys named as the real notebooks, which find their work done as they do."""
+    for path in (project / "notebooks").iterdir():
+        path.unlink()
+    for stem, name in WRITTEN.items():
+        _write_notebook(
+            project / "notebooks" / f"{stem}.ipynb",
+            f"path = pathlib.Path(run_dir, {name!r})",
+            "path.exists() or path.write_text(str(time.time_ns()))",
+            opening="import pathlib, time",
+        )
+    return project
+
+
+def _outdated(suite: Path, **options: object) -> list[str]:
+    """Numbers of the notebooks that are not up to date; none but the first is run."""
+    found = _run(suite, only=["01"], **options)
+    return [name[:2] for name, status in found.items() if status != "up to date"]
+
+
+def test_a_setting_concerns_only_the_notebooks_that_read_it(suite: Path) -> None:
+    assert set(_run(suite).values()) == {"run"}
+    for setting, value, first in (
+        ("submission", "baseline", 5),
+        *([("pseudo_labels.threshold", 0.9, 4)] if "pseudo_labels" in Profile.model_fields else []),
+        ("training.epochs", 5, 3),
+        ("training.seeds", [4], 3),
+        ("embeddings.audio", None, 2),
+        ("seed", 7, 2),
+        ("preprocessing.frame_stride", 7, 1),
+        ("language", "english", 1),
+    ):
+        assert _outdated(suite, overrides={setting: value}) == ALL[first - 1 :], setting
+
+
+def test_where_work_is_done_concerns_no_notebook(suite: Path) -> None:
+    _run(suite)
+    elsewhere = {
+        "parallel.backend": "dask",
+        "parallel.address": "tcp://host:8786",
+        "training.device": "cpu",
+        "embeddings.device": "cpu",
+    }
+    assert _outdated(suite, overrides=elsewhere) == []
+
+
+def test_a_file_concerns_only_the_notebooks_that_read_the_setting_which_names_it(
+    suite: Path,
+) -> None:
+    files = {"mine.yaml": 3, "features": 2, "talknet.model": 1}  # so each outdates more
+    for name in files:
+        (suite / name).write_text("mine: {like: baseline}")
+    overrides = {
+        "preprocessing.speaker": "talknet:talknet.model",
+        "embeddings.text": "npy:features",
+        "recipes": "mine.yaml",
+    }
+    _run(suite, overrides=overrides)
+    for name, first in files.items():
+        (suite / name).write_text("mine: {like: +pseudo-label}")
+        assert _outdated(suite, overrides=overrides) == ALL[first - 1 :], name
+    (suite / "r" / "corrections.csv").write_text("clip_id,text,note")
+    assert _outdated(suite, overrides=overrides) == ALL
+
+
+def test_code_concerns_only_the_notebooks_that_read_it(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(skipping, "PACKAGE", tmp_path / "package")
+    sources = {  # so that each outdates no less than those before
+        "cli.py": 7,
+        "profiles/demo.yaml": 7,
+        "submission/writer.py": 6,
+        "reporting/templates/report.html.j2": 6,
+        "recipes/library.yaml": 3,
+        "modelling/parts/heads.py": 3,
+        "embeddings/__init__.py": 2,
+        "corpus/demo/counts.csv": 1,
+        "new.py": 1,
+    }
+    for name in sources:
+        path = tmp_path / "package" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    _run(suite)
+    for name, first in sources.items():
+        (tmp_path / "package" / name).write_text("changed")
+        assert _outdated(suite) == ALL[first - 1 :], name
+
+
+def test_one_of_the_users_own_notebooks_reads_everything(suite: Path) -> None:
+    _write_notebook(suite / "notebooks" / "07_mine.ipynb", opening="")
+    _run(suite)
+    assert _outdated(suite, overrides={"parallel.workers": 5}) == ["07"]
+    (suite / "notebooks" / "07_mine.ipynb").rename(suite / "notebooks" / "00_mine.ipynb")
+    _run(suite)
+    assert _outdated(suite, overrides={"training.epochs": 5}) == ["00", *ALL[2:]]
+
+
+def test_forced_notebooks_compute_anew_what_they_find(suite: Path) -> None:
+    users = ["r/corrections.csv", "submissions/r.csv", "submissions/ledger.csv"]
+    for name in users:
+        (suite / name).parent.mkdir(exist_ok=True)
+        (suite / name).write_text("mine")
+    _run(suite)
+    before = {name: (suite / "r" / name).read_text() for name in WRITTEN.values()}
+    statuses = _run(suite, force=True, only=["06"])
+    assert set(statuses.values()) == {"up to date", "run"}
+    _run(suite, force=True, only=["01"])
+    after = {name: (suite / "r" / name).read_text() for name in WRITTEN.values()}
+    anew = {name for name in before if after[name] != before[name]}
+    assert anew == {"media.parquet", "results.json"}
+    assert {(suite / name).read_text() for name in users} == {"mine"}
+
+
+def test_what_a_forced_notebook_computed_anew_outdates_the_later_ones(suite: Path) -> None:
+    _run(suite)
+    statuses = _run(suite, force=True, only=["03"])
+    assert list(statuses.values()) == [*["up to date"] * 2, "run", *["outdated"] * 3]
+    assert list(_run(suite).values()) == [*["up to date"] * 3, *["run"] * 3]
+    assert set(_run(suite).values()) == {"up to date"}
+
+
+def test_force_needs_no_state(suite: Path) -> None:
+    run = suite / "r"
+    run.mkdir()
+    for name in ("results.json", "corrections.csv"):
+        (run / name).write_text("by hand, in JupyterLab")
+    _run(suite, only=["06"])
+    assert "by hand" in (run / "results.json").read_text()
+    (run / "notebooks" / "state.json").unlink()
+    _run(suite, force=True, only=["06"])
+    assert "by hand" not in (run / "results.json").read_text()
+    assert "by hand" in (run / "corrections.csv").read_text()
+
+
+def test_a_force_that_is_interrupted_goes_on_without_force(
+    suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(suite)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("discard", "_execute"):
+        with monkeypatch.context() as patch:
+            patch.setattr(execution, name, interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                _run(suite, force=True, only=["06"])
+        assert list(_run(suite).values()) == [*["up to date"] * 5, "run"]
+        assert (suite / "r" / "results.json").is_file()
+
+
+def test_a_force_that_is_refused_changes_nothing(suite: Path) -> None:
+    _run(suite)
+    (suite / "elsewhere").mkdir()
+    (suite / "r" / "preprocessed").symlink_to(suite / "elsewhere")
+    (suite / "elsewhere" / "current.json").touch()
+    with pytest.raises(ConfigError, match="by a link"):
+        _run(suite, force=True)
+    assert (suite / "elsewhere" / "current.json").is_file()
+    assert set(_run(suite).values()) == {"up to date"}
 
 
 def test_a_failure_names_notebook_cell_and_cause_and_keeps_what_ran(project: Path) -> None:

@@ -1,6 +1,7 @@
 """Embeddings of audio, faces and text: encoders by name, one store each, probes to choose by."""
 
 from meiju_utils.embeddings.describe import absences, degeneracy, project, stores_in, stores_table
+from meiju_utils.embeddings.encoders import all_encoders
 from meiju_utils.embeddings.extract import extract_features, open_features
 from meiju_utils.embeddings.npy import import_folder
 from meiju_utils.embeddings.probe import (
@@ -13,6 +14,7 @@ from meiju_utils.embeddings.tiny import write_tiny_checkpoints
 __all__ = [
     "FeatureStore",
     "absences",
+    "all_encoders",
     "cached_probe_table",
     "degeneracy",
     "extract_features",

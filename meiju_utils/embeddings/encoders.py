@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 
 from meiju_utils.challenge import Modality
-from meiju_utils.config import EncoderConfig
+from meiju_utils.config import Embeddings, EncoderConfig
 from meiju_utils.embeddings.audio import HfAudio
 from meiju_utils.embeddings.base import Encoder, EncoderContext, refuse
 from meiju_utils.embeddings.npy import npy_folder
@@ -54,6 +54,15 @@ def make_encoder(modality: Modality, config: EncoderConfig, context: EncoderCont
             "After a colon comes a hub id, a model's name or a folder."
         )
     return constructor(config, context)
+
+
+def all_encoders(settings: Embeddings) -> list[tuple[Modality, EncoderConfig]]:
+    """All that a profile extracts, with their modality: of each first the one of the network."""
+    return [
+        (modality, encoder)
+        for modality, chosen in settings.chosen().items()
+        for encoder in (chosen, *settings.compare.get(modality, []))
+    ]
 
 
 def encoder_label(name: str) -> str:

@@ -117,6 +117,13 @@ def open_features(
     return store
 
 
+def store_folder(
+    run: Run, modality: Modality, config: EncoderConfig, source: ClipSource | None = None
+) -> Path:
+    """Where the store of an encoder lies, or will; MissingStageError where 01 has not run."""
+    return _identify(run, modality, config, source or _preprocessed(run))[1]
+
+
 def _gather(folder: Path, stamps: Mapping[str, str], patience: int) -> FeatureStore:
     """The store with every clip in it; FeatureError where some are not there in so many seconds."""
     store = FeatureStore(folder)

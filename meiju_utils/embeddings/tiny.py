@@ -14,22 +14,26 @@ from meiju_utils.files import fingerprint, read_json, write_json, write_text
 
 VERSION = 1
 WIDTH = 32
+TINY_CHECKPOINTS = ("tiny-vit", "tiny-hubert", "tiny-bert")
 
 
 def write_tiny_checkpoints(folder: Path, texts: Sequence[str], seed: int = 0) -> dict[str, Path]:
-    """Write `tiny-vit`, `tiny-hubert` and `tiny-bert` below `folder`; name -> its folder.
+    """Write the `TINY_CHECKPOINTS` below `folder`; name -> its folder.
 
     The vocabulary of `tiny-bert` is the characters of `texts`. A seed and texts give the same
     weights, byte for byte; what is already there of the same seed and texts is left alone.
     """
     characters = sorted({c for text in texts for c in text.lower() if not c.isspace()})
     key = fingerprint(VERSION, WIDTH, seed, characters)
-    writers: dict[str, Callable[[Path], None]] = {
-        "tiny-vit": _write_vit,
-        "tiny-hubert": _write_hubert,
-        "tiny-bert": lambda target: _write_bert(target, characters),
+    writers: tuple[Callable[[Path], None], ...] = (
+        _write_vit,
+        _write_hubert,
+        lambda target: _write_bert(target, characters),
+    )
+    return {
+        name: _write_once(folder / name, key, seed, write)
+        for name, write in zip(TINY_CHECKPOINTS, writers, strict=True)
     }
-    return {name: _write_once(folder / name, key, seed, write) for name, write in writers.items()}
 
 
 def _write_once(target: Path, key: str, seed: int, write: Callable[[Path], None]) -> Path:

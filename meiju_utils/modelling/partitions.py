@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from meiju_utils import folding
 from meiju_utils.errors import TrainingError
-from meiju_utils.files import atomic_path, fingerprint, read_json, write_json
+from meiju_utils.files import atomic_path, fingerprint
 from meiju_utils.folding import deal, recording_of
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.run import Run
@@ -77,11 +77,7 @@ class FoldTable:
 
     @property
     def done(self) -> bool:
-        return self.path.is_file() and self._notes.is_file()
-
-    @property
-    def _notes(self) -> Path:
-        return self.path.with_suffix(".json")
+        return self.path.is_file()
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -90,7 +86,7 @@ class FoldTable:
     @property
     def notes(self) -> list[str]:
         """What had to give way: combinations of labels rarer than folds, large groups of copies."""
-        found: list[str] = read_json(self._notes)
+        found: list[str] = self.table.attrs["notes"]
         return found
 
     def parts(self) -> list[Part]:
@@ -103,7 +99,7 @@ class FoldTable:
 
     def save(self, table: pd.DataFrame, notes: Sequence[str]) -> None:
         """Write table and notes."""
-        write_json(self._notes, list(notes))
+        table.attrs["notes"] = list(notes)
         with atomic_path(self.path) as temporary:
             table.to_parquet(temporary, index=False)
 

@@ -5,6 +5,7 @@ point and in any way, goes on where it was. Imports its neighbours, `corpus`, `r
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -119,6 +120,16 @@ def open_preprocessed(run: Run) -> Preprocessed:
         texts=dict(zip(transcripts["clip_id"], transcripts["text"], strict=True)),
         stamps=read_json(stamps),
     )
+
+
+def written_files(run: Run) -> list[Path]:
+    """What `preprocess_corpus` writes with the run's settings beside its tables.
+
+    The first is what says that all is done.
+    """
+    names = (_STATE, _STAMPS, preprocessing_key(run.config.preprocessing))
+    kept = [run.path("preprocessed", name) for name in names]
+    return [*kept, run.path(CHANGES_FILE), run.path(SUGGESTIONS_FILE)]
 
 
 def open_review(run: Run) -> ReviewedTexts:

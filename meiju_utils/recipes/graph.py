@@ -257,9 +257,9 @@ class RecipeGraph:
             return fingerprint(basis)
         split, targets = self.split(name), recipe.targets
         basis += [self.dataset_key(name), split.key if split else "validation"]
-        if targets is not None and self.pool:
-            keys = [self.pool_labels(name, fold).key for fold in self.folds(name)]
-            basis += [keys, targets.soft, targets.weight]
+        if targets is not None:
+            keys = [labels.key for labels in self.pool_labels(name)]
+            basis += [keys, targets.soft, targets.weight] if keys else []
         if recipe.architecture is not None:
             streams = recipe.architecture.of_streams(list(self.encoders(name)))
             start = self.experiment(self.resolve(recipe.start)).key if recipe.start else None
@@ -273,12 +273,14 @@ class RecipeGraph:
         assert targets is not None
         return self.experiment(self.resolve(targets.teacher))
 
-    def pool_labels(self, name: str, fold: int) -> PseudoLabelSet:
-        """The pseudo labels that a recipe's trainings of a fold learn from, made or not."""
+    def pool_labels(self, name: str) -> list[PseudoLabelSet]:
+        """The pseudo labels that a recipe's trainings learn from, fold by fold, made or not."""
         targets = self.recipes[name].targets
-        assert targets is not None
-        only = self.only_fold(name, fold)
-        return pseudo_label_set(self.run, self.teacher(name), targets.rule, only)
+        if targets is None or not self.pool:
+            return []
+        teacher, folds = self.teacher(name), self.folds(name)
+        only = [self.only_fold(name, fold) for fold in folds]
+        return [pseudo_label_set(self.run, teacher, targets.rule, fold) for fold in only]
 
     def only_fold(self, name: str, fold: int) -> int | None:
         """The fold of the teacher's trainings that alone may label the pool for a fold.

@@ -103,9 +103,7 @@ def config_of(graph: RecipeGraph, name: str) -> dict[str, Any]:
     """What is written beside an experiment's results."""
     recipe = graph.recipes[name]
     split = graph.split(name)
-    labels = None
-    if recipe.targets is not None and graph.pool:
-        labels = graph.pool_labels(name, graph.folds(name)[0])
+    labels = next(iter(graph.pool_labels(name)), None)
     notes = [] if recipe.kind == "ensemble" else dataset_notes(graph.dataset(name))
     notes += split.notes if split else []
     if labels is not None and labels.done and labels.notes:

@@ -2,7 +2,7 @@
 
 The functions named `..._table` return plain data, those named `show_...` a Styler that a notebook
 displays and the report embeds. Imports `challenge`, `files`, `predictions`, `scoring`,
-`reporting.palette`, `submission.faults`.
+`reporting.palette`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,10 +26,10 @@ from meiju_utils.scoring import (
     marked,
     wide,
 )
-from meiju_utils.submission.faults import SubmissionCheck
 
-if TYPE_CHECKING:  # it brings torch, which takes seconds to import
+if TYPE_CHECKING:  # the first brings torch, which takes seconds; notebook 01 reads neither
     from meiju_utils.recipes.experiment import Experiment
+    from meiju_utils.submission.faults import SubmissionCheck
 
 # Whichever the reader's system has; without one of them Chinese still shows in its default font.
 CHINESE_FONTS = "'Noto Sans CJK SC','PingFang SC','Microsoft YaHei',sans-serif"
@@ -197,7 +197,7 @@ def show_clips(clips: pd.DataFrame, columns: Sequence[str] = (), caption: str = 
     return styler
 
 
-def show_check(check: SubmissionCheck) -> Styler:
+def show_check(check: "SubmissionCheck") -> Styler:
     """The faults and warnings of a submission, or the one line that says it is valid."""
     found = check.table()
     if found.empty:

@@ -11,6 +11,7 @@ import pytest
 from meiju_utils.challenge import MODALITIES
 from meiju_utils.corpus.demo import read_truth
 from meiju_utils.execution import notebook_paths, run_notebooks
+from meiju_utils.forcing import results_of
 from meiju_utils.opening import PARAMETERS
 from meiju_utils.recipes import load_experiment
 from meiju_utils.reporting.results import read_results
@@ -123,14 +124,48 @@ def test_a_second_run_recomputes_nothing(finished: Run, tiny_corpus: Path) -> No
     assert [one.status for one in executed] == ["up to date"] * 6
 
 
-def test_forced_to_run_again_the_notebooks_find_their_work_done(
+def test_what_other_settings_change_is_outdated_and_no_more(
     finished: Run, tiny_corpus: Path
 ) -> None:
-    before = {p: p.stat().st_mtime_ns for p in finished.folder.glob("experiments/*/*.safetensors")}
-    assert before
-    run_notebooks("demo", str(tiny_corpus), str(finished.folder), QUICK, only=["03"], force=True)
-    after = {p: p.stat().st_mtime_ns for p in finished.folder.glob("experiments/*/*.safetensors")}
-    assert after == before
+    changes = {**QUICK, "training.epochs": 3, "parallel.workers": 1}
+    _, executed = run_notebooks(
+        "demo", str(tiny_corpus), str(finished.folder), changes, only=["01", "02"]
+    )
+    assert [one.status for one in executed] == ["up to date"] * 2 + ["outdated"] * 4
+
+
+def test_every_file_of_a_run_is_the_result_of_one_notebook(finished: Run) -> None:
+    found = [path for one in notebook_paths() for path in results_of(finished, one.stem)]
+    assert len(set(found)) == len(found)
+    owners = {
+        file.relative_to(finished.folder): sum(path in (file, *file.parents) for path in found)
+        for file in finished.folder.rglob("*")
+        if file.is_file()
+    }
+    others = {file for file, count in owners.items() if count != 1}
+    assert {file.parts[0] for file in others} == {"config.yaml", "notebooks"}
+
+
+def test_force_computes_anew_the_notebooks_own_results_and_no_others(
+    finished: Run, tiny_corpus: Path
+) -> None:
+    fourth = results_of(finished, "04_pseudo_labelling")
+    assert {path.parent.name for path in fourth} == {"experiments", "pseudo_labels"}
+    [weights] = fourth[0].glob("seed-*.safetensors")
+    before = _times(finished.folder), weights.read_bytes()
+    run_notebooks("demo", str(tiny_corpus), str(finished.folder), QUICK, only=["04"], force=True)
+    after = _times(finished.folder), weights.read_bytes()
+    assert after[1] == before[1]
+    assert after[0].keys() == before[0].keys()
+    anew = {file for file, time in after[0].items() if before[0][file] != time}
+    of_fourth = {file for path in fourth for file in path.iterdir()}
+    assert {file for file in anew if file.parent.name != "notebooks"} == of_fourth
+
+
+def _times(folder: Path) -> dict[Path, int]:
+    """When each result below a run folder was last written."""
+    files = {file for file in folder.rglob("*") if file.is_file()} - {folder / "config.yaml"}
+    return {file: file.stat().st_mtime_ns for file in files}
 
 
 def test_what_the_profile_names_is_handed_in(finished: Run, tiny_corpus: Path) -> None:
