@@ -150,6 +150,14 @@ def dataset_notes(dataset: Dataset) -> list[str]:
                 f"No train clip has {task} {', '.join(absent)}: it cannot be learned, and its "
                 "probability is set to zero."
             )
+    valid = dataset.labelled("valid")
+    for task, labels in dataset.truth(valid).items():
+        if len(set(labels.tolist())) == 1:
+            only = dataset.classes[task][labels[0]]
+            notes.append(
+                f"All {len(valid)} validation clips have {task} {only}: their scores say nothing of "
+                "the other classes."
+            )
     for modality, sequences in dataset.features.items():
         for split in ("train", "valid", "test", "unlabeled"):
             rows = dataset.rows(split)

@@ -70,6 +70,16 @@ def test_absent_classes_and_modalities_are_told(make_toy: MakeToy, without: Any)
     assert "1 of 20 test clips have no text" in notes
 
 
+def test_validation_clips_of_one_class_are_told(make_toy: MakeToy) -> None:
+    def all_sad(clips: pd.DataFrame) -> None:
+        clips.loc[clips["split"] == "valid", "emotion"] = "sad"
+
+    assert any(
+        note.startswith("All 24 validation clips have emotion sad")
+        for note in dataset_notes(make_toy(change=all_sad))
+    )
+
+
 def test_what_cannot_differ_between_recipes_is_told(make_toy: MakeToy) -> None:
     notes = dataset_notes(make_toy(widths={"text": 7}))
     assert [note.split(":")[0] for note in notes] == [
