@@ -21,7 +21,6 @@ import cv2
 import dlib
 import numpy as np
 import pandas as pd
-from meiju_utils.metrics import score
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -33,6 +32,7 @@ from meiju_utils.corpus.official import read_corpus
 from meiju_utils.embeddings import FeatureStore, extract_features
 from meiju_utils.opening import open_run
 from meiju_utils.preprocessing import preprocess_corpus
+from meiju_utils.scoring import score
 
 SYSTEMS: list[tuple[Modality, ...]] = [
     ("audio",),
@@ -132,8 +132,8 @@ def evaluate(
         model = LogisticRegression(C=0.01, max_iter=500, class_weight=class_weight)
         model.fit(np.hstack(seen), train[task])
         answers.append(model.predict(np.hstack(unseen)))
-    emotion, intent = (test[task].to_numpy(dtype=str) for task in TASKS)
-    return vars(score(emotion, answers[0], intent, answers[1]))
+    truth = {task: test[task].to_numpy(dtype=str) for task in TASKS}
+    return score(truth, dict(zip(TASKS, answers, strict=True)))
 
 
 if __name__ == "__main__":

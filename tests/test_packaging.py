@@ -1,5 +1,7 @@
 """A built wheel holds what the package reads at run time, and says what it is."""
 
+import ast
+import importlib
 import subprocess
 import sys
 import tomllib
@@ -53,3 +55,13 @@ def test_the_citation_is_of_this_version_and_names_the_paper() -> None:
     assert citation["version"] == PROJECT["version"]
     assert citation["license"] == PROJECT["license"]
     assert [work["url"] for work in citation["references"]] == ["https://arxiv.org/abs/2501.06215"]
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.stem)
+def test_benchmarks_import_what_is_there(script: Path) -> None:
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("meiju_utils"):
+            package = importlib.import_module(str(node.module))
+            for alias in node.names:
+                if not hasattr(package, alias.name):
+                    importlib.import_module(f"{node.module}.{alias.name}")
