@@ -155,8 +155,8 @@ def dataset_notes(dataset: Dataset) -> list[str]:
         if len(set(labels.tolist())) == 1:
             only = dataset.classes[task][labels[0]]
             notes.append(
-                f"All {len(valid)} validation clips have {task} {only}: scores on them say nothing of "
-                "other classes."
+                f"All {len(valid)} validation clips have {task} {only}: scores on them say nothing "
+                "of other classes."
             )
     for modality, sequences in dataset.features.items():
         for split in ("train", "valid", "test", "unlabeled"):
