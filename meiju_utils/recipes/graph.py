@@ -278,11 +278,8 @@ class RecipeGraph:
         recipe = self.recipes[name]
         labels = self.pool_labels(name)
         notes = [] if recipe.kind == "ensemble" else dataset_notes(self.dataset(name))
-        if labels is not None and labels.done and labels.notes:
-            notes.append(
-                f"{len(labels.notes)} classes are short of confident clips in the pool; notebook "
-                "04 says which, and what was done."
-            )
+        if labels is not None and labels.done:
+            notes += labels.remarks
         config: dict[str, Any] = {
             "name": name,
             "key": self.experiment(name).key,
@@ -303,6 +300,4 @@ class RecipeGraph:
                 "network": self.network(name).model_dump(mode="json"),
                 "training": self.training(name).model_dump(mode="json"),
             }
-        if labels is not None:
-            config["pseudo_labels"] = self.run.config.pseudo_labels.model_dump(mode="json")
         return config

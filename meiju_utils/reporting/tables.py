@@ -22,6 +22,7 @@ from meiju_utils.submission.faults import SubmissionCheck
 
 if TYPE_CHECKING:  # it brings torch, which takes seconds to import
     from meiju_utils.recipes.experiment import Experiment
+    from meiju_utils.recipes.pool_labels import PseudoLabelSet
 
 # Whichever the reader's system has; without one of them Chinese still shows in its default font.
 CHINESE_FONTS = "'Noto Sans CJK SC','PingFang SC','Microsoft YaHei',sans-serif"
@@ -137,6 +138,39 @@ def show_table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE
     return styler.set_properties(subset=pale, color="#777777")
 
 
+def pseudo_label_rows(
+    labels: Mapping[str, "PseudoLabelSet"],
+    experiments: Mapping[str, "Experiment"],
+    truth: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Rules side by side: what each chose, how right that is, what its student scores.
+
+    One row an experiment, as `show_scores` takes it: name, of those in `labels` also rule,
+    threshold, chosen (clips), share_of_pool, right (labels of a clip, by the audit with its
+    interval), unweighed and, where `truth` of the pool is known, in_truth; then the scores.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for name, own in labels.items():
+        table, audit = own.selection.table, own.audit_in_force(truth)
+        both = audit[audit["task"] == "both"].to_dict("records")
+        found: dict[str, Any] = both[0] if both else {}
+        bounds = (found.get(f"precision{end}", float("nan")) for end in ("", "_low", "_high"))
+        rows[name] = {
+            "rule": own.rule.name,
+            "threshold": own.selection.asked,
+            "chosen": int(table["selected"].sum()),
+            "share_of_pool": float(table["selected"].mean()),
+            "right": _with_interval(*bounds),
+            "unweighed": found.get("raw_precision", float("nan")),
+        }
+        if "in_truth" in audit:
+            rows[name]["in_truth"] = found.get("in_truth", float("nan"))
+    about = pd.DataFrame.from_dict(rows, orient="index").astype({"chosen": "Int64"})
+    about = about.reindex(list(experiments)).fillna({"rule": "–", "right": "–"})
+    scores = wide(recipe_scores(experiments), MEAN).drop(columns=["split", "kind"])
+    return about.rename_axis("name").reset_index().merge(scores, on="name", how="left")
+
+
 def notes_table(experiments: Mapping[str, "Experiment"]) -> pd.DataFrame:
     """What a reader of the scores must know: each note once, with the recipes that it is about."""
     about: dict[str, list[str]] = {}
@@ -190,7 +224,8 @@ def show_check(check: SubmissionCheck) -> Styler:
 
 
 def show_table(table: pd.DataFrame, caption: str = "") -> Styler:
-    """Any small table in the same look."""
+    """Any small table in the same look; one without rows says so."""
+    caption = caption if len(table) else f"{caption}: nothing to show.".removeprefix(": ")
     return _styler(table.rename(columns=_heading), caption)
 
 
@@ -219,6 +254,8 @@ def _heading(column: Any) -> str:
 
 
 def _cell(value: Any) -> str:
+    if value is pd.NA:
+        return "–"
     if isinstance(value, float):
         return "–" if pd.isna(value) else f"{value:.{3 if abs(value) < 1 else 2}f}"
     return escape(str(value))

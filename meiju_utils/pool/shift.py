@@ -1,0 +1,46 @@
+"""Label shift: held-out clips weighed so that their predicted classes are as frequent as the pool's.
+
+What is known of held-out clips is carried over to the pool on one assumption: of clips predicted as
+the same classes, as many are right in the pool as among the held-out ones. Imports nothing of the
+package.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+_ROUNDS = 100
+
+
+def shift_weights(held_out: pd.DataFrame, pool: pd.DataFrame) -> NDArray[np.float64]:
+    """Weights [N] of held-out clips, of mean 1; both tables have a column of classes a task.
+
+    With one task a clip of class c weighs its share in the pool over its share among the held-out
+    ones. With two, both tasks' shares are met by turns (raking: Deming and Stephan 1940) in place
+    of the pairs', most of which have no held-out clip at all. Classes that only one of the two
+    tables has cannot be weighed and count nothing; all weights are 0 where nothing is in common.
+    """
+    known = np.logical_and.reduce([pool[task].isin(held_out[task]) for task in pool])
+    weights = np.full(len(held_out), 1 / max(1, len(held_out)))
+    margins = []
+    for task in held_out if known.any() else []:
+        index, names = pd.factorize(held_out[task])
+        wanted = pool.loc[known, task].value_counts(normalize=True)
+        margins.append((index, wanted.reindex(names, fill_value=0).to_numpy(dtype=np.float64)))
+    if not margins:
+        return np.zeros(len(held_out))
+    for _ in range(_ROUNDS):
+        before = weights
+        for index, wanted in margins:
+            now = np.bincount(index, weights, minlength=len(wanted))
+            weights = weights * np.divide(wanted, now, out=np.zeros(len(now)), where=now > 0)[index]
+        if np.allclose(weights, before, rtol=1e-6, atol=0):
+            break
+    total = weights.sum()
+    return weights * len(weights) / total if total > 0 else weights
+
+
+def effective_number(weights: NDArray[np.float64]) -> float:
+    """How many clips of equal weight say as much as these (Kish 1965); 0 without any."""
+    squares = float((weights**2).sum())
+    return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
