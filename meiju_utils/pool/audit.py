@@ -50,11 +50,11 @@ def audit_thresholds(
     rows = []
     wanted = sorted({*thresholds, selection.asked}) if len(selection.table) else []
     for threshold in wanted:
-        passed = [
+        here, in_pool = (
             _above(table, selection, answers.tasks, threshold)
             for table in (held_out, selection.table)
-        ]
-        for row in _rows(held_out, selection.table, *passed, answers.classes):
+        )
+        for row in _rows(held_out, selection.table, here, in_pool, answers.classes):
             rows.append({"threshold": threshold, **row})
     return _table(rows, ["task", "label", "threshold"])
 

@@ -23,8 +23,9 @@ def balanced_sample(
     taken.
     """
     taken = np.zeros(len(labels), dtype=bool)
-    classes_of = list(zip(*([(t, label) for label in labels[t]] for t in labels), strict=True))
-    every = [(task, label) for task in labels for label in classes[task]]
+    tasks = [task for task in classes if task in labels]
+    classes_of = list(zip(*([(t, label) for label in labels[t]] for t in tasks), strict=True))
+    every = [(task, label) for task in tasks for label in classes[task]]
     waiting = {c: [row for row in order.tolist() if c in classes_of[row]][::-1] for c in every}
     if all(len(waiting[c]) <= caps.get(c, len(labels)) for c in every):
         taken[order] = True  # no cap binds, so the turns would take all of them

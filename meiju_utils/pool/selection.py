@@ -193,9 +193,7 @@ def _limit(predicted: int, candidates: int, cap: int | None, selected: int) -> s
     return OTHER_FULL if candidates > selected else THRESHOLD
 
 
-def _notes(
-    thresholds: pd.DataFrame, asked: float, least: int, fallback: float | None
-) -> list[str]:
+def _notes(thresholds: pd.DataFrame, asked: float, least: int, fallback: float | None) -> list[str]:
     notes = []
     for row in thresholds.to_dict("records"):
         name = f"{row['task']} {row['label']}"

@@ -1,4 +1,4 @@
-"""Label shift: held-out clips weighed so that their predicted classes are as frequent as the pool's.
+"""Label shift: held-out clips weighed until their predicted classes are as frequent as the pool's.
 
 What is known of held-out clips is carried over to the pool on one assumption: of clips predicted as
 the same classes, as many are right in the pool as among the held-out ones. Imports nothing of the
@@ -20,15 +20,17 @@ def shift_weights(held_out: pd.DataFrame, pool: pd.DataFrame) -> NDArray[np.floa
     of the pairs', most of which have no held-out clip at all. Classes that only one of the two
     tables has cannot be weighed and count nothing; all weights are 0 where nothing is in common.
     """
-    known = np.logical_and.reduce([pool[task].isin(held_out[task]) for task in pool])
-    weights = np.full(len(held_out), 1 / max(1, len(held_out)))
+    weights = np.ones(len(held_out))
+    known = np.ones(len(pool), dtype=bool)
+    for task in held_out.columns:
+        known &= pool[task].isin(held_out[task]).to_numpy()
+    if not known.any():
+        return 0 * weights
     margins = []
-    for task in held_out if known.any() else []:
+    for task in held_out.columns:
         index, names = pd.factorize(held_out[task])
-        wanted = pool.loc[known, task].value_counts(normalize=True)
-        margins.append((index, wanted.reindex(names, fill_value=0).to_numpy(dtype=np.float64)))
-    if not margins:
-        return np.zeros(len(held_out))
+        wanted = pool[task][known].value_counts(normalize=True).reindex(names, fill_value=0)
+        margins.append((index, wanted.to_numpy(dtype=np.float64)))
     for _ in range(_ROUNDS):
         before = weights
         for index, wanted in margins:

@@ -3,8 +3,6 @@
 Pure functions of a selection and its audits. Imports `audit`, `selection`.
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -17,8 +15,8 @@ def tell(selection: Selection, audit: pd.DataFrame, in_force: pd.DataFrame) -> l
     """What a rule did on this pool and why, from its selection and both audits of it.
 
     `audit` is by threshold, 0 among them, `in_force` at the thresholds in force; where that has a
-    column `in_truth` (see `with_truth`), the truth is told too. Without a pool the selection's notes
-    are all there is to say.
+    column `in_truth` (see `with_truth`), the truth is told too. Without a pool the selection's
+    notes are all there is to say.
     """
     if selection.table.empty:
         return list(selection.notes)
@@ -38,18 +36,17 @@ def remark(selection: Selection) -> str:
     if not selection.table["selected"].any():
         return f"{_passing(selection)} It is trained on the true labels alone."
     if selection.notes:
-        classes = "1 class is" if len(selection.notes) == 1 else f"{len(selection.notes)} classes are"
         return (
-            f"{classes} short of confident clips in the pool; notebook 04 says which, and what was "
-            "done."
+            f"{len(selection.notes)} of {len(selection.thresholds)} classes have few or no confident "
+            "clips in the pool; notebook 04 says which, and what was done."
         )
     return ""
 
 
 def _sure(selection: Selection) -> NDArray[np.float64]:
-    """Of each clip [N] the confidence that counts, that of its surer label where tasks are apart."""
+    """Of each clip [N] the confidence that counts; of its surer label where tasks are apart."""
     tasks = selection.thresholds["task"].unique()
-    return np.max([selection.sure(selection.table, task) for task in tasks], axis=0)
+    return np.stack([selection.sure(selection.table, task) for task in tasks]).max(axis=0)
 
 
 def _passing(selection: Selection) -> str:
@@ -113,21 +110,23 @@ def _chosen(selection: Selection, in_force: pd.DataFrame) -> list[str]:
     if not chosen:
         return ["No clip is chosen: a student goes on with the true labels alone."]
     told = [f"{chosen} of {clips} clips are chosen."]
-    row: dict[str, Any] = in_force[in_force["task"] == BOTH].iloc[0].to_dict()
+    row = in_force[in_force["task"] == BOTH].iloc[0]
+    low, high, truth = row["precision_low"], row["precision_high"], row.get("in_truth")
     if pd.isna(row["precision"]):
-        return [*told, "No held-out clip stands for them, so how right they are is not known."]
-    low, high = row["precision_low"], row["precision_high"]
-    told.append(
-        f"Of the {row['passed']} held-out clips that pass the same thresholds "
-        f"{row['raw_precision']:.2f} are right in every label; weighed by the classes of the chosen "
-        f"ones {row['precision']:.2f} [{low:.2f}, {high:.2f}]."
-    )
-    truth = row.get("in_truth", float("nan"))
-    if pd.notna(truth):
-        verdict = "within that interval"
+        told.append("No held-out clip stands for them: how right they are cannot be told.")
+    else:
+        told.append(
+            f"Of the {row['passed']} held-out clips that pass the same thresholds "
+            f"{row['raw_precision']:.2f} are right in every label; weighed by the classes of the "
+            f"chosen ones {row['precision']:.2f} [{low:.2f}, {high:.2f}]."
+        )
+    if truth is not None and pd.notna(truth):
+        beside = ""
         if truth < low:
-            verdict = "fewer than the audit says, as clips predicted alike are right less often there"
+            beside = ", fewer than the audit says: clips predicted alike are right less often there"
         elif truth > high:
-            verdict = "more than the audit says"
-        told.append(f"In truth {truth:.2f} of the chosen clips are, {verdict}.")
+            beside = ", more than the audit says"
+        elif pd.notna(low):
+            beside = ", within that interval"
+        told.append(f"In truth {truth:.2f} of the chosen clips are right{beside}.")
     return told

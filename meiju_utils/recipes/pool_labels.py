@@ -43,8 +43,8 @@ _CONFIG = "config.json"
 class PseudoLabelSet:
     """Pseudo labels in the run folder. Without a pool they are none, and a note says why.
 
-    Where a method takes `truth` (clip_id and a label a task; None: not known), as `read_truth` gives
-    it of a synthetic corpus, what it tells of the pool's own clips stands beside the audit.
+    Where a method takes `truth` (clip_id and a label a task; None: not known), as `read_truth`
+    gives it of a synthetic corpus, what it tells of the pool's own clips stands beside the audit.
     """
 
     key: str
@@ -69,9 +69,11 @@ class PseudoLabelSet:
     @cached_property
     def selection(self) -> Selection:
         """Every clip of the pool with what was chosen, and every class (see `Selection`)."""
-        tables = [pd.read_parquet(self.folder / f"{name}.parquet") for name in _TABLES[:2]]
-        names = ("notes", "asked", "together")
-        return Selection(*tables, *(self._config[name] for name in names))
+        return Selection(
+            table=pd.read_parquet(self.folder / "labels.parquet"),
+            thresholds=pd.read_parquet(self.folder / "thresholds.parquet"),
+            **{name: self._config[name] for name in ("notes", "asked", "together")},
+        )
 
     def audit(self, truth: pd.DataFrame | None = None) -> pd.DataFrame:
         """Coverage and precision against threshold on validation clips (`audit_thresholds`)."""

@@ -45,8 +45,8 @@ class ReportParts:
     `decisions`.
     `truth` and `answers` (columns emotion and intent, same clips, same order) give the confusions
     on the test split where its labels are known. `history` is the data of `plots.training_curves`.
-    `figures` are further ones by caption, `keys` the artefacts' keys by name, `seconds` the time the
-    run took.
+    `figures` are further ones by caption, `keys` the artefacts' keys by name, `seconds` the time
+    the run took.
     """
 
     clips: pd.DataFrame | None = None

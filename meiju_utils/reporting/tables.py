@@ -152,19 +152,21 @@ def pseudo_label_rows(
     rows: dict[str, dict[str, Any]] = {}
     for name, own in labels.items():
         table, audit = own.selection.table, own.audit_in_force(truth)
-        both = audit[audit["task"] == "both"].to_dict("records")
-        found: dict[str, Any] = both[0] if both else {}
-        bounds = (found.get(f"precision{end}", float("nan")) for end in ("", "_low", "_high"))
+        both: dict[Any, Any] = dict.fromkeys(audit.columns, float("nan"))
+        for row in audit[audit["task"] == "both"].to_dict("records"):  # without a pool none
+            both |= row
         rows[name] = {
             "rule": own.rule.name,
             "threshold": own.selection.asked,
             "chosen": int(table["selected"].sum()),
             "share_of_pool": float(table["selected"].mean()),
-            "right": _with_interval(*bounds),
-            "unweighed": found.get("raw_precision", float("nan")),
+            "right": _with_interval(
+                *(both[f"precision{end}"] for end in ("", "_low", "_high"))
+            ),
+            "unweighed": both["raw_precision"],
         }
-        if "in_truth" in audit:
-            rows[name]["in_truth"] = found.get("in_truth", float("nan"))
+        if "in_truth" in both:
+            rows[name]["in_truth"] = both["in_truth"]
     about = pd.DataFrame.from_dict(rows, orient="index").astype({"chosen": "Int64"})
     about = about.reindex(list(experiments)).fillna({"rule": "–", "right": "–"})
     scores = wide(recipe_scores(experiments), MEAN).drop(columns=["split", "kind"])

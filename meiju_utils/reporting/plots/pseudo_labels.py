@@ -4,6 +4,7 @@ Imports `reporting.palette`, `reporting.plots.base` only.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ _NO_POOL = "No clip of a pool was labelled, so there is nothing to show."
 
 
 def pseudo_label_balance(classes: pd.DataFrame) -> Plot:
-    """Clips of each class: predicted (pale), candidates, and those chosen (full), its cap as a line.
+    """Clips of each class: predicted (pale), candidates, those chosen (full); its cap as a line.
 
     `classes`: one row a class, with task, label, predicted, candidates, cap (NA: none), selected
     and limited_by, as a `Selection` has them; beside each class stands what limits it.
@@ -74,7 +75,7 @@ def _draw_caps(ax: Axes, rows: pd.DataFrame) -> NDArray[np.float64]:
     caps[caps > sight] = np.nan
     for place, cap in enumerate(caps):
         ax.plot([cap, cap], [place - 0.42, place + 0.42], color=INK, linewidth=1.6)
-    return caps
+    return np.asarray(caps, dtype=np.float64)
 
 
 def coverage_precision(audit: pd.DataFrame, asked: float | None = None) -> Plot:
@@ -106,10 +107,11 @@ def coverage_precision(audit: pd.DataFrame, asked: float | None = None) -> Plot:
 def _draw_curves(ax: Axes, curve: pd.DataFrame, color: str) -> None:
     x = curve["threshold"].to_numpy(dtype=float)
 
-    def line(column: str, style: str, label: str, **options: float | str) -> None:
+    def line(column: str, style: str, label: str, **options: Any) -> None:
         if column in curve:
             values = 100 * curve[column].to_numpy(dtype=float)
-            ax.plot(x, values, style, label=label, **{"color": color, "markersize": 4, **options})
+            options = {"color": color, "markersize": 4, **options}
+            ax.plot(x, values, style, label=label, **options)
 
     line("precision", "o-", "precision, weighed by the pool's classes")
     line("raw_precision", "-", "precision, unweighed", alpha=0.45, linewidth=1)
@@ -121,5 +123,10 @@ def _draw_curves(ax: Axes, curve: pd.DataFrame, color: str) -> None:
 
 def _legend_below(figure: Plot, handles: Sequence[Artist]) -> None:
     columns = 3 if len(handles) > 4 else len(handles)
-    options: dict[str, str | bool | float] = {"frameon": False, "fontsize": 8.5}
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, **options)
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=8.5,
+    )
