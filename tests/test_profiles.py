@@ -231,7 +231,7 @@ def test_the_notebooks_tell_of_words_alone_and_no_pool(
     train_recipe(run, "baseline")
     execute("04", "05", "06")
     assert not any("Traceback" in page for page in pages.values())
-    assert "There is no unlabelled pool" in pages["04"]
+    assert "There are no unlabelled clips" in pages["04"]
     assert "data:image/png" not in pages["04"].split("How right")[1].split("What they add")[0]
     assert ">1textcnn-clean<" in pages["05"]
     assert "Only text is in use" in pages["05"]

@@ -33,9 +33,10 @@ def shift_weights(held_out: pd.DataFrame, pool: pd.DataFrame) -> NDArray[np.floa
         margins.append((index, wanted.to_numpy(dtype=np.float64)))
     for _ in range(_ROUNDS):
         before = weights
-        for index, wanted in margins:
-            now = np.bincount(index, weights, minlength=len(wanted))
-            weights = weights * np.divide(wanted, now, out=np.zeros(len(now)), where=now > 0)[index]
+        for index, shares in margins:
+            now = np.bincount(index, weights, minlength=len(shares))
+            factors = np.divide(shares, now, out=np.zeros(len(now)), where=now > 0)
+            weights = weights * factors[index]
         if np.allclose(weights, before, rtol=1e-6, atol=0):
             break
     total = weights.sum()

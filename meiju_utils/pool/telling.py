@@ -36,9 +36,10 @@ def remark(selection: Selection) -> str:
     if not selection.table["selected"].any():
         return f"{_passing(selection)} It is trained on the true labels alone."
     if selection.notes:
+        short = f"{len(selection.notes)} of {len(selection.thresholds)} classes"
         return (
-            f"{len(selection.notes)} of {len(selection.thresholds)} classes have few or no confident "
-            "clips in the pool; notebook 04 says which, and what was done."
+            f"{short} have few or no confident clips in the pool; notebook 04 says which, and what "
+            "was done."
         )
     return ""
 
@@ -46,7 +47,8 @@ def remark(selection: Selection) -> str:
 def _sure(selection: Selection) -> NDArray[np.float64]:
     """Of each clip [N] the confidence that counts; of its surer label where tasks are apart."""
     tasks = selection.thresholds["task"].unique()
-    return np.stack([selection.sure(selection.table, task) for task in tasks]).max(axis=0)
+    own = np.stack([selection.sure(selection.table, task) for task in tasks])
+    return np.asarray(own.max(axis=0), dtype=np.float64)
 
 
 def _passing(selection: Selection) -> str:

@@ -160,9 +160,7 @@ def pseudo_label_rows(
             "threshold": own.selection.asked,
             "chosen": int(table["selected"].sum()),
             "share_of_pool": float(table["selected"].mean()),
-            "right": _with_interval(
-                *(both[f"precision{end}"] for end in ("", "_low", "_high"))
-            ),
+            "right": _with_interval(*(both[f"precision{end}"] for end in ("", "_low", "_high"))),
             "unweighed": both["raw_precision"],
         }
         if "in_truth" in both:
