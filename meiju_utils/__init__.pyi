@@ -17,11 +17,11 @@ from .preprocessing import preprocess_corpus as preprocess_corpus
 from .recipes import YARDSTICKS as YARDSTICKS
 from .recipes import against as against
 from .recipes import compare as compare
-from .recipes import has_pool as has_pool
 from .recipes import load_experiment as load_experiment
 from .recipes import make_pseudo_labels as make_pseudo_labels
 from .recipes import members_of as members_of
 from .recipes import paper_findings as paper_findings
+from .recipes import pseudo_labels_of as pseudo_labels_of
 from .recipes import rows_of as rows_of
 from .recipes import train_recipes as train_recipes
 from .reporting import plots as plots

@@ -27,6 +27,11 @@ from meiju_utils.errors import ConfigError, nearest
 from meiju_utils.strict_yaml import parse_yaml, read_yaml
 
 PROFILES = Path(__file__).parent / "profiles"
+# Keys that earlier versions had, and where to say it now.
+_MOVED = {
+    "pseudo_labels": "what it said are options of a recipe's rule, as in targets: {teacher: "
+    "baseline, rule: {quantile: {threshold: 0.9}}}; `recipes` names a file of recipes."
+}
 
 
 class _Section(BaseModel):
@@ -190,20 +195,6 @@ class Training(_Section):
     device: str = Field(default="auto", description="auto, cpu, cuda, mps")
 
 
-class PseudoLabels(_Section):
-    """Which predictions on the unlabelled pool become training labels (paper section III.C)."""
-
-    threshold: float = Field(default=0.99, gt=0, lt=1, description="least confidence")
-    tasks: Literal["both", "per-task"] = Field(
-        default="both", description="both: the smaller of both confidences counts"
-    )
-    least: int = Field(default=8, ge=1, description="a class with fewer confident clips is short")
-    fallback_quantile: float = Field(
-        default=0.8, gt=0, lt=1, description="of its clips' confidences: a short class's threshold"
-    )
-    per_class: int = Field(default=60, ge=1, description="at most so many clips a class")
-
-
 class Parallel(_Section):
     """Where clips and trainings are mapped; README ("On a cluster") for Dask and Ray."""
 
@@ -235,7 +226,6 @@ class Profile(_Section):
     preprocessing: Preprocessing = Preprocessing()
     embeddings: Embeddings = Embeddings()
     training: Training = Training()
-    pseudo_labels: PseudoLabels = PseudoLabels()
     recipes: str = Field(
         default="", description="a YAML file of recipes of your own, as recipes/library.yaml"
     )
@@ -328,6 +318,8 @@ def _describe(fault: Any) -> str:
 
 def _unknown(where: list[str], value: Any) -> str:
     """What is wrong with an unknown key, and which were meant, here or in another section."""
+    if moved := _MOVED.get(".".join(where)):
+        return f"{'.'.join(where)} is no key of a profile any more: {moved}"
     here = _fields_at(where[:-1])
     key = list(where)
     while isinstance(value, dict) and len(value) == 1:  # as an override's sections are

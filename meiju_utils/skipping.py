@@ -42,7 +42,7 @@ COMES_WITH: dict[str, Reads] = {
         # `pool` as recipes import it: one of the user's own may have targets in any notebook.
         ("components", "decisions", "graphs", "modelling", "pool", "recipes"),
     ),
-    "04_pseudo_labelling": Reads(("pseudo_labels",)),
+    "04_pseudo_labelling": Reads(),
     "05_head_variant_training": Reads(("submission",)),  # it has a row of what is handed in
     "06_submission_ensembling": Reads(
         (),

@@ -31,6 +31,10 @@ def test_an_encoder_may_be_written_as_its_plain_name(tmp_path: Path) -> None:
     ("overrides", "message"),
     [
         ({"training.epoch": 5}, "did you mean 'epochs'"),
+        *(
+            (old, "pseudo_labels is no key of a profile any more: what it said are options of a")
+            for old in ({"pseudo_labels.threshold": 0.9}, {"pseudo_labels": {}})
+        ),
         ({"trainin.epochs": 5}, "'trainin.epochs': did you mean 'training.epochs'?"),
         ({"trainin.foo": 5}, "did you mean 'training'"),
         ({"trainin": {"epochs": 5, "patience": 3}}, "did you mean 'training'"),

@@ -7,7 +7,6 @@ import nbformat
 import pytest
 
 from meiju_utils import execution, skipping
-from meiju_utils.config import Profile
 from meiju_utils.errors import ConfigError
 from meiju_utils.execution import Executed, NotebookError, run_notebooks, select_notebooks
 
@@ -195,7 +194,6 @@ def test_a_setting_concerns_only_the_notebooks_that_read_it(suite: Path) -> None
     assert set(_run(suite).values()) == {"run"}
     for setting, value, first in (
         ("submission", "baseline", 5),
-        *([("pseudo_labels.threshold", 0.9, 4)] if "pseudo_labels" in Profile.model_fields else []),
         ("training.epochs", 5, 3),
         ("training.seeds", [4], 3),
         ("embeddings.audio", None, 2),

@@ -14,6 +14,7 @@ from meiju_utils.embeddings.tiny import TINY_CHECKPOINTS
 from meiju_utils.errors import ConfigError
 from meiju_utils.forcing import discard, results_of
 from meiju_utils.modelling.dataset import Dataset
+from meiju_utils.modelling.partitions import Folds, fold_table
 from meiju_utils.preprocessing import pipeline
 from meiju_utils.recipes.graph import RecipeGraph
 from meiju_utils.run import Run
@@ -35,7 +36,8 @@ def _experiments(run: Run) -> dict[str, Path]:
     for folder in {*made.values(), *labels.values()}:
         if not folder.exists():
             _fill(folder)
-    return {**made, **labels}
+    splits = {"folds": fold_table(run, Folds(folds=5)).path}
+    return {**made, **labels, **splits}
 
 
 def _names(found: list[Path], made: dict[str, Path]) -> list[str]:
@@ -49,10 +51,11 @@ def test_a_notebook_has_its_recipes_experiments_with_the_present_settings(
     run = make_run()
     made = _experiments(run)
     third = _names(results_of(run, THIRD), made)
-    assert {"majority", "linear-svm", "baseline", "official-baseline"} <= set(third)
+    assert {"majority", "baseline-folds", "official-baseline", "folds"} <= set(third)
     assert third.index("official-baseline") < third.index("official-pretrain")
     fourth = _names(results_of(run, FOURTH), made)
-    assert fourth == ["+pseudo-label", "labels of +pseudo-label"]
+    assert fourth[:2] == ["+pseudo-label-paper", "+pseudo-label"]
+    assert set(fourth[2:]) == {"labels of +pseudo-label", "labels of +pseudo-label-paper"}
     fifth = _names(results_of(run, FIFTH), made)
     assert [*fifth[:2], len(fifth)] == ["ensemble", "one+two-heads", 6]
     assert fifth.index("+1textcnn") < fifth.index("1textcnn-clean")
@@ -77,7 +80,8 @@ def test_without_a_pool_the_baseline_stays_the_third_notebooks(
     graph = RecipeGraph(run)
     baseline = _fill(graph.experiment("baseline").folder)
     assert results_of(run, FOURTH) == []
-    assert results_of(run, THIRD) == [baseline]
+    folds = fold_table(run, Folds(folds=5)).path  # of the yardsticks
+    assert results_of(run, THIRD) == [baseline, folds]
 
 
 def test_nothing_is_found_where_an_earlier_stage_is_missing(tmp_path: Path) -> None:

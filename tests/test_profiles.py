@@ -19,7 +19,7 @@ from meiju_utils.embeddings import (
     extract_features,
     write_tiny_checkpoints,
 )
-from meiju_utils.errors import ConfigError, TrainingError
+from meiju_utils.errors import ConfigError
 from meiju_utils.execution import run_notebooks
 from meiju_utils.opening import open_run
 from meiju_utils.preprocessing.pipeline import preprocess_corpus
@@ -177,7 +177,7 @@ def test_without_a_pool_pseudo_label_recipes_are_their_stage_one_and_say_so(
     if run.setting.has_unlabeled:
         assert set(rows["+one-head"].history["stage"]) == {"one-head-clean", "+one-head"}
         labels = make_pseudo_labels(run, rows["baseline"])
-        assert len(labels.table) == SIZES["unlabeled"]
+        assert len(labels.selection.table) == SIZES["unlabeled"]
         assert (table["trained_as"] == table.index).all()
         return
     assert not has_pool(run.table("clips"))
@@ -190,8 +190,8 @@ def test_without_a_pool_pseudo_label_recipes_are_their_stage_one_and_say_so(
         "ensemble": "ensemble",
     }
     assert "1textcnn-clean" in tables.show_table_one(tables.recipe_scores(rows)).to_html()
-    with pytest.raises(TrainingError, match="no unlabelled clips"):
-        make_pseudo_labels(run, rows["baseline"])
+    labels = make_pseudo_labels(run, rows["baseline"])
+    assert labels.selection.notes == ["There are no unlabelled clips, so none are labelled."]
 
 
 def test_text_only_takes_words_without_media(
@@ -231,7 +231,7 @@ def test_the_notebooks_tell_of_words_alone_and_no_pool(
     train_recipe(run, "baseline")
     execute("04", "05", "06")
     assert not any("Traceback" in page for page in pages.values())
-    assert "There is no unlabelled pool" in pages["04"]
+    assert "There are no unlabelled clips" in pages["04"]
     assert "data:image/png" not in pages["04"].split("How right")[1].split("What they add")[0]
     assert ">1textcnn-clean<" in pages["05"]
     assert "Only text is in use" in pages["05"]

@@ -1,101 +1,188 @@
-"""How right pseudo labels are: coverage and precision on held-out clips. Imports `selection`."""
+"""How right pseudo labels are: coverage and precision on clips whose labels are known.
 
-from collections.abc import Sequence
+Any answers with known labels will do: those to validation clips, which chose a network's epoch, so
+that these are a little too kind, or to train clips that were held out. The pool is sampled in
+another way than they are, so they are weighed by the classes predicted there (see `shift`). Truth
+about the pool itself is joined for display where a synthetic corpus has it, and chooses nothing.
+Imports `selection`, `shift`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meiju_utils.config import PseudoLabels
-from meiju_utils.pool.selection import confidence_column, confidences, reach, task_groups
+from meiju_utils.pool.selection import Selection, confidences
+from meiju_utils.pool.shift import effective_number, shift_weights
 from meiju_utils.predictions import Answers, Classes
 
 AUDIT_THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+BOTH, ALL = "both", "all"
+_COLUMNS = (
+    *("clips", "passed", "coverage", "pool_coverage", "right", "confidence"),
+    *("precision", "precision_low", "precision_high", "effective", "raw_precision"),
+)
+Passed = Mapping[str, NDArray[np.bool_]]  # task, or "both" → which clips [N]
 
 
-def audit_pseudo_labels(
+def audit_thresholds(
     answers: Answers,
     truth: pd.DataFrame,
-    settings: PseudoLabels,
+    selection: Selection,
     thresholds: Sequence[float] = AUDIT_THRESHOLDS,
 ) -> pd.DataFrame:
-    """Coverage and precision against threshold, on held-out clips whose labels are known.
+    """Coverage and precision against threshold; empty where there is no pool.
 
-    `truth` has clip_id and a label a task for the same clips. One row a threshold, task ("both":
-    all labels right) and label ("all", or a predicted class): clips (predicted so), passed,
-    coverage (their share), right, precision (NaN where none passes) with the bounds of its 95 %
-    Wilson interval.
+    `truth` has clip_id and a label a task for the clips of `answers`. One row a threshold (the
+    asked one among them), task ("both": all labels right) and label ("all", or a predicted class):
+
+    - clips (known, predicted so), passed, right: counts;
+    - coverage: share that passes, weighed by the classes predicted on the whole pool;
+      pool_coverage: the pool's own;
+    - precision: share right of those that pass, weighed by the classes of the pool's clips that
+      pass, with the bounds of its 95 % Wilson interval for `effective` clips (Kish); confidence:
+      their mean confidence; NaN where none passes, here or in the pool;
+    - raw_precision: the same share, unweighed.
     """
-    table = _with_truth(answers, truth)
+    held_out = _known(answers, truth)
     rows = []
-    for threshold in sorted({*thresholds, settings.threshold}):
-        for task, label, among, confidence, right in _groups(table, settings, answers.classes):
-            counts = _counts(among, among & (confidence >= threshold), right)
-            rows.append({"task": task, "label": label, "threshold": threshold, **counts})
-    return pd.DataFrame(rows)
+    wanted = sorted({*thresholds, selection.asked}) if len(selection.table) else []
+    for threshold in wanted:
+        here, in_pool = (
+            _above(table, selection, answers.tasks, threshold)
+            for table in (held_out, selection.table)
+        )
+        for row in _rows(held_out, selection.table, here, in_pool, answers.classes):
+            rows.append({"threshold": threshold, **row})
+    return _table(rows, ["task", "label", "threshold"])
 
 
-def audit_candidates(
-    answers: Answers, truth: pd.DataFrame, classes: pd.DataFrame, settings: PseudoLabels
-) -> pd.DataFrame:
-    """The same at the thresholds in force (`Selection.thresholds`): what is trained on, audited.
+def audit_selection(answers: Answers, truth: pd.DataFrame, selection: Selection) -> pd.DataFrame:
+    """The same at the thresholds in force: what is trained on, audited.
 
-    Held-out clips stand for those of the pool. One row a task and label, without `threshold`.
+    Clips that pass these stand for those of the pool that are chosen. One row a task and label,
+    without `threshold`.
     """
-    table = _with_truth(answers, truth)
-    passed: dict[str, NDArray[np.bool_]] = {}
-    for tasks in task_groups(answers.classes, settings):
-        confidence = table[confidence_column(tasks[0], settings)].to_numpy()
-        passed |= dict.fromkeys(tasks, reach(table, tasks, confidence, classes))
-    passed["both"] = np.logical_and.reduce(list(passed.values()))
-    return pd.DataFrame(
-        {"task": task, "label": label, **_counts(among, among & passed[task], right)}
-        for task, label, among, _, right in _groups(table, settings, answers.classes)
+    held_out = _known(answers, truth)
+    rows: list[dict[str, Any]] = []
+    if len(selection.table):
+        passed = _with_both(selection.reached(held_out))
+        chosen = _chosen(selection, answers.tasks)
+        rows = _rows(held_out, selection.table, passed, chosen, answers.classes)
+    return _table(rows, ["task", "label"])
+
+
+def with_truth(
+    audit: pd.DataFrame, selection: Selection, truth: pd.DataFrame | None
+) -> pd.DataFrame:
+    """An audit of a selection with a column `in_truth`: the precision on the pool's own clips.
+
+    `truth` (clip_id and a label a task) is known of a synthetic corpus only; where it knows no clip
+    of the pool, or is None, the audit stays as it is.
+    """
+    if truth is None or not truth["clip_id"].isin(selection.table["clip_id"]).any():
+        return audit
+    tasks = list(selection.thresholds["task"].unique())
+    pool = selection.table.merge(
+        truth[["clip_id", *tasks]], on="clip_id", how="left", suffixes=("", "_true")
     )
+    known = pool[f"{tasks[0]}_true"].notna().to_numpy()
+    found = []
+    for row in audit.to_dict("records"):
+        task, label = str(row["task"]), str(row["label"])
+        passed = (
+            _above(pool, selection, tasks, row["threshold"])
+            if "threshold" in row
+            else _chosen(selection, tasks)
+        )
+        counted = passed[task] & known & _among(pool, task, label)
+        right = _right(pool, tasks if task == BOTH else [task])
+        found.append(right[counted].mean() if counted.any() else np.nan)
+    return audit.assign(in_truth=np.array(found, dtype=np.float64))
 
 
-def _with_truth(answers: Answers, truth: pd.DataFrame) -> pd.DataFrame:
-    known = truth[["clip_id", *answers.tasks]]
-    return confidences(answers).merge(known, on="clip_id", suffixes=("", "_true"))
+def _known(answers: Answers, truth: pd.DataFrame) -> pd.DataFrame:
+    labels = truth[["clip_id", *answers.tasks]]
+    return confidences(answers).merge(labels, on="clip_id", suffixes=("", "_true"))
 
 
-def _groups(
-    table: pd.DataFrame, settings: PseudoLabels, classes: Classes
-) -> list[tuple[str, str, NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]]:
-    """Task, label, the clips predicted so, confidences, which are right: both, each task, class."""
-    right = {task: (table[task] == table[f"{task}_true"]).to_numpy() for task in classes}
-    every = np.ones(len(table), dtype=bool)
-    smaller = table["confidence"].to_numpy()
-    groups = [("both", "all", every, smaller, np.logical_and.reduce(list(right.values())))]
+def _above(
+    table: pd.DataFrame, selection: Selection, tasks: Sequence[str], threshold: float
+) -> Passed:
+    return _with_both({task: selection.sure(table, task) >= threshold for task in tasks})
+
+
+def _chosen(selection: Selection, tasks: Sequence[str]) -> Passed:
+    used = {task: selection.table[f"use_{task}"].to_numpy(dtype=bool) for task in tasks}
+    return _with_both(used)
+
+
+def _with_both(passed: Passed) -> Passed:
+    return {BOTH: np.logical_and.reduce(list(passed.values())), **passed}
+
+
+def _among(table: pd.DataFrame, task: str, label: str) -> NDArray[np.bool_]:
+    if label == ALL:
+        return np.ones(len(table), dtype=bool)
+    return np.asarray(table[task] == label, dtype=bool)
+
+
+def _right(table: pd.DataFrame, tasks: Sequence[str]) -> NDArray[np.bool_]:
+    right = [np.asarray(table[t] == table[f"{t}_true"], dtype=bool) for t in tasks]
+    return np.asarray(np.logical_and.reduce(right))
+
+
+def _rows(
+    held_out: pd.DataFrame,
+    pool: pd.DataFrame,
+    passed: Passed,
+    passed_in_pool: Passed,
+    classes: Classes,
+) -> list[dict[str, Any]]:
+    """Both tasks, then each task and its classes."""
+    groups = [(BOTH, ALL)]
     for task, labels in classes.items():
-        confidence = table[confidence_column(task, settings)].to_numpy()
-        groups.append((task, "all", every, confidence, right[task]))
-        for label in labels:
-            groups.append((task, label, (table[task] == label).to_numpy(), confidence, right[task]))
-    return groups
+        groups += [(task, label) for label in (ALL, *labels)]
+    found = []
+    for task, label in groups:
+        tasks = list(classes) if task == BOTH else [task]
+        among, own = _among(held_out, task, label), _among(pool, task, label)
+        left, left_in_pool = among & passed[task], own & passed_in_pool[task]
+        right = _right(held_out, tasks)
+        if label == ALL:
+            weights = shift_weights(held_out[tasks], pool[tasks])
+            chosen = shift_weights(held_out.loc[left, tasks], pool.loc[left_in_pool, tasks])
+        else:  # of one class all weigh the same
+            weights, chosen = among.astype(float), np.ones(int(left.sum()))
+        sure = held_out["confidence" if task == BOTH else f"{task}_confidence"].to_numpy()
+        precision, effective = _mean(right[left], chosen), effective_number(chosen)
+        low, high = _wilson(precision, effective)
+        values = (
+            *(int(among.sum()), int(left.sum()), _mean(passed[task], weights)),
+            *(_mean(passed_in_pool[task], own.astype(float)), int((left & right).sum())),
+            *(_mean(sure[left], chosen), precision, low, high, effective),
+            right[left].mean() if left.any() else np.nan,
+        )
+        found.append({"task": task, "label": label, **dict(zip(_COLUMNS, values, strict=True))})
+    return found
 
 
-def _counts(
-    among: NDArray[np.bool_], passed: NDArray[np.bool_], right: NDArray[np.bool_]
-) -> dict[str, float]:
-    clips, n, k = int(among.sum()), int(passed.sum()), int((passed & right).sum())
-    low, high = _wilson(k, n)
-    return {
-        "clips": clips,
-        "passed": n,
-        "coverage": n / clips if clips else np.nan,
-        "right": k,
-        "precision": k / n if n else np.nan,
-        "precision_low": low,
-        "precision_high": high,
-    }
+def _table(rows: list[dict[str, Any]], names: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=[*names, *_COLUMNS])
 
 
-def _wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """Bounds of the Wilson interval of a share; NaN without trials."""
-    if trials == 0:
+def _mean(values: NDArray[Any], weights: NDArray[np.float64]) -> float:
+    """The weighed mean; NaN without weight."""
+    total = weights.sum()
+    return float((values * weights).sum() / total) if total > 0 else float("nan")
+
+
+def _wilson(share: float, trials: float, z: float = 1.96) -> tuple[float, float]:
+    """Bounds of the Wilson interval of a share of so many trials; NaN without any."""
+    if not trials:
         return float("nan"), float("nan")
-    share = successes / trials
     centre = share + z**2 / (2 * trials)
     spread = z * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
     scale = 1 + z**2 / trials

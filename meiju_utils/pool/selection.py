@@ -1,35 +1,37 @@
-"""Rules: which answers to the unlabelled pool become training labels, by name.
+"""What a rule leaves: the labels chosen from the pool and, class by class, what limited the choice.
 
-A rule is called with the profile's settings and its own options, and then with the teacher's
-answers to the pool. Pure functions; imports `config`, `predictions`.
+A choice goes in three steps, whose numbers are the rule's:
 
-The rule `quantile`, after section III.C of the paper: confident answers of the stage-one model
-(here the mean over its seeds), sampled so that the classes of all tasks stay balanced.
-
-1. A clip's confidence is the smaller of the probabilities of its two predicted labels; with
-   `tasks: per-task` each label has its own and the tasks are treated apart.
-2. A class whose predicted clips reach the threshold fewer than `least` times is short, and a note
-   says so. Its threshold falls to the `fallback_quantile` of its own clips' confidences, where that
+1. A clip's confidence is the smaller of the probabilities of its two predicted labels; where the
+   tasks are chosen apart, each label has its own.
+2. A class whose predicted clips reach the asked threshold fewer than `least` times is short. Where
+   there is a fallback, its threshold falls to that quantile of its own clips' confidences, if that
    is lower. A clip is a candidate where it reaches the threshold of its emotion or of its intent: a
    short class brings in clips that its other class alone would not.
-3. The class (of either task) with the fewest chosen clips takes its most confident candidate, over
-   and over. No class gets more than `per_class` clips, so a candidate whose other class is full is
-   passed over. It ends when no class can take any more.
+3. Candidates are sampled in balance, no class above its cap (see `sampling`).
+
+Imports `predictions`, `sampling`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
 
-from meiju_utils.config import PseudoLabels
+from meiju_utils.pool.sampling import balanced_sample
 from meiju_utils.predictions import Answers, Classes
 
-Share = Annotated[float, Field(gt=0, lt=1)]
+NO_POOL = "There are no unlabelled clips, so none are labelled."
+THRESHOLD, CAP, OTHER_FULL, NEVER, POOL = (
+    "threshold",
+    "cap",
+    "other class full",
+    "never predicted",
+    "pool",
+)
+_COLUMNS = ["task", "label", "predicted", "passed", "threshold"]
 
 
 @dataclass(frozen=True)
@@ -40,76 +42,73 @@ class Selection:
     `use_<task>` (whether the label is trained on), confidence (the smallest), candidate, and
     selected (any label is trained on).
     `thresholds`, one row a class: task, label, predicted (clips), passed (the asked threshold),
-    threshold (its own in force), selected, lowest (confidence among those; NaN without any).
+    threshold (its own in force), candidates, cap (none: NA), selected, lowest (confidence among
+    those; NaN without any) and limited_by: "threshold" (no candidate is left), "cap" (it is full),
+    "other class full" (those of its candidates that are left), "never predicted", or "pool" (every
+    clip predicted so is chosen). Both are empty where there is no pool.
+    `asked` is the threshold that was asked for (0: none), `together` whether a clip's labels are
+    chosen together, by the smaller confidence. `notes` tell of classes that are short.
     """
 
     table: pd.DataFrame
     thresholds: pd.DataFrame
     notes: list[str]
+    asked: float
+    together: bool
+
+    def sure(self, table: pd.DataFrame, task: str | None = None) -> NDArray[np.float64]:
+        """The confidences [N] in a table of `confidences` that count for a task (None: all)."""
+        column = "confidence" if task is None or self.together else f"{task}_confidence"
+        return table[column].to_numpy(dtype=np.float64)
+
+    def reached(self, table: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+        """Of each task which clips [N] of a table of `confidences` pass the thresholds in force."""
+        found: dict[str, NDArray[np.bool_]] = {}
+        for tasks in _groups(list(self.thresholds["task"].unique()), self.together):
+            reached = _reach(table, tasks, self.sure(table, tasks[0]), self.thresholds)
+            found |= dict.fromkeys(tasks, reached)
+        return found
 
 
-class Quantile:
-    """The rule described above; an option that is not given is the profile's `pseudo_labels`."""
+def choose(
+    answers: Answers,
+    *,
+    asked: float,
+    together: bool = True,
+    least: int = 1,
+    fallback: float | None = None,
+    caps: Mapping[tuple[str, str], int] | None = None,
+) -> Selection:
+    """The choice described above, from a teacher's answers to the pool.
 
-    def __init__(
-        self,
-        settings: PseudoLabels,
-        *,
-        threshold: Share | None = None,
-        tasks: Literal["both", "per-task"] | None = None,
-        least: PositiveInt | None = None,
-        fallback_quantile: Share | None = None,
-        per_class: PositiveInt | None = None,
-    ) -> None:
-        own = {
-            "threshold": threshold,
-            "tasks": tasks,
-            "least": least,
-            "fallback_quantile": fallback_quantile,
-            "per_class": per_class,
-        }
-        given = {name: value for name, value in own.items() if value is not None}
-        self.settings = settings.model_copy(update=given)
-
-    def __call__(self, answers: Answers) -> Selection:
-        classes, settings = answers.classes, self.settings
-        table = confidences(answers)
-        table["candidate"] = False
-        thresholds: list[pd.DataFrame] = []
-        for tasks in task_groups(classes, settings):
-            confidence = table[confidence_column(tasks[0], settings)].to_numpy()
-            found = _class_thresholds(table, tasks, confidence, settings, classes)
-            candidate = reach(table, tasks, confidence, found)
-            chosen = _sample(table, tasks, confidence, candidate, settings.per_class, classes)
-            table["candidate"] |= candidate
-            for task in tasks:
-                table[f"use_{task}"] = chosen
-            thresholds.append(found)
-        table["selected"] = table[[f"use_{task}" for task in classes]].any(axis=1)
-        return _counted(table, pd.concat(thresholds, ignore_index=True), settings)
-
-
-class Everything:
-    """Every clip of the pool, with its likeliest label or, for soft targets, all probabilities."""
-
-    def __init__(self, settings: PseudoLabels) -> None:
-        everything = {"threshold": 1e-9, "least": 1, "per_class": 2**31}
-        self.settings = settings.model_copy(update=everything)
-
-    def __call__(self, answers: Answers) -> Selection:
-        table = confidences(answers).assign(candidate=True, selected=True)
-        rows = []
-        for task, labels in answers.classes.items():
-            table[f"use_{task}"] = True
-            counts = table[task].value_counts()
-            rows += [
-                (task, label, counts.get(label, 0), counts.get(label, 0), 0.0) for label in labels
-            ]
-        return _counted(table, pd.DataFrame(rows, columns=THRESHOLD_COLUMNS), self.settings)
-
-
-RULES: dict[str, type] = {"quantile": Quantile, "everything": Everything}
-THRESHOLD_COLUMNS = ["task", "label", "predicted", "passed", "threshold"]
+    Args:
+        asked: least confidence; 0 takes every clip.
+        together: whether a clip's labels are chosen together, by the smaller confidence.
+        least: a class of which fewer clips pass is short.
+        fallback: quantile of a short class's confidences that its threshold falls to; None: none.
+        caps: of (task, class) how many clips it may get at most; one that is not there has no cap.
+    """
+    classes, limits = answers.classes, caps or {}
+    table = confidences(answers).assign(candidate=False)
+    rows = []
+    for tasks in _groups(list(classes), together):
+        column = "confidence" if together else f"{tasks[0]}_confidence"
+        confidence = table[column].to_numpy(dtype=np.float64)
+        found = _class_thresholds(table, tasks, confidence, classes, asked, least, fallback)
+        candidate = _reach(table, tasks, confidence, found)
+        ids = table["clip_id"].to_numpy(dtype=str)
+        order = np.lexsort((ids, -confidence))  # the most confident first, ties by clip id
+        chosen = balanced_sample(table[list(tasks)], order[candidate[order]], limits, classes)
+        table["candidate"] |= candidate
+        for task in tasks:
+            table[f"use_{task}"] = chosen
+        rows.append(_counted(found, table, confidence, candidate, chosen, limits))
+    table["selected"] = table[[f"use_{task}" for task in classes]].any(axis=1).astype(bool)
+    thresholds = pd.concat(rows, ignore_index=True)
+    if table.empty:
+        return Selection(table, thresholds[:0], [NO_POOL], asked, together)
+    notes = _notes(thresholds, asked, least, fallback)
+    return Selection(table, thresholds, notes, asked, together)
 
 
 def confidences(answers: Answers) -> pd.DataFrame:
@@ -121,35 +120,21 @@ def confidences(answers: Answers) -> pd.DataFrame:
     return table.assign(confidence=table[columns].min(axis=1))
 
 
-def task_groups(classes: Classes, settings: PseudoLabels) -> list[tuple[str, ...]]:
+def _groups(tasks: Sequence[str], together: bool) -> list[tuple[str, ...]]:
     """Tasks whose labels are chosen together."""
-    return [tuple(classes)] if settings.tasks == "both" else [(task,) for task in classes]
+    return [tuple(tasks)] if together and tasks else [(task,) for task in tasks]
 
 
-def _counted(table: pd.DataFrame, classes: pd.DataFrame, settings: PseudoLabels) -> Selection:
-    counts, lowest = [], []
-    for task, label in zip(classes["task"], classes["label"], strict=True):
-        used = table[table[f"use_{task}"] & (table[task] == label)]
-        counts.append(len(used))
-        lowest.append(used[confidence_column(task, settings)].min())
-    classes = classes.assign(selected=counts, lowest=lowest)
-    return Selection(table, classes, _notes(classes, settings))
-
-
-def confidence_column(task: str, settings: PseudoLabels) -> str:
-    return "confidence" if settings.tasks == "both" else f"{task}_confidence"
-
-
-def reach(
+def _reach(
     table: pd.DataFrame,
     tasks: Sequence[str],
     confidence: NDArray[np.float64],
-    classes: pd.DataFrame,
+    thresholds: pd.DataFrame,
 ) -> NDArray[np.bool_]:
     """Which clips reach the threshold in force of any of their classes."""
     reached = np.zeros(len(table), dtype=bool)
     for task in tasks:
-        own = classes[classes["task"] == task].set_index("label")["threshold"]
+        own = thresholds[thresholds["task"] == task].set_index("label")["threshold"]
         reached |= confidence >= table[task].map(own).to_numpy(dtype=float)
     return reached
 
@@ -158,78 +143,74 @@ def _class_thresholds(
     table: pd.DataFrame,
     tasks: Sequence[str],
     confidence: NDArray[np.float64],
-    settings: PseudoLabels,
     classes: Classes,
+    asked: float,
+    least: int,
+    fallback: float | None,
 ) -> pd.DataFrame:
     rows = []
     for task in tasks:
         for label in classes[task]:
             own = confidence[(table[task] == label).to_numpy()]
-            passed = int((own >= settings.threshold).sum())
-            threshold = settings.threshold
-            if len(own) and passed < settings.least:
+            passed = int((own >= asked).sum())
+            threshold = asked
+            if fallback is not None and len(own) and passed < least:
                 # "higher" is one of the clips' own confidences, so that one clip passes at least.
-                lowered = np.quantile(own, settings.fallback_quantile, method="higher")
-                threshold = min(threshold, float(lowered))
+                threshold = min(asked, float(np.quantile(own, fallback, method="higher")))
             rows.append((task, label, len(own), passed, threshold))
-    return pd.DataFrame(rows, columns=THRESHOLD_COLUMNS)
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _sample(
+def _counted(
+    found: pd.DataFrame,
     table: pd.DataFrame,
-    tasks: Sequence[str],
     confidence: NDArray[np.float64],
     candidate: NDArray[np.bool_],
-    most: int,
-    all_classes: Classes,
-) -> NDArray[np.bool_]:
-    """Which candidates are chosen, class by class in turn, at most `most` of a class."""
-    ids = table["clip_id"].to_numpy(dtype=str)
-    order = np.lexsort((ids, -confidence))  # the most confident first, ties by clip id
-    order = order[candidate[order]]
-    labels = [[(task, label) for label in table[task]] for task in tasks]
-    classes_of = list(zip(*labels, strict=True))
-    classes = [(task, label) for task in tasks for label in all_classes[task]]
-    waiting = {c: [row for row in order.tolist() if c in classes_of[row]][::-1] for c in classes}
-    counts = dict.fromkeys(classes, 0)
-    chosen = np.zeros(len(table), dtype=bool)
-
-    def next_of(wanted: tuple[str, str]) -> int | None:
-        queue = waiting[wanted]
-        while queue and (
-            chosen[queue[-1]] or any(counts[c] >= most for c in classes_of[queue[-1]])
-        ):
-            queue.pop()  # chosen already, or a class of its is full: it will not come again
-        return queue[-1] if queue else None
-
-    while True:
-        nexts = {c: row for c in classes if (row := next_of(c)) is not None}
-        if not nexts:
-            return chosen
-        row = nexts[min(nexts, key=lambda c: counts[c])]
-        chosen[row] = True
-        for c in classes_of[row]:
-            counts[c] += 1
+    chosen: NDArray[np.bool_],
+    caps: Mapping[tuple[str, str], int],
+) -> pd.DataFrame:
+    rows = []
+    for row in found.to_dict("records"):
+        own = (table[row["task"]] == row["label"]).to_numpy()
+        candidates, selected = int((own & candidate).sum()), int((own & chosen).sum())
+        cap = caps.get((row["task"], row["label"]))
+        lowest = confidence[own & chosen].min() if selected else np.nan
+        limit = _limit(row["predicted"], candidates, cap, selected)
+        rows.append((candidates, cap, selected, lowest, limit))
+    columns = ["candidates", "cap", "selected", "lowest", "limited_by"]
+    counts = pd.DataFrame(rows, columns=columns, index=found.index)
+    return pd.concat([found, counts.astype({"cap": "Int64", "limited_by": "str"})], axis=1)
 
 
-def _notes(classes: pd.DataFrame, settings: PseudoLabels) -> list[str]:
+def _limit(predicted: int, candidates: int, cap: int | None, selected: int) -> str:
+    """Why a class has no more clips than it has."""
+    if predicted == 0:
+        return NEVER
+    if selected == predicted:
+        return POOL
+    if cap is not None and selected >= cap:
+        return CAP
+    return OTHER_FULL if candidates > selected else THRESHOLD
+
+
+def _notes(thresholds: pd.DataFrame, asked: float, least: int, fallback: float | None) -> list[str]:
     notes = []
-    for row in classes.to_dict("records"):
+    for row in thresholds.to_dict("records"):
         name = f"{row['task']} {row['label']}"
         if row["predicted"] == 0:
             notes.append(f"{name} is never predicted on the pool: it gets no pseudo label.")
-        elif row["passed"] < settings.least:
-            falls = (
-                f"the threshold falls to {row['threshold']:.3f}, their quantile "
-                f"{settings.fallback_quantile:g}"
-                if row["threshold"] < settings.threshold
-                else f"their quantile {settings.fallback_quantile:g} is no lower"
-            )
+        elif row["passed"] < least:
+            if fallback is None:
+                then = "there is no fallback"
+            elif row["threshold"] < asked:
+                then = f"the threshold falls to {row['threshold']:.3f}, their quantile {fallback:g}"
+            else:
+                then = f"their quantile {fallback:g} is no lower"
             notes.append(
-                f"{name}: {row['passed']} of {row['predicted']} predicted clips reach "
-                f"{settings.threshold:g}, fewer than {settings.least}; {falls}. "
-                f"{row['selected']} chosen."
+                f"{name}: {row['passed']} of {row['predicted']} predicted clips reach {asked:g}, "
+                f"fewer than {least}; {then}. {row['selected']} chosen."
             )
         elif row["selected"] == 0:
-            notes.append(f"{name}: its candidates' other classes are full; none is chosen.")
+            full = "its cap is 0" if row["cap"] == 0 else "its candidates' other classes are full"
+            notes.append(f"{name}: {full}; none is chosen.")
     return notes

@@ -4,6 +4,7 @@ from meiju_utils.recipes.book import Recipe, load_recipes, make_recipes
 from meiju_utils.recipes.experiment import Experiment
 from meiju_utils.recipes.findings import against, compare, paper_findings, scores_on
 from meiju_utils.recipes.graph import recipes_of
+from meiju_utils.recipes.labels import pseudo_labels_of
 from meiju_utils.recipes.pool_labels import PseudoLabelSet, has_pool, make_pseudo_labels
 from meiju_utils.recipes.training import (
     TABLE_ONE,
@@ -30,6 +31,7 @@ __all__ = [
     "make_recipes",
     "members_of",
     "paper_findings",
+    "pseudo_labels_of",
     "recipes_of",
     "rows_of",
     "scores_on",

@@ -191,15 +191,21 @@ def _made(name: str, own: _Written, recipes: Mapping[str, Recipe], tasks: list[s
 
 
 def _check_partition(recipe: Recipe, recipes: Mapping[str, Recipe]) -> None:
-    """Whoever a fold's training learns from must not have seen what that fold holds out."""
-    if recipe.kind == "ensemble":
-        return
-    for other in recipe.needs():
-        if recipes[other].kind != "ensemble" and recipes[other].partition != recipe.partition:
+    """In a fold nobody whom a training learns from may have seen what that fold holds out."""
+    learns_from = [recipe.start] if recipe.start else []
+    if recipe.targets and recipe.partition != "validation":
+        learns_from.append(recipe.targets.teacher)
+    for other in learns_from:
+        where = f"Recipe {recipe.name!r} (partition: {recipe.partition}) learns from {other!r}"
+        if recipes[other].kind == "ensemble":
             raise ConfigError(
-                f"Recipe {recipe.name!r} (partition: {recipe.partition}) learns from {other!r} "
-                f"(partition: {recipes[other].partition}), which has seen other clips. Give both "
-                "the same partition."
+                f"{where}, an ensemble, whose predictions are means over folds: it has seen what a "
+                "fold holds out. Name one of its members, or take `partition: validation`."
+            )
+        if recipes[other].partition != recipe.partition:
+            raise ConfigError(
+                f"{where} (partition: {recipes[other].partition}), which was trained on other "
+                "clips. Give both the same partition."
             )
 
 

@@ -106,11 +106,7 @@ def config_of(graph: RecipeGraph, name: str) -> dict[str, Any]:
     labels = next(iter(graph.pool_labels(name)), None)
     notes = [] if recipe.kind == "ensemble" else dataset_notes(graph.dataset(name))
     notes += split.notes if split else []
-    if labels is not None and labels.done and labels.notes:
-        notes.append(
-            f"{len(labels.notes)} classes are short of confident clips in the pool; notebook "
-            "04 says which, and what was done."
-        )
+    notes += labels.remarks if labels is not None and labels.done else []
     config: dict[str, Any] = {
         "name": name,
         "key": graph.experiment(name).key,
@@ -132,6 +128,4 @@ def config_of(graph: RecipeGraph, name: str) -> dict[str, Any]:
             "network": graph.network(name).model_dump(mode="json"),
             "training": graph.training(name).model_dump(mode="json"),
         }
-    if labels is not None:
-        config["pseudo_labels"] = graph.run.config.pseudo_labels.model_dump(mode="json")
     return config

@@ -5,28 +5,52 @@ Imports `experiment`, `pool`, `run`.
 
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from meiju_utils.components import Component, build, make_component
-from meiju_utils.errors import TrainingError
 from meiju_utils.files import fingerprint, read_json, safe_name, write_json
-from meiju_utils.pool import RULES, Selection, audit, audit_candidates, audit_pseudo_labels
-from meiju_utils.predictions import Targets, class_columns, labelled
+from meiju_utils.pool import (
+    RULES,
+    Selection,
+    audit,
+    audit_selection,
+    audit_thresholds,
+    remark,
+    sampling,
+    shift,
+    tell,
+    with_truth,
+)
+from meiju_utils.pool import selection as selecting
+from meiju_utils.predictions import (
+    Answers,
+    Classes,
+    Predictions,
+    Targets,
+    class_columns,
+    labelled,
+)
 from meiju_utils.recipes.experiment import Experiment, write_table
 from meiju_utils.run import Run
 from meiju_utils.sources import code_key
 
 _TABLES = ("labels", "thresholds", "audit", "audit_in_force")
+_CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
 class PseudoLabelSet:
-    """Pseudo labels in the run folder: tables as described in `pool.selection`."""
+    """Pseudo labels in the run folder. Without a pool they are none, and a note says why.
+
+    Where a method takes `truth` (clip_id and a label a task; None: not known), as `read_truth`
+    gives it of a synthetic corpus, what it tells of the pool's own clips stands beside the audit.
+    """
 
     key: str
     folder: Path
@@ -34,45 +58,61 @@ class PseudoLabelSet:
 
     @property
     def done(self) -> bool:
-        names = [*(f"{name}.parquet" for name in _TABLES), "notes.json"]
-        return all((self.folder / name).is_file() for name in names)
+        """Whether all is there; a set of a teacher that had no results is made again."""
+        names = [*(f"{name}.parquet" for name in _TABLES), _CONFIG]
+        return all((self.folder / name).is_file() for name in names) and not self._config["failure"]
 
     @cached_property
-    def table(self) -> pd.DataFrame:
-        """Every clip of the pool: predicted labels, confidences, what was chosen."""
-        return pd.read_parquet(self.folder / "labels.parquet")
-
-    @cached_property
-    def thresholds(self) -> pd.DataFrame:
-        """Every class: clips predicted, passed, the threshold in force, chosen."""
-        return pd.read_parquet(self.folder / "thresholds.parquet")
-
-    @cached_property
-    def audit(self) -> pd.DataFrame:
-        """Coverage and precision against threshold on the validation clips."""
-        return pd.read_parquet(self.folder / "audit.parquet")
-
-    @cached_property
-    def audit_in_force(self) -> pd.DataFrame:
-        """The same at each class's threshold in force."""
-        return pd.read_parquet(self.folder / "audit_in_force.parquet")
+    def _config(self) -> dict[str, Any]:
+        found: dict[str, Any] = read_json(self.folder / _CONFIG)
+        return found
 
     @property
-    def by_class(self) -> pd.DataFrame:
-        """`thresholds`, and of validation clips how many would have been chosen and were right."""
-        audit = self.audit_in_force.rename(columns={"passed": "held_out"})
-        columns = ["task", "label", "held_out", "precision", "precision_low", "precision_high"]
-        return self.thresholds.merge(audit[columns], on=["task", "label"])
+    def rule(self) -> Component:
+        """The rule and its options."""
+        return Component.model_validate(self._config["rule"])
 
     @cached_property
-    def notes(self) -> list[str]:
-        found: list[str] = read_json(self.folder / "notes.json")
-        return found
+    def selection(self) -> Selection:
+        """Every clip of the pool with what was chosen, and every class (see `Selection`)."""
+        return Selection(
+            table=pd.read_parquet(self.folder / "labels.parquet"),
+            thresholds=pd.read_parquet(self.folder / "thresholds.parquet"),
+            **{name: self._config[name] for name in ("notes", "asked", "together")},
+        )
+
+    def audit(self, truth: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Coverage and precision against threshold on validation clips (`audit_thresholds`)."""
+        audit = pd.read_parquet(self.folder / "audit.parquet")
+        return with_truth(audit, self.selection, truth)
+
+    def audit_in_force(self, truth: pd.DataFrame | None = None) -> pd.DataFrame:
+        """The same at each class's threshold in force (`audit_selection`)."""
+        audit = pd.read_parquet(self.folder / "audit_in_force.parquet")
+        return with_truth(audit, self.selection, truth)
+
+    def by_class(self, truth: pd.DataFrame | None = None) -> pd.DataFrame:
+        """The selection's `thresholds`, and of validation clips how many pass and are right."""
+        audit = self.audit_in_force(truth).rename(columns={"passed": "held_out"})
+        columns = ["task", "label", "held_out", "precision", "precision_low", "precision_high"]
+        columns += [column for column in ["in_truth"] if column in audit]
+        return self.selection.thresholds.merge(audit[columns], on=["task", "label"])
+
+    def told(self, truth: pd.DataFrame | None = None) -> list[str]:
+        """What the rule did on this pool and why, in sentences."""
+        return tell(self.selection, self.audit(truth), self.audit_in_force(truth))
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader of scores must know of what was trained on these labels; at most one."""
+        found = remark(self.selection)
+        return [found] if found else []
 
     def targets(self, teacher: Experiment, soft: bool, weight: float) -> Targets:
         """Targets of the chosen clips: their pseudo labels or, where `soft`, the teacher's
         probabilities; each with `weight`."""
-        chosen = self.table[self.table["selected"]].reset_index(drop=True)
+        table = self.selection.table
+        chosen = table[table["selected"]].reset_index(drop=True)
         answers = teacher.fold_answers(self.fold).of_split("unlabeled")
         hard = Targets.of_labels(chosen, answers.classes).table
         if soft:
@@ -92,11 +132,10 @@ def has_pool(clips: pd.DataFrame) -> bool:
 def pseudo_label_set(
     run: Run, teacher: Experiment, rule: Component | str = "quantile", fold: int | None = None
 ) -> PseudoLabelSet:
-    """The pseudo labels a teacher gives by a rule with the run's settings, made or not."""
+    """The pseudo labels a teacher gives by a rule, made or not."""
     rule = make_component(rule, RULES, "rule") if isinstance(rule, str) else rule
-    settings = run.config.pseudo_labels.model_dump()
-    code = code_key(RULES[rule.name], audit, sys.modules[__name__])
-    key = fingerprint(code, teacher.key, rule.model_dump(), settings, fold)
+    pool = (audit, sampling, selecting, shift, RULES[rule.name])
+    key = fingerprint(code_key(sys.modules[__name__], *pool), teacher.key, rule.model_dump(), fold)
     folder = run.path("pseudo_labels", f"{safe_name(teacher.name)}-{key}")
     return PseudoLabelSet(key, folder, fold)
 
@@ -106,45 +145,48 @@ def make_pseudo_labels(
 ) -> PseudoLabelSet:
     """Label the pool by a teacher's answers (those of its trainings of a `fold`), unless done.
 
-    The audit is on validation clips, which chose the teacher's epochs: it is a little too kind.
-    Warns of classes whose threshold fell. Raises TrainingError where there is no pool, or the
-    teacher has no results.
+    Without a pool, or where the teacher has no results, the set is empty and its note says so. The
+    audit is on validation clips, which chose the teacher's epochs: it is a little too kind. Warns
+    once where classes are short of confident clips or nothing is chosen.
     """
     rule = make_component(rule, RULES, "rule") if isinstance(rule, str) else rule
     found = pseudo_label_set(run, teacher, rule, fold)
     if found.done:
         return found
-    clips = run.table("clips")
-    if not has_pool(clips):
-        raise TrainingError(
-            f"{run.config.name} ({run.setting.name}) has no unlabelled clips to pseudo-label. "
-            "Train the recipes without pseudo labels."
-        )
-    component = build(rule, RULES, run.config.pseudo_labels)
-    answers = teacher.fold_answers(fold)
-    selection: Selection = component(answers.of_split("unlabeled"))
-    held_out = (answers.of_split("valid"), labelled(clips, run.setting.tasks, "valid"))
-    made_from = {
+    clips, tasks = run.table("clips"), run.setting.tasks
+    answers = _no_answers(run.setting.classes) if teacher.failure else teacher.fold_answers(fold)
+    choose = build(rule, RULES)
+    selection: Selection = choose(answers.of_split("unlabeled"), labelled(clips, tasks, "train"))
+    if teacher.failure:
+        note = f"{teacher.name}, the teacher, has no results: {teacher.failure}"
+        selection = replace(selection, notes=[note])
+    held_out = (answers.of_split("valid"), labelled(clips, tasks, "valid"))
+    made = (
+        selection.table,
+        selection.thresholds,
+        audit_thresholds(*held_out, selection),
+        audit_selection(*held_out, selection),
+    )
+    for name, table in zip(_TABLES, made, strict=True):
+        write_table(found.folder / f"{name}.parquet", table)
+    config = {
         "teacher": teacher.name,
         "teacher_key": teacher.key,
         "rule": rule.model_dump(),
         "fold": fold,
+        "asked": selection.asked,
+        "together": selection.together,
+        "notes": selection.notes,
+        "failure": teacher.failure,
     }
-    settings = component.settings
-    write_json(found.folder / "config.json", {**made_from, "settings": settings.model_dump()})
-    tables = (
-        selection.table,
-        selection.thresholds,
-        audit_pseudo_labels(*held_out, settings),
-        audit_candidates(*held_out, selection.thresholds, settings),
-    )
-    for name, table in zip(_TABLES, tables, strict=True):
-        write_table(found.folder / f"{name}.parquet", table)
-    write_json(found.folder / "notes.json", selection.notes)
-    if selection.notes:
-        warnings.warn(
-            f"Pseudo labels: {len(selection.notes)} classes are short of confident clips; their "
-            f"thresholds fell or they get none, see the thresholds. First: {selection.notes[0]}",
-            stacklevel=2,
-        )
+    write_json(found.folder / _CONFIG, config)
+    found = PseudoLabelSet(found.key, found.folder, fold)
+    if len(selection.table) and found.remarks:
+        warnings.warn(f"Pseudo labels of {rule.name}: {found.remarks[0]}", stacklevel=2)
     return found
+
+
+def _no_answers(classes: Classes) -> Answers:
+    nobody = {task: np.zeros((0, len(labels))) for task, labels in classes.items()}
+    none = Predictions.of_arrays([], [], nobody, classes, fitted=np.zeros(0, dtype=bool))
+    return Answers.of_predictions(none, {task: np.zeros(0, dtype=np.int64) for task in classes})

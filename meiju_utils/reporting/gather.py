@@ -1,6 +1,6 @@
 """The report of a finished run: what all notebooks left in its folder, on one page.
 
-Imports `recipes`, `decisions`, `reporting`, `run`.
+Imports `corpus.demo`, `recipes`, `decisions`, `reporting`, `run`.
 """
 
 from dataclasses import replace
@@ -8,21 +8,24 @@ from pathlib import Path
 
 import pandas as pd
 
+from meiju_utils.corpus.demo import read_truth
 from meiju_utils.decisions import agreement
 from meiju_utils.recipes import (
     TABLE_ONE,
     YARDSTICKS,
     Experiment,
-    has_pool,
     load_experiment,
-    make_pseudo_labels,
     members_of,
+    pseudo_labels_of,
 )
 from meiju_utils.reporting import tables
-from meiju_utils.reporting.report import ReportParts, render_report
+from meiju_utils.reporting.report import PoolParts, ReportParts, render_report
 from meiju_utils.reporting.results import Results
 from meiju_utils.run import Run
 from meiju_utils.submission.faults import SubmissionCheck
+
+# The row of Table I, and the same by the paper's strict rule.
+PSEUDO_LABEL_ROWS = ("+pseudo-label", "+pseudo-label-paper")
 
 
 def write_report(
@@ -44,24 +47,36 @@ def write_report(
 
 def gather_parts(run: Run, handed_in: Experiment, parts: ReportParts) -> ReportParts:
     """`parts` with what is in the run folder, and what is handed in."""
-    clips = run.table("clips")
     rows = {name: load_experiment(run, name) for name in TABLE_ONE}
     members = members_of(run, run.config.submission)
     networks = {name: rows[name] for name in ("baseline", "+pseudo-label")}
     yardsticks = {name: load_experiment(run, name) for name in YARDSTICKS}
-    teacher = rows["baseline"]
-    labels = make_pseudo_labels(run, teacher) if has_pool(clips) and not teacher.failure else None
     return replace(
         parts,
-        clips=clips,
+        clips=run.table("clips"),
         problems=run.table("problems"),
         encoders=run.table("encoders").drop(columns="key"),
         history=rows["+pseudo-label"].history,
         networks=tables.recipe_scores({**networks, **yardsticks}),
-        audit=labels.audit if labels else None,
+        pool=_pool_parts(run, rows["baseline"]),
         table_one=run.table("table_one"),
         recipe=handed_in.name,
         members=tables.recipe_scores({**members, handed_in.name: handed_in}),
         agreement=agreement({name: member.predictions for name, member in members.items()}),
         keys={one.name: one.key for one in (*rows.values(), *members.values(), handed_in)},
+    )
+
+
+def _pool_parts(run: Run, teacher: Experiment) -> PoolParts:
+    """Pseudo labels by both rules, those of Table I in full."""
+    labels = pseudo_labels_of(run, *PSEUDO_LABEL_ROWS)
+    students = {name: load_experiment(run, name) for name in labels}
+    truth = read_truth(run.data_dir)  # of synthetic corpora alone
+    own = labels[PSEUDO_LABEL_ROWS[0]]
+    return PoolParts(
+        told=own.told(truth),
+        audit=own.audit(truth),
+        asked=own.selection.asked,
+        by_class=own.by_class(truth),
+        rules=tables.pseudo_label_rows(labels, {teacher.name: teacher, **students}, truth),
     )

@@ -18,13 +18,13 @@ from markupsafe import Markup
 from meiju_utils.files import write_text
 from meiju_utils.reporting.palette import SCORE_COLORS, SCORE_TITLES
 from meiju_utils.reporting.results import Results
-from meiju_utils.reporting.sections import ReportParts, sections_of
+from meiju_utils.reporting.sections import PoolParts, ReportParts, sections_of
 from meiju_utils.reporting.summary import REPORT_NAME
 from meiju_utils.reporting.tables import CHINESE_FONTS
 from meiju_utils.run import Run
 from meiju_utils.scoring import JOINT, YARDSTICKS
 
-__all__ = ["ReportParts", "render_report"]
+__all__ = ["PoolParts", "ReportParts", "render_report"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _VERSIONS = (

@@ -4,7 +4,7 @@ Imports `challenge`, `reporting`, `run`, `submission.faults`.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -22,6 +22,20 @@ _SAMPLE_CLIPS = 8
 
 
 @dataclass(frozen=True)
+class PoolParts:
+    """Of pseudo labels: sentences, the audit by threshold and the asked one, the choice by class.
+
+    `rules` is a table of `tables.pseudo_label_rows`.
+    """
+
+    told: Sequence[str]
+    audit: pd.DataFrame
+    asked: float
+    by_class: pd.DataFrame
+    rules: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class ReportParts:
     """What a report is made of; None (or empty) where it was not computed.
 
@@ -30,9 +44,9 @@ class ReportParts:
     which is handed in, and its own) are score tables on the validation split, `agreement` that of
     `decisions`.
     `truth` and `answers` (columns emotion and intent, same clips, same order) give the confusions
-    on the test split where its labels are known. `history` and `audit` are the data of
-    `plots.training_curves` and `plots.coverage_precision`. `figures` are further ones by caption,
-    `keys` the artefacts' keys by name, `seconds` the time the run took.
+    on the test split where its labels are known. `history` is the data of `plots.training_curves`.
+    `figures` are further ones by caption, `keys` the artefacts' keys by name, `seconds` the time
+    the run took.
     """
 
     clips: pd.DataFrame | None = None
@@ -40,7 +54,7 @@ class ReportParts:
     encoders: pd.DataFrame | None = None
     history: pd.DataFrame | None = None
     networks: pd.DataFrame | None = None
-    audit: pd.DataFrame | None = None
+    pool: PoolParts | None = None
     table_one: pd.DataFrame | None = None
     recipe: str = ""
     members: pd.DataFrame | None = None
@@ -163,14 +177,17 @@ def _training(parts: ReportParts) -> Section:
 def _pseudo_labels(parts: ReportParts) -> Section:
     section = Section(
         "Pseudo labels",
-        "How right confident predictions are on clips whose labels were held out, and how many "
-        "are that confident.",
+        "How many predictions on the unlabelled pool are confident, and how right such predictions "
+        "are: on validation clips, whose labels are known but which chose the network's epoch, "
+        "weighed by the classes predicted on the pool.",
         "04_pseudo_labelling",
     )
-    if parts.audit is not None:
-        section.figure(plots.coverage_precision(parts.audit), "Precision and coverage by threshold")
-    elif parts.clips is not None and not (parts.clips["split"] == "unlabeled").any():
-        section.text("There are no unlabelled clips, so none were labelled.")
+    if (pool := parts.pool) is not None:
+        section.text(" ".join(pool.told))
+        figure = plots.coverage_precision(pool.audit, pool.asked)
+        section.figure(figure, "Precision and coverage by threshold")
+        section.figure(plots.pseudo_label_balance(pool.by_class), "The choice by class")
+        section.table(tables.show_scores(pool.rules, "Rules side by side, on the validation clips"))
     return section
 
 

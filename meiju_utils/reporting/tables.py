@@ -29,6 +29,7 @@ from meiju_utils.scoring import (
 
 if TYPE_CHECKING:  # the first brings torch, which takes seconds; notebook 01 reads neither
     from meiju_utils.recipes.experiment import Experiment
+    from meiju_utils.recipes.pool_labels import PseudoLabelSet
     from meiju_utils.submission.faults import SubmissionCheck
 
 # Whichever the reader's system has; without one of them Chinese still shows in its default font.
@@ -158,6 +159,39 @@ def _with_mark(caption: str, table: pd.DataFrame) -> str:
     return ". ".join(part for part in (caption, MARK_MEANS if any_marked else "") if part)
 
 
+def pseudo_label_rows(
+    labels: Mapping[str, "PseudoLabelSet"],
+    experiments: Mapping[str, "Experiment"],
+    truth: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Rules side by side: what each chose, how right that is, what its student scores.
+
+    One row an experiment, as `show_scores` takes it: name, of those in `labels` also rule,
+    threshold, chosen (clips), share_of_pool, right (labels of a clip, by the audit with its
+    interval), unweighed and, where `truth` of the pool is known, in_truth; then the scores.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for name, own in labels.items():
+        table, audit = own.selection.table, own.audit_in_force(truth)
+        both: dict[Any, Any] = dict.fromkeys(audit.columns, float("nan"))
+        for row in audit[audit["task"] == "both"].to_dict("records"):  # without a pool none
+            both |= row
+        rows[name] = {
+            "rule": own.rule.name,
+            "threshold": own.selection.asked,
+            "chosen": int(table["selected"].sum()),
+            "share_of_pool": float(table["selected"].mean()),
+            "right": _with_interval(*(both[f"precision{end}"] for end in ("", "_low", "_high"))),
+            "unweighed": both["raw_precision"],
+        }
+        if "in_truth" in both:
+            rows[name]["in_truth"] = both["in_truth"]
+    about = pd.DataFrame.from_dict(rows, orient="index").astype({"chosen": "Int64"})
+    about = about.reindex(list(experiments)).fillna({"rule": "–", "right": "–"})
+    scores = wide(recipe_scores(experiments), MEAN).drop(columns=["split", "kind"])
+    return about.rename_axis("name").reset_index().merge(scores, on="name", how="left")
+
+
 def notes_table(experiments: Mapping[str, "Experiment"]) -> pd.DataFrame:
     """What a reader of the scores must know: each note once, with the recipes that it is about."""
     about: dict[str, list[str]] = {}
@@ -211,7 +245,8 @@ def show_check(check: "SubmissionCheck") -> Styler:
 
 
 def show_table(table: pd.DataFrame, caption: str = "") -> Styler:
-    """Any small table in the same look."""
+    """Any small table in the same look; one without rows says so."""
+    caption = caption if len(table) else f"{caption}: nothing to show.".removeprefix(": ")
     return _styler(table.rename(columns=_heading), caption)
 
 
@@ -240,6 +275,8 @@ def _heading(column: Any) -> str:
 
 
 def _cell(value: Any) -> str:
+    if value is pd.NA:
+        return "–"
     if isinstance(value, float):
         return "–" if pd.isna(value) else f"{value:.{3 if abs(value) < 1 else 2}f}"
     return escape(str(value))

@@ -1,6 +1,7 @@
 """The six notebooks, end to end, on the tiny corpus."""
 
 import ast
+import re
 import zipfile
 from pathlib import Path
 
@@ -96,6 +97,10 @@ def test_a_run_leaves_results_a_report_and_executed_notebooks(finished: Run) -> 
     assert results.test_clips == 10
     report = finished.path("report.html").read_text(encoding="utf-8")
     assert "not available" not in report.lower()
+    fourth = finished.path("notebooks", "04_pseudo_labelling.html").read_text(encoding="utf-8")
+    for page in (report, fourth):
+        assert re.search(r"None of \d+ clips reaches 0\.99: the surest has 0\.\d\d", page)
+        assert "In truth" in page  # it is known of the tiny corpus
     for path in notebook_paths():
         assert finished.path("notebooks", path.name).is_file()
         html = finished.path("notebooks", f"{path.stem}.html").read_text(encoding="utf-8")

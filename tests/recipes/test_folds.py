@@ -133,16 +133,32 @@ def test_unlabelled_train_clips_train_nothing_and_are_predicted_like_the_others(
         ({"model": "majority", "partition": "leave-one-out"}, "partition"),
         ({"ensemble": {"mean": ["base"]}, "partition": THREE}, "partition and encoders are theirs"),
         ({"start": "base", "partition": {"folds": 4}}, r"'own'.*4 folds.*'base'.*3 folds"),
-        ({"start": "base", "partition": "validation"}, "has seen other clips"),
+        ({"start": "base", "partition": "validation"}, "was trained on other clips"),
         (
-            {"model": "majority", "targets": {"teacher": "base"}, "partition": "validation"},
+            {"model": "majority", "targets": {"teacher": "plain"}, "partition": THREE},
             "Give both the same partition",
+        ),
+        (
+            {"model": "majority", "targets": {"teacher": "pair"}, "partition": THREE},
+            "means over folds",
         ),
     ],
 )
 def test_partitions_that_make_no_sense_are_refused(own: dict[str, Any], message: str) -> None:
+    others = {"plain": {"model": "majority"}, "pair": {"ensemble": {"mean": ["base", "plain"]}}}
     with pytest.raises(ConfigError, match=message):
-        written(own=own)
+        written(**others, own=own)
+
+
+def test_whoever_chooses_on_the_validation_clips_may_learn_from_folds(make_run: MakeRun) -> None:
+    targets = {"teacher": "folded", "rule": "everything", "soft": True}
+    recipes = written(
+        folded={"model": "logistic-regression", "partition": THREE},
+        student={"model": "logistic-regression", "targets": targets},
+    )
+    found = train_recipes(make_run(), ["student"], recipes)["student"]
+    assert set(rows_of(found, "unlabeled")["role"]) == {FITTED}
+    assert set(rows_of(found, "valid")["role"]) == {HELD_OUT}
 
 
 def test_more_folds_than_recordings_are_refused_before_training(

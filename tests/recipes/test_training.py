@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from meiju_utils.challenge import CLASSES, TASKS
-from meiju_utils.config import PseudoLabels
 from meiju_utils.errors import (
     ConfigError,
     FeatureError,
@@ -22,7 +21,7 @@ from meiju_utils.errors import (
 )
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.pool import RULES, Selection
-from meiju_utils.predictions import FITTED, HELD_OUT, NO_SEED, Answers, Targets
+from meiju_utils.predictions import FITTED, HELD_OUT, NO_SEED, Answers, Predictions, Targets
 from meiju_utils.recipes import (
     TABLE_ONE,
     YARDSTICKS,
@@ -33,6 +32,7 @@ from meiju_utils.recipes import (
     make_recipes,
     members_of,
     paper_findings,
+    pseudo_labels_of,
     rows_of,
     train_recipe,
     train_recipes,
@@ -134,6 +134,9 @@ def test_recipes_of_ones_own_are_rows_and_can_be_handed_in(
     assert list(members) == ["mine", "logistic-regression"]
     linear = members["logistic-regression"].predictions
     assert set(linear.table["seed"]) == {NO_SEED}
+    order = mine.predictions.mean().table["clip_id"]
+    over_folds = linear.mean().table.set_index("clip_id").loc[order].reset_index()
+    linear = Predictions(over_folds)
     assert sorted(set(pair.predictions.table["seed"])) == [0, 1]
     for task in TASKS:
         expected = (
@@ -206,15 +209,13 @@ def test_yardsticks_are_recipes_that_are_made_once(
 ) -> None:
     run = make_run()
     found = train_recipes(run, YARDSTICKS)
-    assert [name for name, _ in trained] == list(YARDSTICKS)
+    assert [name for name, _ in trained] == [name for name in YARDSTICKS for _ in range(5)]
     train_recipes(run, YARDSTICKS)
-    assert len(trained) == 3
+    assert len(trained) == 3 * 5
     scores = tables.recipe_scores(found)
     joint = scores[(scores["score"] == JOINT) & (scores["kind"] == MEAN)].set_index("system")
     assert joint.loc["logistic-regression", "value"] > joint.loc["majority", "value"]
-    roles = found["majority"].predictions.table.groupby("split")["role"].unique()
-    assert roles["train"].tolist() == [FITTED]
-    assert roles["valid"].tolist() == [HELD_OUT]
+    assert set(found["majority"].predictions.table["role"]) == {HELD_OUT}
 
 
 def test_what_was_interrupted_goes_on_where_it_stopped(
@@ -386,11 +387,8 @@ def test_a_finished_ensemble_does_not_ask_for_its_members_weights(
 class Nobody:
     """A rule that chooses no clip."""
 
-    def __init__(self, settings: PseudoLabels) -> None:
-        self.settings = settings
-
-    def __call__(self, answers: Answers) -> Selection:
-        chosen = RULES["everything"](self.settings)(answers)
+    def __call__(self, answers: Answers, labels: pd.DataFrame) -> Selection:
+        chosen = RULES["everything"]()(answers, labels)
         nobody = {f"use_{task}": False for task in answers.tasks}
         return replace(chosen, table=chosen.table.assign(selected=False, **nobody))
 
@@ -405,6 +403,68 @@ def test_a_rule_that_chooses_nothing_leaves_the_true_labels(
     found = train_recipes(run, ["taught", "plain"], recipes)
     one, other = (found[name].predictions.probabilities("intent") for name in found)
     np.testing.assert_array_equal(one, other)
+
+
+def test_rules_stand_side_by_side_and_one_that_chooses_nothing_trains_on(
+    make_run: MakeRun, recwarn: pytest.WarningsRecorder
+) -> None:
+    run = make_run(training={"seeds": [0]})
+    names = ["+pseudo-label", "+pseudo-label-paper"]
+    found = train_recipes(run, ["baseline", *names])
+    told = [str(w.message) for w in recwarn if "Pseudo labels" in str(w.message)]
+    assert len(told) == 2  # one a rule, in the order in which they were made
+    labels = pseudo_labels_of(run, *names)
+    quantile, strict = labels.values()
+    assert quantile.selection.table["selected"].any()
+    assert not strict.selection.table["selected"].any()
+    trained_on = Targets.load(found[names[1]].folder / "pool_targets.parquet")
+    assert len(trained_on) == 0
+    assert not found[names[1]].failure
+    assert "trained on the true labels alone" in " ".join(found[names[1]].notes)
+    assert "few or no confident clips" in " ".join(found[names[0]].notes)
+    assert found[names[0]].key != found[names[1]].key
+
+    truth = run.table("clips")[["clip_id"]].assign(emotion="sad", intent="neutral")
+    rows = tables.pseudo_label_rows(labels, found, truth)
+    assert rows["name"].tolist() == ["baseline", *names]
+    assert rows["chosen"].isna().tolist() == [True, False, False]
+    assert rows["chosen"].iloc[2] == 0
+    assert rows["in_truth"].notna().tolist() == [False, True, False]
+    assert rows["joint"].notna().all()
+    assert "Joint score" in tables.show_scores(rows, "caption").to_html()
+    assert "in_truth" not in tables.pseudo_label_rows(labels, found)
+    recwarn.clear()
+    assert {n: s.key for n, s in pseudo_labels_of(run, *names).items()} == {
+        n: s.key for n, s in labels.items()
+    }
+    assert not recwarn  # they are there already
+
+
+def test_pseudo_labels_are_those_of_a_recipe_with_targets_whose_teacher_is_trained(
+    make_run: MakeRun,
+) -> None:
+    run = make_run()
+    with pytest.raises(ConfigError, match=r"'\+pseudo-labels' with targets: did you mean"):
+        pseudo_labels_of(run, "+pseudo-labels")
+    with pytest.raises(ConfigError, match=r"'baseline' with targets: .*Valid: \+1textcnn,"):
+        pseudo_labels_of(run, "baseline")
+    with pytest.raises(MissingStageError, match="03_baseline"):
+        pseudo_labels_of(run, "+pseudo-label")
+
+
+def test_labels_of_a_teacher_that_failed_are_none_until_it_has_results(make_run: MakeRun) -> None:
+    run, recipes = make_run(training={"seeds": [0], "epochs": 2}), diverging()
+    failed = train_recipes(run, ["pair", "wild"], recipes)["wild"]
+    labels = pseudo_labels_of(run, "taught", recipes=recipes)["taught"]
+    assert labels.selection.table.empty
+    assert labels.told()[0].startswith("pair, the teacher, has no results: after, which")
+    assert labels.by_class().empty
+    assert not labels.done
+    assert plots.coverage_precision(labels.audit(), 0.99).axes[0].texts
+    for path in failed.folder.iterdir():
+        path.unlink()
+    with pytest.raises(MissingStageError):
+        pseudo_labels_of(run, "taught", recipes=recipes)
 
 
 def test_a_setting_with_emotion_alone_goes_from_recipes_to_tables(
@@ -426,7 +486,9 @@ def test_a_setting_with_emotion_alone_goes_from_recipes_to_tables(
     answers = found["baseline"].answers.of_split("valid").table
     assert len(plots.confusion_matrices(answers, answers).axes) == 2  # one panel and its bar
     assert plots.table_one(scores).axes
-    assert make_pseudo_labels(run, found["baseline"]).by_class["task"].unique() == ["emotion"]
+    by_class = make_pseudo_labels(run, found["baseline"]).by_class()
+    assert by_class["task"].unique() == ["emotion"]
+    assert plots.pseudo_label_balance(by_class).axes
 
 
 def test_a_checkpoint_of_an_experiment_gives_its_predictions(
@@ -452,7 +514,6 @@ def test_the_key_changes_with_all_that_shapes_an_experiment(
         {},
         {"training": {"epochs": 3}},
         {"training": {"seeds": [0]}},
-        {"pseudo_labels": {"threshold": 0.5}},
         {"dataset": make_toy(change=relabel)},
         {"store_keys": {"text": "new"}},
         {"track": 2},
@@ -462,11 +523,6 @@ def test_the_key_changes_with_all_that_shapes_an_experiment(
     # Where it is computed, and in how many processes, shapes nothing.
     for same in ({"training": {"device": "auto"}}, {"parallel": {"workers": 7}}):
         assert RecipeGraph(make_run(**same)).experiment("ensemble").key == keys[0]
-    # Settings of pseudo labels do not touch what uses none.
-    stage_one = {
-        RecipeGraph(make_run(**v)).experiment("baseline").key for v in (variants[0], variants[3])
-    }
-    assert len(stage_one) == 1
 
 
 def test_the_key_changes_with_every_component(make_run: MakeRun) -> None:
@@ -481,6 +537,8 @@ def test_the_key_changes_with_every_component(make_run: MakeRun) -> None:
         soft={"start": "base", "targets": {"teacher": "base", "soft": True}},
         light={"start": "base", "targets": {"teacher": "base", "weight": 0.5}},
         all={"start": "base", "targets": {"teacher": "base", "rule": "everything"}},
+        strict={"start": "base", "targets": {"teacher": "base", "rule": "paper"}},
+        lower={"start": "base", "targets": {"teacher": "base", "rule": {"paper": 0.5}}},
         linear={"model": "logistic-regression"},
         strong={"model": {"logistic-regression": {"strengths": [1]}}},
         mean={"ensemble": {"mean": ["base", "start"]}},
@@ -523,6 +581,7 @@ def test_soft_and_weighted_targets_reach_the_training(
     np.testing.assert_allclose(shares, expected, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("error")
 def test_without_a_pool_a_recipe_with_pseudo_labels_is_its_stage_one(
     make_run: MakeRun, make_toy: MakeToy, trained: list[tuple[str, int]]
 ) -> None:
@@ -532,6 +591,22 @@ def test_without_a_pool_a_recipe_with_pseudo_labels_is_its_stage_one(
     assert load_experiment(run, "+pseudo-label").key == found["+pseudo-label"].key
     assert {name for name, _ in trained} == {"baseline", "one-head-clean"}
     assert list(members_of(run, "one+two-heads")) == ["baseline", "one-head-clean"]
+    # The pseudo labels are none, which is said in words wherever they are shown.
+    (labels,) = pseudo_labels_of(run, "+pseudo-label-paper").values()
+    assert labels.told() == ["There are no unlabelled clips, so none are labelled."]
+    assert labels.done
+    assert len(labels.targets(found["+pseudo-label"], soft=True, weight=1)) == 0
+    assert "nothing to show" in tables.show_table(labels.by_class(), "By class").to_html()
+    for figure in (
+        plots.coverage_precision(labels.audit(), labels.selection.asked),
+        plots.pseudo_label_balance(labels.by_class()),
+    ):
+        assert "nothing to show" in figure.axes[0].texts[0].get_text()
+    clips = labels.selection.table.query("selected").merge(run.table("clips")[["clip_id"]])
+    assert "Clip id" in tables.show_clips(clips).to_html()
+    sets = {"+pseudo-label-paper": labels}
+    rows = tables.pseudo_label_rows(sets, {"+pseudo-label-paper": found["+pseudo-label"]})
+    assert rows["chosen"].tolist() == [0]
 
 
 def test_scarce_and_incomplete_clips_still_give_all_of_table_one(

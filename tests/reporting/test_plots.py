@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
-from meiju_utils.challenge import EMOTIONS, INTENTS, PAPER_TABLE_I, TASKS, Scores
+from meiju_utils.challenge import CLASSES, EMOTIONS, INTENTS, PAPER_TABLE_I, TASKS, Scores
 from meiju_utils.reporting import plots
 from meiju_utils.reporting.palette import EMOTION_COLORS
 
@@ -61,12 +61,23 @@ def probes() -> pd.DataFrame:
 
 def audit() -> pd.DataFrame:
     rows = [
-        (task, label, t, 1 - t, 0.5 + t / 2)
+        (task, label, t, 1 - t, 0.5 + t / 2, 0.4, 0.99, 0.6, 0.3)
         for task in TASKS
         for label in ("all", "neutral")
         for t in (0.5, 0.9)
     ]
-    return pd.DataFrame(rows, columns=["task", "label", "threshold", "coverage", "precision"])
+    columns = ["task", "label", "threshold", "pool_coverage", "precision", "precision_low"]
+    return pd.DataFrame(rows, columns=[*columns, "precision_high", "raw_precision", "in_truth"])
+
+
+def choice(cap: int | None = 6) -> pd.DataFrame:
+    rows = [
+        (task, label, 10 + i, 8, cap, 4 + i % 3, "other class full")
+        for task in TASKS
+        for i, label in enumerate(CLASSES[task])
+    ]
+    columns = ["task", "label", "predicted", "candidates", "cap", "selected", "limited_by"]
+    return pd.DataFrame(rows, columns=columns).astype({"cap": "Int64"})
 
 
 def members(*names: str) -> pd.DataFrame:
@@ -90,8 +101,8 @@ ALL: dict[str, Callable[[], Figure]] = {
     "projection": lambda: plots.projection(np.ones((20, 2)), clips()["emotion"], "emotion"),
     "training_curves": lambda: plots.training_curves(history()),
     "confusion_matrices": lambda: plots.confusion_matrices(clips()[:16], clips()[:16]),
-    "pseudo_label_balance": lambda: plots.pseudo_label_balance(clips()[:16], clips()[:8]),
-    "coverage_precision": lambda: plots.coverage_precision(audit()),
+    "pseudo_label_balance": lambda: plots.pseudo_label_balance(choice()),
+    "coverage_precision": lambda: plots.coverage_precision(audit(), 0.99),
     "score_bars": lambda: plots.score_bars(scores("a", "b"), "Title"),
     "table_one": lambda: plots.table_one(scores("baseline", "ensemble")),
     "agreement_heatmap": lambda: plots.agreement_heatmap(members("a", "b", "c")),
@@ -131,7 +142,7 @@ def test_equal_data_gives_equal_bytes() -> None:
         lambda: plots.projection(np.ones((0, 2)), [], "intent"),
         lambda: plots.training_curves(history()[:0]),
         lambda: plots.confusion_matrices(clips()[:0], clips()[:0]),
-        lambda: plots.pseudo_label_balance(clips()[:0], clips()[:0]),
+        lambda: plots.pseudo_label_balance(choice()[:0]),
         lambda: plots.coverage_precision(audit()[:0]),
         lambda: plots.score_bars(scores()),
         lambda: plots.table_one(scores()),
@@ -236,11 +247,29 @@ def test_a_history_without_seed_and_stage_is_one_curve() -> None:
 
 
 def test_the_audit_shows_all_classes_together_in_percent() -> None:
-    left, right = plots.coverage_precision(audit()).axes
+    left, right = plots.coverage_precision(audit(), 0.8).axes
     assert (left.get_title(loc="left"), right.get_title(loc="left")) == ("Emotion", "Intent")
-    precision, coverage = left.lines
+    precision, raw, truth, coverage, asked = left.lines
     np.testing.assert_allclose(precision.get_ydata(), [75, 95])
+    np.testing.assert_allclose(raw.get_ydata(), [60, 60])
+    np.testing.assert_allclose(truth.get_ydata(), [30, 30])
     np.testing.assert_allclose(coverage.get_ydata(), [50, 10])
+    assert list(asked.get_xdata()) == [0.8, 0.8]
+    # Without truth and without an asked threshold there is nothing of them.
+    assert len(plots.coverage_precision(audit().drop(columns="in_truth"), 0).axes[0].lines) == 3
+
+
+def test_the_choice_by_class_shows_counts_caps_and_what_limits_it() -> None:
+    figure = plots.pseudo_label_balance(choice())
+    emotion = figure.axes[0]
+    assert numbers(emotion)[:2] == ["4 of 10: other class full", "5 of 11: other class full"]
+    assert [bar.get_width() for bar in emotion.containers[2]] == [4 + i % 3 for i in range(7)]
+    assert {x for line in emotion.lines for x in line.get_xdata()} == {6}
+    assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == "cap"
+    # A cap out of sight would leave no room for the clips, and none has no line.
+    for cap in (500, None):
+        drawn = plots.pseudo_label_balance(choice(cap)).axes[0].lines
+        assert all(np.isnan(line.get_xdata()).all() for line in drawn)
 
 
 def test_table_one_keeps_the_papers_order_and_shows_its_figures() -> None:

@@ -10,7 +10,7 @@ import pytest
 from meiju_utils.challenge import EMOTIONS, INTENTS
 from meiju_utils.config import Profile
 from meiju_utils.reporting import plots
-from meiju_utils.reporting.report import ReportParts, render_report
+from meiju_utils.reporting.report import PoolParts, ReportParts, render_report
 from meiju_utils.reporting.results import Results
 from meiju_utils.run import Run
 from meiju_utils.scoring import concatenated
@@ -65,6 +65,13 @@ def full(tidy: Tidy) -> ReportParts:
         clips=clips,
         problems=pd.DataFrame({**problem, "reason": ["no <video> stream"]}),
         networks=tidy(network=0.5),
+        pool=PoolParts(
+            told=["None of 480 clips reaches 0.99.", "Nothing <is> chosen."],
+            audit=pd.DataFrame(columns=["task", "label"]),
+            asked=0.99,
+            by_class=pd.DataFrame(columns=["task", "label", "cap"]),
+            rules=tidy(strict=0.5),
+        ),
         table_one=tidy(baseline=0.51, ensemble=0.53).assign(trained_as="baseline", note=""),
         recipe="mine",
         members=tidy(baseline=0.5, mine=0.6),
@@ -124,10 +131,12 @@ def test_the_page_shows_the_parts_it_was_given(full_page: str) -> None:
         "training:",
         "My &lt;own&gt; figure",
         "160 test clips",
+        "None of 480 clips reaches 0.99. Nothing &lt;is&gt; chosen.",
+        "Rules side by side",
     ):
         assert words in text, words
     assert "<b>" not in text
-    assert text.count("data:image/png") == 8
+    assert text.count("data:image/png") == 10
 
 
 def test_parts_that_were_not_computed_name_their_notebook(run: Run) -> None:

@@ -1,29 +1,34 @@
-"""Pseudo labels: threshold, fallback, balanced sampling, and the rule that takes everything."""
+"""Rules: threshold, fallback, caps, balance, what limits a class, and pools of one clip or none."""
 
 from collections import Counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meiju_utils.challenge import CLASSES, TASKS
-from meiju_utils.config import PseudoLabels
+from meiju_utils.components import make_component
+from meiju_utils.errors import ConfigError
 from meiju_utils.pool import RULES, Selection
+from meiju_utils.pool.selection import NO_POOL
 from meiju_utils.predictions import Answers, Classes
+from tests.pool.choices import choice, train_labels
 from tests.vocabularies import EMOTION, Row, answers, every_setting
 
 
 def select(rows: list[Row], classes: Classes = CLASSES, **options: Any) -> Selection:
-    rule = RULES["quantile"](PseudoLabels(**options))
-    selection = rule(answers(rows, classes))
-    assert isinstance(selection, Selection)
-    return selection
+    return choice(answers(rows, classes), **options)
 
 
 def chosen(rows: list[Row], **options: Any) -> list[int]:
     return np.flatnonzero(select(rows, **options).table["selected"]).tolist()
+
+
+def of_class(selection: Selection, task: str, label: str) -> pd.Series:
+    return selection.thresholds.set_index(["task", "label"]).loc[(task, label)]
 
 
 def _rows(classes: Classes) -> st.SearchStrategy[list[Row]]:
@@ -39,13 +44,17 @@ def test_no_class_is_over_its_cap_or_empty_in_silence(classes: Classes, data: An
     rows = data.draw(_rows(classes))
     most = data.draw(st.integers(1, 6))
     tasks = data.draw(st.sampled_from(["both", "per-task"]))
-    selection = select(rows, classes, per_class=most, tasks=tasks, least=2, threshold=0.9)
+    options: dict[str, Any] = {"per_class": most, "least": 2}
+    if rule := data.draw(st.sampled_from(["", "paper"])):
+        options = {"rule": rule, "cap": most / 10, "fallback": 0.8}
+    selection = select(rows, classes, tasks=tasks, threshold=0.9, **options)
     table, notes = selection.table, " ".join(selection.notes)
     for task, labels in classes.items():
         counts = Counter(table.loc[table[f"use_{task}"], task])
         assert max(counts.values(), default=0) <= most
         own = selection.thresholds[selection.thresholds["task"] == task].set_index("label")
         assert own.index.tolist() == list(labels)
+        assert set(own["cap"]) == {most}
         for label in labels:
             assert own.loc[label, "selected"] == counts[label]
             if counts[label] == 0:
@@ -69,18 +78,20 @@ def test_no_class_is_over_its_cap_or_empty_in_silence(classes: Classes, data: An
 def test_the_order_of_clips_does_not_matter(rows: list[Row], state: int) -> None:
     straight = answers(rows)
     shuffled = Answers(straight.table.sample(frac=1, random_state=state))
-    rule = RULES["quantile"](PseudoLabels(per_class=3, least=2))
+    rule = RULES["quantile"](per_class=3, least=2)
     kept = [
-        set(s.table.loc[s.table["selected"], "clip_id"]) for s in (rule(straight), rule(shuffled))
+        set(s.table.loc[s.table["selected"], "clip_id"])
+        for s in (rule(a, train_labels()) for a in (straight, shuffled))
     ]
     assert kept[0] == kept[1]
 
 
-def test_the_smaller_confidence_must_reach_the_threshold() -> None:
+@pytest.mark.parametrize("rule", [{"least": 1}, {"rule": "paper"}])
+def test_the_smaller_confidence_must_reach_the_threshold(rule: dict[str, Any]) -> None:
     rows = [("sad", "neutral", 0.99, 0.99), ("sad", "neutral", 1.0, 0.98)]
-    assert chosen(rows, least=1) == [0]
+    assert chosen(rows, **rule) == [0]
     # With each task for itself the second clip's emotion counts, its intent does not.
-    table = select(rows, least=1, tasks="per-task").table
+    table = select(rows, tasks="per-task", **rule).table
     assert table["use_emotion"].tolist() == [True, True]
     assert table["use_intent"].tolist() == [True, False]
 
@@ -116,11 +127,11 @@ def test_a_short_class_is_noted_even_where_its_quantile_is_no_lower() -> None:
 
 def test_a_class_shows_the_lowest_confidence_another_class_brought_in() -> None:
     sure = [("sad", "neutral", 0.999, 0.999)] * 8
-    classes = select([*sure, ("sad", "wishing", 0.45, 0.45)], least=8).thresholds
-    sad = classes.set_index(["task", "label"]).loc[("emotion", "sad")]
+    selection = select([*sure, ("sad", "wishing", 0.45, 0.45)], least=8)
+    sad = of_class(selection, "emotion", "sad")
     assert sad["threshold"] == 0.99
-    assert (sad["selected"], sad["lowest"]) == (9, 0.45)
-    assert np.isnan(classes.set_index(["task", "label"]).loc[("emotion", "fear"), "lowest"])
+    assert (sad["passed"], sad["candidates"], sad["selected"], sad["lowest"]) == (8, 9, 9, 0.45)
+    assert np.isnan(of_class(selection, "emotion", "fear")["lowest"])
 
 
 def test_rare_classes_come_first_where_caps_bind() -> None:
@@ -131,6 +142,65 @@ def test_rare_classes_come_first_where_caps_bind() -> None:
     assert 5 in kept
 
 
+def test_the_strict_rule_takes_nothing_where_nothing_is_sure_unless_a_fallback_is_asked_for() -> (
+    None
+):
+    rows = [("sad", "neutral", 0.9 - i / 10, 0.98) for i in range(5)]
+    strict = select(rows, rule="paper")
+    assert strict.table["selected"].sum() == 0
+    assert set(strict.thresholds["threshold"]) == {0.99}
+    assert strict.thresholds["limited_by"].value_counts().to_dict() == {
+        "never predicted": 13,
+        "threshold": 2,
+    }
+    assert (
+        "emotion sad: 0 of 5 predicted clips reach 0.99, fewer than 1; there is no fallback. "
+        "0 chosen." in strict.notes
+    )
+    asked = select(rows, rule="paper", fallback=0.5)
+    assert np.flatnonzero(asked.table["selected"]).tolist() == [0, 1, 2]
+    # One clip that is sure is enough: the class keeps the asked threshold.
+    sure = select([*rows, ("sad", "neutral", 0.99, 0.99)], rule="paper", fallback=0.5)
+    assert np.flatnonzero(sure.table["selected"]).tolist() == [5]
+
+
+def test_caps_of_the_strict_rule_are_shares_of_the_train_clips_of_a_class() -> None:
+    rows = [("sad", "neutral", 0.999, 0.999)] * 6 + [("fear", "wishing", 0.999, 0.999)] * 6
+    labels = train_labels(emotion_sad=3, emotion_fear=0)
+    selection = select(rows, rule="paper", labels=labels, cap=0.5)
+    kept = selection.table[selection.table["selected"]]["emotion"].value_counts().to_dict()
+    assert kept == {"sad": 2}  # a half of three, rounded up; train has no fear
+    caps = [of_class(selection, "emotion", label)["cap"] for label in ("sad", "fear", "anger")]
+    assert caps == [2, 0, 5]
+    assert "emotion fear: its cap is 0; none is chosen." in selection.notes
+    assert of_class(selection, "intent", "wishing")["limited_by"] == "other class full"
+    free = select(rows, rule="paper", labels=labels, cap=None)
+    assert free.table["selected"].all()
+    assert free.thresholds["cap"].isna().all()
+
+
+def test_each_class_says_what_limits_it() -> None:
+    rows = [
+        *[("sad", "neutral", 0.9, 0.9)] * 2,  # one of them fills neutral
+        *[("happy", "wishing", 0.8, 0.8), ("happy", "neutral", 0.7, 0.7)],
+        *[("fear", "agreeing", 0.9, 0.9), ("anger", "agreeing", 0.3, 0.3)],
+    ]
+    labels = train_labels(intent_neutral=5)
+    selection = select(rows, rule="paper", threshold=0.6, labels=labels, cap=0.2)
+    assert selection.table["selected"].tolist() == [True, False, True, False, True, False]
+    limits = {
+        ("emotion", "sad"): "other class full",
+        ("emotion", "happy"): "other class full",
+        ("intent", "neutral"): "cap",
+        ("intent", "wishing"): "pool",
+        ("emotion", "anger"): "threshold",
+        ("intent", "agreeing"): "threshold",
+        ("intent", "suggesting"): "never predicted",
+    }
+    for key, expected in limits.items():
+        assert of_class(selection, *key)["limited_by"] == expected, key
+
+
 def test_a_class_whose_candidates_other_classes_are_full_is_noted() -> None:
     # Of a tie the first class in order has its turn first, and fills intent neutral.
     rows = [("happy", "neutral", 0.999, 0.999), ("sad", "neutral", 0.999, 0.999)]
@@ -139,27 +209,11 @@ def test_a_class_whose_candidates_other_classes_are_full_is_noted() -> None:
     assert "emotion sad: its candidates' other classes are full; none is chosen." in selection.notes
 
 
-def test_options_of_the_rule_go_over_the_profiles() -> None:
-    profile = PseudoLabels(threshold=0.9, per_class=2, least=5, tasks="per-task")
-    rule = RULES["quantile"]
-    assert rule(profile).settings == profile
-    own = rule(profile, threshold=0.5, tasks="both", least=1, fallback_quantile=0.3, per_class=7)
-    assert own.settings == PseudoLabels(
-        threshold=0.5, tasks="both", least=1, fallback_quantile=0.3, per_class=7
-    )
-    rows = [("sad", "neutral", 0.6, 0.6)] * 4
-    one = rule(profile, threshold=0.5, least=1)
-    assert one.settings == profile.model_copy(update={"threshold": 0.5, "least": 1})
-    assert one(answers(rows)).table["selected"].sum() == 2
-    assert own(answers(rows)).table["selected"].sum() == 4
-    assert profile.threshold == 0.9
-
-
 @every_setting
 def test_everything_takes_every_clip_and_notes_only_classes_without_any(classes: Classes) -> None:
     pair = [names[0] for names in classes.values()]
     rows = [(*pair, *[0.3] * len(classes)), (*pair, *[0.9] * len(classes))]
-    selection = RULES["everything"](PseudoLabels(least=8, per_class=1))(answers(rows, classes))
+    selection = select(rows, classes, rule="everything")
     table = selection.table
     assert table["selected"].tolist() == table["candidate"].tolist() == [True, True]
     counted = selection.thresholds
@@ -167,20 +221,34 @@ def test_everything_takes_every_clip_and_notes_only_classes_without_any(classes:
         assert table[f"use_{task}"].all()
         own = counted[counted["task"] == task]
         assert own["label"].tolist() == list(names)
-        for column in ("predicted", "passed", "selected"):
+        for column in ("predicted", "passed", "candidates", "selected"):
             assert own[column].tolist() == [2] + [0] * (len(names) - 1)
         assert own["lowest"].iloc[0] == 0.3
+        assert own["limited_by"].iloc[0] == "pool"
     assert len(selection.notes) == sum(len(names) - 1 for names in classes.values())
     assert all("is never predicted" in note for note in selection.notes)
 
 
 @every_setting
 @pytest.mark.parametrize("rule", RULES)
-def test_an_empty_pool_gives_an_empty_table(classes: Classes, rule: str) -> None:
-    selection = RULES[rule](PseudoLabels())(answers([], classes))
+@pytest.mark.filterwarnings("error")
+def test_without_a_pool_a_rule_gives_an_empty_choice_with_a_note(
+    classes: Classes, rule: str
+) -> None:
+    selection = select([], classes, rule=rule)
     assert selection.table.empty
-    assert len(selection.notes) == sum(map(len, classes.values()))
+    assert selection.thresholds.empty
+    assert selection.notes == [NO_POOL]
     assert {"selected", "candidate", *(f"use_{task}" for task in classes)} <= set(selection.table)
+    assert selection.table["selected"].dtype == bool
+
+
+@pytest.mark.parametrize(("rule", "taken"), [("quantile", 1), ("paper", 0), ("everything", 1)])
+@pytest.mark.filterwarnings("error")
+def test_a_pool_of_one_clip_is_chosen_from_as_any_other(rule: str, taken: int) -> None:
+    selection = select([("sad", "wishing", 0.7, 0.6)], rule=rule)
+    assert selection.table["selected"].sum() == taken
+    assert of_class(selection, "emotion", "sad")["selected"] == taken
 
 
 def test_the_table_has_labels_confidences_and_uses_of_each_task() -> None:
@@ -189,3 +257,20 @@ def test_the_table_has_labels_confidences_and_uses_of_each_task() -> None:
     assert [row[task] for task in TASKS] == ["sad", "wishing"]
     assert [row[f"{task}_confidence"] for task in TASKS] == [0.7, 0.6]
     assert row["confidence"] == 0.6
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"paper": {"threshold": 1.5}}, "paper: threshold = 1.5"),
+        ({"paper": {"cap": 0}}, "paper: cap = 0"),
+        ({"paper": {"per_class": 60}}, "no option 'per_class'"),
+        ({"quantile": {"tasks": "each"}}, "quantile: tasks = 'each'"),
+        ({"everything": 0.9}, "everything has no options"),
+        ("papr", "no 'papr'. Did you mean 'paper'"),
+    ],
+)
+def test_what_a_rule_cannot_be_is_refused(rule: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_component(rule, RULES, "rule")
+    assert message in str(caught.value)
