@@ -1,5 +1,7 @@
 """The pseudo labels that recipes are trained on, by the recipes' names. Imports `training`."""
 
+import warnings
+
 from meiju_utils.errors import ConfigError, nearest
 from meiju_utils.recipes.graph import Recipes, recipes_of
 from meiju_utils.recipes.pool_labels import PseudoLabelSet, make_pseudo_labels
@@ -23,5 +25,7 @@ def pseudo_labels_of(
             taught = [other for other, recipe in recipes.items() if recipe.targets]
             raise ConfigError(f"No recipe {name!r} with targets: {nearest(name, taught)}")
         teacher = load_experiment(run, targets.teacher, recipes)
-        found[name] = make_pseudo_labels(run, teacher, targets.rule)
+        with warnings.catch_warnings():  # of what the set tells itself
+            warnings.filterwarnings("ignore", "Pseudo labels of")
+            found[name] = make_pseudo_labels(run, teacher, targets.rule)
     return found
