@@ -1,5 +1,7 @@
 """The pseudo labels that recipes are trained on, by the recipes' names. Imports `training`."""
 
+import warnings
+
 from meiju_utils.errors import ConfigError, nearest
 from meiju_utils.recipes.graph import Recipes, recipes_of
 from meiju_utils.recipes.pool_labels import PseudoLabelSet, make_pseudo_labels
@@ -25,5 +27,7 @@ def pseudo_labels_of(
             raise ConfigError(f"No recipe {name!r} with targets: {nearest(name, taught)}")
         teacher = load_experiment(run, targets.teacher, recipes)
         fold = None if recipes[name].partition == "validation" else 0
-        found[name] = make_pseudo_labels(run, teacher, targets.rule, fold)
+        with warnings.catch_warnings():  # of what the set tells itself
+            warnings.filterwarnings("ignore", "Pseudo labels of")
+            found[name] = make_pseudo_labels(run, teacher, targets.rule, fold)
     return found
