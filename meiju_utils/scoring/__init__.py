@@ -1,5 +1,19 @@
-"""What answers are worth: F1, joint score, intervals, in one tidy table."""
+"""What answers are worth: F1, joint score, intervals, comparisons, in tidy tables."""
 
+from meiju_utils.scoring.comparison import (
+    CLIPS_ALONE,
+    ESTIMANDS,
+    LEVEL,
+    MEAN_OF_SEEDS,
+    ONE_TRAINING,
+    THESE_ANSWERS,
+    Scored,
+    compared,
+    holm,
+    interval,
+    scored,
+    scored_answers,
+)
 from meiju_utils.scoring.f1 import JOINT, bootstrap_scores, joint_score, score, task_f1
 from meiju_utils.scoring.table import (
     FAILED,
@@ -10,25 +24,35 @@ from meiju_utils.scoring.table import (
     concatenated,
     failed_table,
     score_table,
-    single_draws,
     training_table,
     wide,
 )
 
 __all__ = [
+    "CLIPS_ALONE",
+    "ESTIMANDS",
     "FAILED",
     "JOINT",
+    "LEVEL",
     "MEAN",
+    "MEAN_OF_SEEDS",
+    "ONE_TRAINING",
     "SCORE_COLUMNS",
     "SINGLE",
+    "THESE_ANSWERS",
     "YARDSTICKS",
+    "Scored",
     "bootstrap_scores",
+    "compared",
     "concatenated",
     "failed_table",
+    "holm",
+    "interval",
     "joint_score",
     "score",
     "score_table",
-    "single_draws",
+    "scored",
+    "scored_answers",
     "task_f1",
     "training_table",
     "wide",
