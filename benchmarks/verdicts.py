@@ -28,10 +28,11 @@ from meiju_utils.recipes.findings import PAPER_STEPS
 from meiju_utils.scoring import (
     LEVEL,
     Scored,
-    bootstrap_scores,
     compared,
     holm,
     joint_score,
+    resampled_clips,
+    resampled_scores,
     scored,
     scored_answers,
     task_f1,
@@ -50,7 +51,7 @@ BOUNDS = (LEVEL / 2, 1 - LEVEL / 2)
 Labels = dict[str, NDArray[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class System:
     """The answers of its trainings by seed, and those of the mean of their probabilities."""
 
@@ -100,22 +101,26 @@ class Judge:
     """Verdicts of a method on systems: whether there is one, of the joint score if not said."""
 
     def __init__(self, clips: Clips, resamples: int, seed: int) -> None:
-        self.clips, self.options = clips, {"resamples": resamples, "seed": seed}
+        self.clips, self.counts = clips, resampled_clips(clips.size, resamples, seed)
+        self._trainings: dict[System, Scored] = {}
 
     def training(self, system: System) -> Scored:
-        return scored(self.clips.truth, system.by_seed, AVERAGE, **self.options)
+        if system not in self._trainings:
+            found = scored(self.clips.truth, system.by_seed, AVERAGE, counts=self.counts)
+            self._trainings[system] = found
+        return self._trainings[system]
 
     def mean(self, system: System) -> Scored:
-        return scored(self.clips.truth, system.by_seed, AVERAGE, system.mean, **self.options)
+        return scored(self.clips.truth, system.by_seed, AVERAGE, system.mean, self.counts)
 
     def answers(self, labels: Labels) -> Scored:
-        return scored_answers(self.clips.truth, labels, AVERAGE, **self.options)
+        return scored_answers(self.clips.truth, labels, AVERAGE, self.counts)
 
     def two_level(self, system: System) -> NDArray[np.float64]:
         """Scores [R, 3] of one training as before: each resample takes other clips and seeds."""
         every = system.by_seed.values()
         draws = np.stack(
-            [bootstrap_scores(self.clips.truth, one, AVERAGE, **self.options) for one in every]
+            [resampled_scores(self.clips.truth, one, self.counts, AVERAGE) for one in every]
         )
         rng = np.random.default_rng(0)
         chosen = rng.integers(len(draws), size=draws.shape[:2])
@@ -262,15 +267,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=400)
-    parser.add_argument("--clips", type=int, nargs="*", default=[80, 400])
+    parser.add_argument("--clips", type=int, nargs="+", default=[80, 400])
+    parser.add_argument("--effects", type=float, nargs="+", default=EFFECTS, help="in logits")
     chosen = parser.parse_args()
     started = perf_counter()
     for size in chosen.clips:
-        cells = [rates(size, e, chosen.repetitions, chosen.resamples) for e in EFFECTS]
+        cells = [rates(size, e, chosen.repetitions, chosen.resamples) for e in chosen.effects]
         for kind in cells[0]:
-            heading = "".join(f" {effect} logits |" for effect in EFFECTS)
+            heading = "".join(f" {effect} logits |" for effect in chosen.effects)
             print(f"\n{size} clips, {kind}: % of verdicts, before : now\n\n| |{heading}")
-            print("|---|" + "---|" * len(EFFECTS))
+            print("|---|" + "---|" * len(chosen.effects))
             for question in cells[0][kind]:
                 shares = [100 * cell[kind][question] for cell in cells]
                 row = "".join(f" {before:.1f} : {now:.1f} |" for before, now in shares)

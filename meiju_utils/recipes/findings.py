@@ -19,7 +19,6 @@ from meiju_utils.run import Run
 from meiju_utils.scoring import (
     ESTIMANDS,
     JOINT,
-    LEVEL,
     MEAN_OF_SEEDS,
     ONE_TRAINING,
     THESE_ANSWERS,
@@ -27,9 +26,11 @@ from meiju_utils.scoring import (
     compared,
     concatenated,
     holm,
+    resampled_clips,
     score_table,
     scored,
     scored_answers,
+    verdict,
 )
 
 
@@ -49,7 +50,6 @@ class Step:
         return float(getattr(PAPER_TABLE_I[self.after], self.score) - before)
 
 
-HOLDS, FAILS, NO_POOL, DIVERGED = "holds", "does not hold", "no pool here", "diverged here"
 PSEUDO, TEXTCNN, ONE_HEAD = "+pseudo-label", "+1textcnn", "+one-head"
 PAPER_STEPS = (
     Step("pseudo labels raise emotion", ("baseline",), PSEUDO, "emotion"),
@@ -137,14 +137,6 @@ def paper_findings(run: Run, rows: Mapping[str, Experiment]) -> pd.DataFrame:
     return table[[c for c in table if c != "estimand"] + ["estimand"]]
 
 
-def verdict(published: float, difference: float, p: float) -> str:
-    """In words: does a step of `published` size hold where we see `difference`?"""
-    along = difference * published > 0
-    if p <= LEVEL:
-        return HOLDS if along else FAILS
-    return "same direction, within noise" if along else "not seen, within noise"
-
-
 def scores_on(
     run: Run, experiments: Iterable[Experiment], truth: pd.DataFrame, split: str
 ) -> pd.DataFrame:
@@ -173,6 +165,7 @@ class _Judge:
         self.scores = (*run.setting.tasks, JOINT)
         self.estimand, self.truth, self.average = estimand, truth, run.setting.average
         self.right = label_columns(truth, run.setting.classes)
+        self.counts = resampled_clips(len(truth))
         self._scored: dict[str, Scored] = {}
 
     def table(self, first: Experiment | Sequence[Experiment], second: Experiment) -> pd.DataFrame:
@@ -197,13 +190,13 @@ class _Judge:
     def _score(self, experiment: Experiment) -> Scored:
         mean = matched(experiment.answers, self.truth)
         if self.estimand == THESE_ANSWERS:
-            return scored_answers(self.right, mean, self.average)
+            return scored_answers(self.right, mean, self.average, self.counts)
         by_seed = {
             seed: matched(experiment.decoded(part), self.truth)
             for seed, part in experiment.predictions.by_seed().items()
         }
         of_mean = mean if self.estimand == MEAN_OF_SEEDS else None
-        return scored(self.right, by_seed, self.average, of_mean)
+        return scored(self.right, by_seed, self.average, of_mean, self.counts)
 
 
 def _on_joint(table: pd.DataFrame) -> pd.DataFrame:
@@ -214,9 +207,10 @@ def _finding(judge: _Judge, step: Step, rows: Mapping[str, Experiment]) -> tuple
     """here, low, high, p, estimand and, where there is nothing to judge, the verdict."""
     before, after = [rows[name] for name in step.before], rows[step.after]
     table = judge.table(before, after).set_index("score")
-    here, low, high, p = table.loc[step.score, ["difference", "low", "high", "p"]]
+    figures = table[["difference", "low", "high", "p"]].loc[step.score]
+    here, low, high, p = figures.to_numpy(dtype=np.float64)
     if {one.key for one in before} == {after.key}:
-        here, low, high, p, words = 0.0, 0.0, 0.0, np.nan, NO_POOL
+        here, low, high, p, words = 0.0, 0.0, 0.0, np.nan, "no pool here"
     else:
-        words = DIVERGED if np.isnan(here) else ""
+        words = "diverged here" if np.isnan(here) else ""
     return here, low, high, p, table.loc[step.score, "estimand"], words

@@ -3,6 +3,8 @@
 from meiju_utils.scoring.comparison import (
     CLIPS_ALONE,
     ESTIMANDS,
+    FAILS,
+    HOLDS,
     LEVEL,
     MEAN_OF_SEEDS,
     ONE_TRAINING,
@@ -13,8 +15,17 @@ from meiju_utils.scoring.comparison import (
     interval,
     scored,
     scored_answers,
+    verdict,
 )
-from meiju_utils.scoring.f1 import JOINT, bootstrap_scores, joint_score, score, task_f1
+from meiju_utils.scoring.f1 import (
+    JOINT,
+    bootstrap_scores,
+    joint_score,
+    resampled_clips,
+    resampled_scores,
+    score,
+    task_f1,
+)
 from meiju_utils.scoring.table import (
     FAILED,
     MEAN,
@@ -32,6 +43,8 @@ __all__ = [
     "CLIPS_ALONE",
     "ESTIMANDS",
     "FAILED",
+    "FAILS",
+    "HOLDS",
     "JOINT",
     "LEVEL",
     "MEAN",
@@ -49,11 +62,14 @@ __all__ = [
     "holm",
     "interval",
     "joint_score",
+    "resampled_clips",
+    "resampled_scores",
     "score",
     "score_table",
     "scored",
     "scored_answers",
     "task_f1",
     "training_table",
+    "verdict",
     "wide",
 ]

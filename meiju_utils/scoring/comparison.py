@@ -12,9 +12,11 @@ the same ones) less what the clips do to each training alone, for the seeds' par
 the moments of Obuchowski & Rockette (1995, Communications in Statistics: Simulation 24, 285-308)
 for readers, here trainings, that differ from system to system. Degrees of freedom follow
 Satterthwaite (1946, Biometrics Bulletin 2, 110-114), as Hillis (2007, Statistics in Medicine 26,
-596-619) proposes for these moments: with three seeds far fewer than clips would suggest. Trainings
-of two systems are not taken for pairs, even where they share a seed: what they have in common, as a
-student that starts from its teacher's weights, makes the verdict slower, not wrong.
+596-619) proposes for these moments: with three seeds far fewer than clips would suggest. Three
+seeds may be alike by luck, so the interval over clips alone counts where it is wider.
+
+Trainings of two systems are not taken for pairs, even where they share a seed: what they have in
+common, as a student that starts from its teacher's weights, makes verdicts rarer, not wrong.
 `benchmarks/verdicts.py` measures how often verdicts are false.
 """
 
@@ -30,7 +32,6 @@ from meiju_utils.challenge import Average
 from meiju_utils.predictions import NO_SEED
 from meiju_utils.scoring.f1 import (
     JOINT,
-    RESAMPLES,
     Labels,
     resampled_clips,
     resampled_scores,
@@ -39,7 +40,8 @@ from meiju_utils.scoring.f1 import (
 
 ONE_TRAINING, MEAN_OF_SEEDS, THESE_ANSWERS = "one training", "mean of the seeds", "these answers"
 ESTIMANDS = (ONE_TRAINING, MEAN_OF_SEEDS, THESE_ANSWERS)
-CLIPS_ALONE = ", over clips alone"  # after an estimand: there is one seed, so nothing is known of it
+CLIPS_ALONE = ", over clips alone"  # after an estimand: of chance a single seed tells nothing
+HOLDS, FAILS = "holds", "does not hold"  # verdicts that are sure
 LEVEL = 0.05  # of a verdict: false in at most this share of true nulls; intervals leave out as much
 CHOICES = 10_000  # draws in which the best of several is chosen anew
 ROUNDING = 1e-12  # scores that differ by less are equal
@@ -79,16 +81,20 @@ def scored(
     by_seed: Mapping[int, Labels],
     average: Average,
     mean: Labels | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    counts: NDArray[np.int64] | None = None,
 ) -> Scored:
-    """Scores of a system by the answers of each of its trainings (`by_seed`; NO_SEED: no chance).
+    """Scores of a system on some clips; the estimand is one training or, if given, the mean.
 
-    The estimand is one training or, where the answers of their `mean` are given, that mean. It is
-    over clips alone where there is one seed. `resamples` sets of clips, fixed by their number and
-    `seed`, are the same for all systems.
+    Args:
+        truth: labels by task, as all that follow.
+        by_seed: answers of each training; of NO_SEED where chance has no part.
+        average: of class-wise F1.
+        mean: answers of the trainings' mean.
+        counts: [R, clips] of `resampled_clips`, to share among systems; their default is fixed by
+            the number of clips, so that systems can be compared draw by draw.
     """
-    counts = resampled_clips(len(next(iter(truth.values()))), resamples, seed)
+    if counts is None:
+        counts = resampled_clips(len(next(iter(truth.values()))))
     every = list(by_seed.values())
     points = np.array([list(score(truth, one, average).values()) for one in every])
     draws = np.stack([resampled_scores(truth, one, counts, average) for one in every])
@@ -118,11 +124,10 @@ def scored_answers(
     truth: Labels,
     answers: Labels,
     average: Average,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    counts: NDArray[np.int64] | None = None,
 ) -> Scored:
     """Scores of one set of answers as it stands: estimand "these answers", over clips alone."""
-    found = scored(truth, {NO_SEED: answers}, average, resamples=resamples, seed=seed)
+    found = scored(truth, {NO_SEED: answers}, average, counts=counts)
     return replace(found, estimand=THESE_ANSWERS)
 
 
@@ -172,6 +177,14 @@ def holm(p: Sequence[float] | Floats) -> Floats:
     return found
 
 
+def verdict(published: float, difference: float, p: float) -> str:
+    """In words: does a step of `published` size hold where we see `difference`?"""
+    along = difference * published > 0
+    if p <= LEVEL:
+        return HOLDS if along else FAILS
+    return "same direction, within noise" if along else "not seen, within noise"
+
+
 def _over_clips(system: Scored) -> Scored:
     nothing = np.zeros_like(system.value)
     return replace(system, between=nothing, within=nothing, trainings=1)
@@ -182,12 +195,15 @@ def _error(draws: Floats, systems: Sequence[Scored], k: int) -> tuple[float, flo
     size = systems[0].clips
     if size < 2:
         return np.nan, np.nan
-    within = sum(float(one.within[k]) for one in systems)
-    clips = max(float(draws.var(ddof=1)) - within, 0.0)
+    unbiased = size / (size - 1)  # resamples of n clips vary as those around their own mean
+    alone = unbiased * float(draws.var(ddof=1))
+    clips = max(alone - unbiased * sum(float(one.within[k]) for one in systems), 0.0)
     seeds = [(float(one.between[k]), one.trainings - 1) for one in systems if one.trainings > 1]
     variance = clips + sum(part for part, _ in seeds)
     spread = clips**2 / (size - 1) + sum(part**2 / dof for part, dof in seeds)
-    return np.sqrt(variance), variance**2 / spread if spread > 0 else size - 1
+    both = (np.sqrt(variance), variance**2 / spread if spread > 0 else size - 1)
+    over_clips = (np.sqrt(alone), float(size - 1))
+    return max(over_clips, both, key=lambda error: error[0] * stdtrit(error[1], 1 - LEVEL / 2))
 
 
 def _row(first: Sequence[Scored], second: Scored, k: int) -> tuple[float, ...]:
