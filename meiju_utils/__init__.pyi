@@ -24,6 +24,7 @@ from .recipes import paper_findings as paper_findings
 from .recipes import pseudo_labels_of as pseudo_labels_of
 from .recipes import rows_of as rows_of
 from .recipes import train_recipes as train_recipes
+from .reporting import conclusions as conclusions
 from .reporting import plots as plots
 from .reporting import tables as tables
 from .reporting.gather import write_report as write_report

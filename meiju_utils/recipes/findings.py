@@ -1,32 +1,37 @@
 """Is one experiment better than another, do the paper's steps hold here, is a network worth it?
 
-Both sides are scored on the same resampled sets of validation clips, and of seeds, so that what is
-common to them cancels out. Imports `experiment`, `scoring`, `run`.
+Experiments become labels on the same clips; `scoring.comparison` judges them. What is decided in
+one table has p values corrected for their number (Holm); its intervals stay 95 % for each row.
+Imports `experiment`, `scoring`, `run`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from meiju_utils.challenge import PAPER_TABLE_I
 from meiju_utils.predictions import labelled
 from meiju_utils.recipes.experiment import Experiment, label_columns, matched
 from meiju_utils.run import Run
 from meiju_utils.scoring import (
+    ESTIMANDS,
     JOINT,
-    MEAN,
-    SINGLE,
-    bootstrap_scores,
+    MEAN_OF_SEEDS,
+    ONE_TRAINING,
+    THESE_ANSWERS,
+    Scored,
+    compared,
     concatenated,
+    holm,
+    resampled_clips,
     score_table,
-    single_draws,
+    scored,
+    scored_answers,
+    verdict,
 )
-
-# A step holds where this share of resamples goes its way: its 95 % interval leaves out 0.
-CERTAIN = 0.975
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,9 @@ class Step:
 PSEUDO, TEXTCNN, ONE_HEAD = "+pseudo-label", "+1textcnn", "+one-head"
 PAPER_STEPS = (
     Step("pseudo labels raise emotion", ("baseline",), PSEUDO, "emotion"),
-    Step("... and intent", ("baseline",), PSEUDO, "intent"),
+    Step("pseudo labels raise intent", ("baseline",), PSEUDO, "intent"),
     Step("a single-layer TextCNN raises emotion", (PSEUDO,), TEXTCNN, "emotion"),
-    Step("... and costs intent", (PSEUDO,), TEXTCNN, "intent"),
+    Step("a single-layer TextCNN costs intent", (PSEUDO,), TEXTCNN, "intent"),
     Step("one fusion head alone is no better", (PSEUDO,), ONE_HEAD, "joint"),
     Step(
         "one and two heads fused beat both at intent", (PSEUDO, ONE_HEAD), "one+two-heads", "intent"
@@ -61,72 +66,75 @@ PAPER_STEPS = (
 )
 
 
-def compare(run: Run, first: Experiment, second: Experiment) -> pd.DataFrame:
-    """How far a training of `second` is ahead of one of `first` on the validation clips.
+def compare(
+    run: Run,
+    first: Experiment | Sequence[Experiment],
+    second: Experiment,
+    estimand: str = ONE_TRAINING,
+    truth: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """How far `second` is ahead of `first`: a row a score, see `scoring.compared`.
 
-    One row a score: score, first and second (means over seeds), difference with the bounds low and
-    high of its 95 % bootstrap interval over seeds and clips, ahead (share of resamples in which
-    `second` scores higher). NaN where one of the two failed.
+    The verdict is on the joint score: its row alone has a p value. The other rows have intervals,
+    to be read. NaN where there is no experiment without failure to compare.
+
+    Args:
+        run: has the validation clips and their labels.
+        first: an experiment or several, of which the best counts. Of several those that failed are
+            left out, as is `second` itself.
+        second: another experiment.
+        estimand: "one training" or "mean of the seeds", of the recipes, over clips and seeds (over
+            clips alone where there is one seed, which the column `estimand` then says); or "these
+            answers", of these very trainings' mean, over clips.
+        truth: other clips to compare on, with a true label of each task; not empty.
     """
-    draws = [_training_draws(run, experiment) for experiment in (first, second)]
-    return _difference(run, [first, second], SINGLE, draws)
+    return _on_joint(_Judge(run, estimand, truth).table(first, second))
 
 
-def against(run: Run, experiment: Experiment, others: Sequence[Experiment]) -> pd.DataFrame:
-    """How far the mean over an experiment's seeds is ahead of that of each of the others.
+def against(
+    run: Run,
+    experiment: Experiment,
+    others: Sequence[Experiment],
+    estimand: str = MEAN_OF_SEEDS,
+) -> pd.DataFrame:
+    """How far an experiment is ahead of each of the others: rows of `compare`, the name in front.
 
-    Rows as of `compare`, the other's name in front; the intervals are over clips.
+    p, of the joint scores, is corrected for the number of others.
     """
+    judge = _Judge(run, estimand)
     found = []
     for other in others:
-        draws = [_mean_draws(run, e) for e in (other, experiment)]
-        table = _difference(run, [other, experiment], MEAN, draws)
+        table = _on_joint(judge.table(other, experiment))
         table.insert(0, "against", other.name)
         found.append(table)
-    return pd.concat(found, ignore_index=True)
+    every = pd.concat(found, ignore_index=True)
+    return every.assign(p=holm(every["p"].to_numpy(dtype=np.float64)))
 
 
 def paper_findings(run: Run, rows: Mapping[str, Experiment]) -> pd.DataFrame:
     """Every step of the paper's Table I beside the same step here, with a verdict in words.
 
-    Columns: finding, score, paper and here (differences), low, high, verdict. Where the paper's
-    step starts from the best of several rows, ours starts from what is the best of them here.
+    Columns: finding, score, paper and here (differences), low, high, p, verdict, estimand. p is
+    corrected for the number of steps that can be compared, and decides the verdict; low and high
+    are the step's own 95 % interval. Where the paper's step starts from the best of several rows,
+    ours starts from what is the best of them here, whichever that truly is.
     """
-    found = []
-    for step in (step for step in PAPER_STEPS if step.score in (*run.setting.tasks, JOINT)):
-        after = rows[step.after]
-        before = max(
-            (rows[name] for name in step.before),
-            key=lambda row: np.nan_to_num(row.score(step.score, SINGLE), nan=-1.0),
+    judge = _Judge(run, ONE_TRAINING)
+    steps = [step for step in PAPER_STEPS if step.score in (*run.setting.tasks, JOINT)]
+    found = [_finding(judge, step, rows) for step in steps]
+    table = pd.DataFrame(found, columns=["here", "low", "high", "p", "estimand", "verdict"])
+    table["p"] = holm(table["p"].to_numpy(dtype=np.float64))
+    published = [step.published for step in steps]
+    table["verdict"] = [
+        own or verdict(paper, here, p)
+        for own, paper, here, p in zip(
+            table["verdict"], published, table["here"], table["p"], strict=True
         )
-        if before.key == after.key:  # no unlabelled pool
-            found.append((step.finding, step.score, step.published, 0.0, 0.0, 0.0, "no pool here"))
-            continue
-        if before.failure or after.failure:
-            nothing = (float("nan"),) * 3
-            found.append((step.finding, step.score, step.published, *nothing, "diverged here"))
-            continue
-        table = compare(run, before, after)
-        own = table[table["score"] == step.score]
-        difference, low, high, ahead = (
-            float(own[column].item()) for column in ("difference", "low", "high", "ahead")
-        )
-        words = verdict(step.published, difference, ahead)
-        found.append((step.finding, step.score, step.published, difference, low, high, words))
-    columns = ["finding", "score", "paper", "here", "low", "high", "verdict"]
-    return pd.DataFrame(found, columns=columns)
-
-
-def verdict(published: float, difference: float, ahead: float) -> str:
-    """In words: does a step of `published` size hold where we see `difference`?"""
-    with_paper = ahead if published > 0 else 1 - ahead
-    if with_paper >= CERTAIN:
-        return "holds"
-    if with_paper <= 1 - CERTAIN:
-        return "does not hold"
-    return (
-        "same direction, within noise" if difference * published > 0 else "not seen, within noise"
-    )
+    ]
+    table.insert(0, "finding", [step.finding for step in steps])
+    table.insert(1, "score", [step.score for step in steps])
+    table.insert(2, "paper", published)
+    return table[[c for c in table if c != "estimand"] + ["estimand"]]
 
 
 def scores_on(
@@ -149,51 +157,63 @@ def scores_on(
     return concatenated(tables)
 
 
-def _difference(
-    run: Run, pair: list[Experiment], kind: str, draws: list[NDArray[np.float64]]
-) -> pd.DataFrame:
-    """Of two systems with draws [resamples, scores]: the second less the first."""
-    names = [*run.setting.tasks, JOINT]
-    points = [np.array([e.score(name, kind) for name in names]) for e in pair]
-    difference = draws[1] - draws[0]
-    low, high = np.quantile(difference, [0.025, 0.975], axis=0)
-    ahead = (difference > 0).mean(axis=0) + 0.5 * (difference == 0).mean(axis=0)
-    return pd.DataFrame(
-        {
-            "score": names,
-            "first": points[0],
-            "second": points[1],
-            "difference": points[1] - points[0],
-            "low": low,
-            "high": high,
-            "ahead": np.where(np.isfinite(low), ahead, np.nan),
+class _Judge:
+    """Compares experiments by an estimand on the same clips, each of which it scores once."""
+
+    def __init__(self, run: Run, estimand: str, truth: pd.DataFrame | None = None) -> None:
+        if estimand not in ESTIMANDS:
+            raise ValueError(f"estimand {estimand!r}: expected one of {', '.join(ESTIMANDS)}.")
+        if truth is None:
+            truth = labelled(run.table("clips"), run.setting.tasks, "valid")
+        self.scores = (*run.setting.tasks, JOINT)
+        self.estimand, self.truth, self.average = estimand, truth, run.setting.average
+        self.right = label_columns(truth, run.setting.classes)
+        self.counts = resampled_clips(len(truth))
+        self._scored: dict[str, Scored] = {}
+
+    def table(self, first: Experiment | Sequence[Experiment], second: Experiment) -> pd.DataFrame:
+        """The rows of `scoring.compared`; NaN where nothing can be compared."""
+        several = [first] if isinstance(first, Experiment) else first
+        if len(several) > 1:
+            several = [one for one in several if not one.failure and one.key != second.key]
+            several = list({one.key: one for one in several}.values())
+        if not several or any(one.failure for one in (*several, second)):
+            columns = ["first", "second", "difference", "se", "dof", "low", "high", "p"]
+            nothing = pd.DataFrame(np.nan, index=range(len(self.scores)), columns=columns)
+            nothing.insert(0, "score", list(self.scores))
+            return nothing.assign(estimand=self.estimand)
+        return compared([self.scored(one) for one in several], self.scored(second))
+
+    def scored(self, experiment: Experiment) -> Scored:
+        """What an experiment scores on the clips."""
+        if experiment.key not in self._scored:
+            self._scored[experiment.key] = self._score(experiment)
+        return self._scored[experiment.key]
+
+    def _score(self, experiment: Experiment) -> Scored:
+        mean = matched(experiment.answers, self.truth)
+        if self.estimand == THESE_ANSWERS:
+            return scored_answers(self.right, mean, self.average, self.counts)
+        by_seed = {
+            seed: matched(experiment.decoded(part), self.truth)
+            for seed, part in experiment.predictions.by_seed().items()
         }
-    )
+        of_mean = mean if self.estimand == MEAN_OF_SEEDS else None
+        return scored(self.right, by_seed, self.average, of_mean, self.counts)
 
 
-def _truth(run: Run) -> pd.DataFrame:
-    return labelled(run.table("clips"), run.setting.tasks, "valid")
+def _on_joint(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(p=table["p"].where(table["score"] == JOINT))
 
 
-def _training_draws(run: Run, experiment: Experiment) -> NDArray[np.float64]:
-    """Scores [resamples, scores] of one training, on the same draws for every experiment."""
-    if experiment.failure:
-        return _no_draws(run)
-    truth = _truth(run)
-    seeds = experiment.predictions.by_seed().values()
-    trainings = [matched(experiment.decoded(part), truth) for part in seeds]
-    right = label_columns(truth, run.setting.classes)
-    return single_draws(right, trainings, run.setting.average)
-
-
-def _mean_draws(run: Run, experiment: Experiment) -> NDArray[np.float64]:
-    """The same of the mean over its seeds."""
-    if experiment.failure:
-        return _no_draws(run)
-    truth = _truth(run)
-    right = label_columns(truth, run.setting.classes)
-    return bootstrap_scores(right, matched(experiment.answers, truth), run.setting.average)
-
-
-def _no_draws(run: Run) -> NDArray[np.float64]:
-    return np.full((1, len(run.setting.tasks) + 1), np.nan)
+def _finding(judge: _Judge, step: Step, rows: Mapping[str, Experiment]) -> tuple[Any, ...]:
+    """here, low, high, p, estimand and, where there is nothing to judge, the verdict."""
+    before, after = [rows[name] for name in step.before], rows[step.after]
+    table = judge.table(before, after).set_index("score")
+    figures = table[["difference", "low", "high", "p"]].loc[step.score]
+    here, low, high, p = figures.to_numpy(dtype=np.float64)
+    if {one.key for one in before} == {after.key}:
+        here, low, high, p, words = 0.0, 0.0, 0.0, np.nan, "no pool here"
+    else:
+        words = "diverged here" if np.isnan(here) else ""
+    return here, low, high, p, table.loc[step.score, "estimand"], words

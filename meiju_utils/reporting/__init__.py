@@ -1,5 +1,7 @@
-"""What a user sees: plots, tables, players, the report. Modules come when first used."""
+"""What a user sees: plots, tables, conclusions, players, the report. Modules come when used."""
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, ["display", "plots", "tables"])
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, ["conclusions", "display", "plots", "tables"]
+)

@@ -40,6 +40,20 @@ def score(truth: Labels, answers: Labels, average: Average = "weighted") -> dict
     return {**scores, JOINT: float(_joint(list(scores.values())))}
 
 
+def resampled_clips(size: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
+    """How often each of `size` clips is drawn, with replacement, in each resample [R, size]."""
+    draws = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), resamples)
+    return np.asarray(draws, dtype=np.int64)
+
+
+def resampled_scores(
+    truth: Labels, answers: Labels, counts: NDArray[np.int64], average: Average = "weighted"
+) -> NDArray[np.float64]:
+    """Scores [R, tasks + 1] (the joint score last) of the resamples `counts` [R, clips]."""
+    columns = [_f1_of_counts(truth[task], answers[task], counts, average) for task in truth]
+    return np.stack([*columns, _joint(columns)], axis=1)
+
+
 def bootstrap_scores(
     truth: Labels,
     answers: Labels,
@@ -52,10 +66,8 @@ def bootstrap_scores(
     A seed and a number of clips fix the draws, so two systems scored on the same clips can be
     compared draw by draw.
     """
-    size = len(next(iter(truth.values())))
-    counts = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), resamples)
-    columns = [_f1_of_counts(truth[task], answers[task], counts, average) for task in truth]
-    return np.stack([*columns, _joint(columns)], axis=1)
+    counts = resampled_clips(len(next(iter(truth.values()))), resamples, seed)
+    return resampled_scores(truth, answers, counts, average)
 
 
 def _joint(scores: Sequence[Any]) -> Any:

@@ -1,12 +1,12 @@
 """Scores in one shape: a tidy table, one row a system, split and score.
 
-Columns: system, split, score (a task, or "joint"), value, low, high (95 % bootstrap interval),
-kind, chose. Kinds: "mean" (of the mean over a system's trainings; interval over clips), "single"
-(one training: the mean over them; interval over trainings and clips), "seed 3" (that training; no
-interval; none where chance has no part), "failed" (no scores: the note of the experiment says why).
-`chose` says what was chosen on these very clips, as "epoch" (such scores are a little too kind), ""
-where nothing was.
-Imports `challenge`, `scoring.f1`.
+Columns: system, split, score (a task, or "joint"), value, low, high (95 % interval), kind, chose.
+Kinds: "mean" (of the mean over a system's trainings as they are; bootstrap interval over clips),
+"single" (one training: the mean over them; interval over trainings and clips as in `comparison`,
+over clips alone where there is one seed), "seed 3" (that training; no interval; none where chance
+has no part), "failed" (no scores: the note of the experiment says why). `chose` says what was
+chosen on these very clips, as "epoch" (such scores are a little too kind), "" where nothing was.
+Imports `challenge`, `predictions`, `scoring.comparison`, `scoring.f1`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from meiju_utils.challenge import Average
 from meiju_utils.predictions import NO_SEED
+from meiju_utils.scoring.comparison import interval, scored
 from meiju_utils.scoring.f1 import JOINT, Labels, bootstrap_scores, score
 
 SCORE_COLUMNS = ["system", "split", "score", "value", "low", "high", "kind", "chose"]
@@ -40,21 +41,15 @@ def training_table(
     system: str, split: str, truth: Labels, by_seed: Mapping[int, Labels], average: Average
 ) -> pd.DataFrame:
     """Scores of each training, and what one of them is worth: kinds "seed n" and "single"."""
-    points = {seed: score(truth, answers, average) for seed, answers in by_seed.items()}
-    mean = {name: float(np.mean([p[name] for p in points.values()])) for name in [*truth, JOINT]}
-    draws = single_draws(truth, list(by_seed.values()), average)
-    low, high = np.quantile(draws, BOUNDS, axis=0)
+    one = scored(truth, by_seed, average)
+    mean = dict(zip(one.scores, one.value.tolist(), strict=True))
     unknown = np.full(len(mean), np.nan)
-    return concatenated(
-        [
-            _rows(system, split, mean, low, high, SINGLE),
-            *(
-                _rows(system, split, point, unknown, unknown, f"seed {seed}")
-                for seed, point in points.items()
-                if seed != NO_SEED
-            ),
-        ]
-    )
+    each = [
+        _rows(system, split, score(truth, answers, average), unknown, unknown, f"seed {seed}")
+        for seed, answers in by_seed.items()
+        if seed != NO_SEED
+    ]
+    return concatenated([_rows(system, split, mean, *interval(one), SINGLE), *each])
 
 
 def failed_table(system: str, split: str, tasks: Iterable[str]) -> pd.DataFrame:
@@ -62,21 +57,6 @@ def failed_table(system: str, split: str, tasks: Iterable[str]) -> pd.DataFrame:
     nothing = dict.fromkeys([*tasks, JOINT], float("nan"))
     unknown = np.full(len(nothing), np.nan)
     return _rows(system, split, nothing, unknown, unknown, FAILED)
-
-
-def single_draws(
-    truth: Labels, trainings: Sequence[Labels], average: Average
-) -> NDArray[np.float64]:
-    """Scores [resamples, tasks + 1] of one training: each draw takes other clips and trainings.
-
-    The numbers of clips and trainings fix the draws, so that systems can be compared draw by draw,
-    clips with the same clips and seeds with the same seeds.
-    """
-    draws = np.stack([bootstrap_scores(truth, answers, average) for answers in trainings])
-    rng = np.random.default_rng(0)
-    chosen = rng.integers(len(trainings), size=(len(trainings), draws.shape[1]))
-    means: NDArray[np.float64] = np.take_along_axis(draws, chosen[:, :, None], axis=0).mean(axis=0)
-    return means
 
 
 def concatenated(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -4,16 +4,35 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from meiju_utils.challenge import CLASSES, EMOTIONS, INTENTS, TASKS
 from meiju_utils.files import write_json
 from meiju_utils.opening import open_run
 from meiju_utils.predictions import Predictions
-from meiju_utils.recipes import TABLE_ONE, Experiment, against, compare, paper_findings, scores_on
+from meiju_utils.recipes import (
+    TABLE_ONE,
+    Experiment,
+    against,
+    compare,
+    findings,
+    paper_findings,
+    scores_on,
+)
 from meiju_utils.recipes.experiment import write_failure, write_results
-from meiju_utils.recipes.findings import PAPER_STEPS, verdict
+from meiju_utils.recipes.findings import PAPER_STEPS
 from meiju_utils.run import Run
-from meiju_utils.scoring import JOINT
+from meiju_utils.scoring import (
+    CLIPS_ALONE,
+    HOLDS,
+    JOINT,
+    LEVEL,
+    MEAN_OF_SEEDS,
+    ONE_TRAINING,
+    THESE_ANSWERS,
+    holm,
+    score,
+)
 
 CLIPS = 120
 
@@ -68,19 +87,80 @@ def _experiment(
     return experiment
 
 
-def test_a_clearly_better_experiment_is_ahead_on_every_resample(run: Run) -> None:
-    table = compare(run, _experiment(run, "weak", 0.3), _experiment(run, "strong", 0.9))
+def _three(run: Run, name: str, right: float, seed: int = 1) -> Experiment:
+    """An experiment of three trainings that are about equally good."""
+    return _experiment(run, name, right, seed, shares=[right] * 3)
+
+
+def test_a_clearly_better_experiment_is_ahead_for_certain(run: Run) -> None:
+    table = compare(run, _three(run, "weak", 0.3), _three(run, "strong", 0.9, 2))
     assert (table["low"] > 0).all()
-    assert (table["ahead"] == 1).all()
+    assert table["p"].iloc[2] < 0.001
+    assert table["p"].iloc[:2].isna().all()  # the verdict is on the joint score
     assert table["difference"].tolist() == pytest.approx(
         (table["second"] - table["first"]).tolist()
     )
 
 
-def test_equal_experiments_are_ahead_half_the_time_by_nothing(run: Run) -> None:
-    table = compare(run, _experiment(run, "one", 0.5), _experiment(run, "other", 0.5))
-    assert (table[["difference", "low", "high"]] == 0).all(axis=None)
-    assert (table["ahead"] == 0.5).all()
+def test_equal_experiments_differ_by_nothing(run: Run) -> None:
+    one = _three(run, "one", 0.5)
+    for other in (one, _three(run, "other", 0.5)):
+        table = compare(run, one, other)
+        assert (table[["difference", "low", "high"]] == 0).all(axis=None)
+        assert table["p"].iloc[-1] == 1
+
+
+def test_an_estimand_says_what_is_compared(run: Run) -> None:
+    one = _three(run, "one", 0.5)
+    other = _experiment(run, "other", 0.6, 2, shares=[0.4, 0.6, 0.8])
+    tables = {
+        estimand: compare(run, one, other, estimand).set_index("score")
+        for estimand in (ONE_TRAINING, MEAN_OF_SEEDS, THESE_ANSWERS)
+    }
+    for estimand, table in tables.items():
+        assert set(table["estimand"]) == {estimand}
+    assert tables[ONE_TRAINING].loc[JOINT, "second"] == pytest.approx(other.score(kind="single"))
+    for estimand in (MEAN_OF_SEEDS, THESE_ANSWERS):
+        assert tables[estimand].loc[JOINT, "second"] == pytest.approx(other.score(kind="mean"))
+    # what holds whichever the seeds is less sure than what these seeds gave
+    assert tables[MEAN_OF_SEEDS].loc[JOINT, "dof"] < tables[THESE_ANSWERS].loc[JOINT, "dof"]
+    with pytest.raises(ValueError, match="'means': expected one of one training"):
+        compare(run, one, other, "means")
+
+
+def test_with_one_seed_a_comparison_is_over_clips_alone_and_says_so(run: Run) -> None:
+    table = compare(run, _experiment(run, "one", 0.5), _experiment(run, "other", 0.6, 2))
+    assert set(table["estimand"]) == {ONE_TRAINING + CLIPS_ALONE}
+
+
+def test_other_clips_can_be_compared_on(run: Run) -> None:
+    one, other = _three(run, "one", 0.5), _three(run, "other", 0.6, 2)
+    truth = run.table("clips").head(50)
+    table = compare(run, one, other, THESE_ANSWERS, truth)
+    answers = other.answers.table.set_index("clip_id").loc[truth["clip_id"]]
+    expected = score({t: truth[t] for t in TASKS}, {t: answers[t] for t in TASKS})
+    assert table["second"].tolist() == pytest.approx(list(expected.values()))
+    assert table["dof"].tolist() == pytest.approx([49] * 3)
+
+
+def test_the_best_of_several_leaves_out_what_failed_and_what_is_compared(run: Run) -> None:
+    weak, strong = _three(run, "weak", 0.3), _three(run, "strong", 0.8, 2)
+    broken, second = _three(run, "broken", 0.9, 3), _three(run, "second", 0.6, 4)
+    write_failure(broken, "The training diverged.")
+    table = compare(run, [weak, strong, broken, second], second)
+    assert table["first"].iloc[-1] == pytest.approx(strong.score(kind="single"))
+    assert compare(run, [broken, broken], second)["difference"].isna().all()
+
+
+def test_a_comparison_with_what_failed_has_rows_without_figures(run: Run) -> None:
+    one, broken = _three(run, "one", 0.5), _three(run, "broken", 0.9)
+    usual = compare(run, one, one)
+    write_failure(broken, "The training diverged.")
+    for pair in ((one, broken), (broken, one)):
+        table = compare(run, *pair)
+        assert table.columns.tolist() == usual.columns.tolist()
+        assert table["score"].tolist() == usual["score"].tolist()
+        assert table[["difference", "low", "high", "p"]].isna().all(axis=None)
 
 
 def test_the_papers_steps_are_those_of_its_table() -> None:
@@ -95,17 +175,17 @@ def test_the_papers_steps_are_those_of_its_table() -> None:
     ]
 
 
-def test_findings_name_every_step_and_judge_it_by_its_interval(run: Run) -> None:
+def test_findings_name_every_step_and_judge_it_by_its_p(run: Run) -> None:
     share = {"baseline": 0.3, "+pseudo-label": 0.8, "+1textcnn": 0.4, "ensemble": 0.9}
     rows = {
         name: _experiment(run, name, share.get(name, 0.8), seed)
         for seed, name in enumerate(TABLE_ONE)
     }
     found = paper_findings(run, rows).set_index("finding")
-    assert found.loc["pseudo labels raise emotion", "verdict"] == "holds"
-    assert found.loc["... and intent", "verdict"] == "holds"
+    assert found.loc["pseudo labels raise emotion", "verdict"] == HOLDS
+    assert found.loc["pseudo labels raise intent", "verdict"] == HOLDS
     assert found.loc["a single-layer TextCNN raises emotion", "verdict"] == "does not hold"
-    assert found.loc["... and costs intent", "verdict"] == "holds"
+    assert found.loc["a single-layer TextCNN costs intent", "verdict"] == HOLDS
 
 
 def test_the_ensemble_is_judged_by_the_best_of_the_other_rows(run: Run) -> None:
@@ -118,23 +198,43 @@ def test_the_ensemble_is_judged_by_the_best_of_the_other_rows(run: Run) -> None:
     assert found.loc["the ensemble beats every row", "verdict"] == "does not hold"
 
 
-def test_a_difference_that_depends_on_the_seed_is_not_certain(run: Run) -> None:
-    first = _experiment(run, "first", 0.5, shares=[0.5, 0.5, 0.5])
-    lucky = _experiment(run, "lucky", 0.5, shares=[0.9, 0.45, 0.45])
-    steady = _experiment(run, "steady", 0.5, shares=[0.6, 0.6, 0.6])
-    joint = [compare(run, first, second).iloc[2] for second in (lucky, steady)]
-    widths = [row["high"] - row["low"] for row in joint]
-    assert widths[0] > 1.5 * widths[1]
-    assert joint[0]["low"] < 0
+def test_p_of_findings_is_corrected_for_their_number(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone: list[float] = []
+    monkeypatch.setattr(findings, "holm", lambda p: (alone.extend(p), holm(p))[1])
+    rows = {name: _three(run, name, 0.5 + 0.03 * n, n) for n, name in enumerate(TABLE_ONE)}
+    found = paper_findings(run, rows)
+    assert set(found["estimand"]) == {ONE_TRAINING}
+    teacher, student = rows["baseline"], rows["+pseudo-label"]
+    step = compare(run, teacher, student).set_index("score").loc["emotion"]
+    assert found.loc[0, ["here", "low", "high"]].tolist() == pytest.approx(
+        step[["difference", "low", "high"]].tolist()
+    )
+    ensemble = compare(run, [rows[name] for name in TABLE_ONE[:4]], rows["ensemble"]).iloc[-1]
+    assert found.iloc[-1]["low"] == pytest.approx(ensemble["low"])
+    assert len(alone) == len(PAPER_STEPS)
+    first = 2 * stats.t.sf(abs(step["difference"]) / step["se"], step["dof"])
+    assert alone[0] == pytest.approx(first)
+    assert alone[-1] == pytest.approx(ensemble["p"])
+    assert found["p"].tolist() == pytest.approx(holm(alone).tolist())
+    assert ((found["p"] <= LEVEL) == found["verdict"].isin([HOLDS, "does not hold"])).all()
 
 
 def test_a_network_is_held_against_every_yardstick(run: Run) -> None:
-    middle = _experiment(run, "middle", 0.5)
-    others = [_experiment(run, "strong", 0.9), _experiment(run, "weak", 0.1)]
+    middle = _three(run, "middle", 0.5)
+    others = [
+        _three(run, name, right, 5 + n)
+        for n, (name, right) in enumerate({"strong": 0.9, "near": 0.6, "weak": 0.1}.items())
+    ]
     table = against(run, middle, others)
-    ahead = table.set_index(["against", "score"])["ahead"]
-    assert ahead["strong", JOINT] == 0
-    assert ahead["weak", JOINT] == 1
+    assert set(table["estimand"]) == {MEAN_OF_SEEDS}
+    joint = table[table["score"] == JOINT].set_index("against")
+    assert joint.loc["strong", "high"] < 0
+    assert joint.loc["weak", "low"] > 0
+    alone = [compare(run, other, middle, MEAN_OF_SEEDS)["p"].iloc[-1] for other in others]
+    assert joint["p"].tolist() == pytest.approx(holm(alone).tolist())
+    assert table.loc[table["score"] != JOINT, "p"].isna().all()
 
 
 def test_scores_on_other_clips_have_a_row_a_system_and_score(run: Run) -> None:
@@ -158,17 +258,3 @@ def test_without_a_pool_a_step_between_one_and_the_same_experiment_is_called_so(
     one = _experiment(run, "baseline", 0.5)
     found = paper_findings(run, dict.fromkeys(TABLE_ONE, one))
     assert set(found["verdict"]) == {"no pool here"}
-
-
-@pytest.mark.parametrize(
-    ("published", "difference", "ahead", "words"),
-    [
-        (0.01, 0.02, 0.99, "holds"),
-        (-0.01, -0.02, 0.01, "holds"),
-        (0.01, -0.02, 0.01, "does not hold"),
-        (0.01, 0.002, 0.6, "same direction, within noise"),
-        (0.01, -0.002, 0.4, "not seen, within noise"),
-    ],
-)
-def test_verdicts(published: float, difference: float, ahead: float, words: str) -> None:
-    assert verdict(published, difference, ahead) == words

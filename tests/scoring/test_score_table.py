@@ -15,9 +15,10 @@ from meiju_utils.scoring import (
     bootstrap_scores,
     concatenated,
     failed_table,
+    interval,
     score,
     score_table,
-    single_draws,
+    scored,
     training_table,
     wide,
 )
@@ -91,15 +92,32 @@ def test_a_training_table_has_one_training_and_each_seed(counts: dict[str, int])
     assert (single["value"] < single["high"]).all()
 
 
-def test_draws_of_equal_trainings_are_those_of_one_and_unlike_ones_spread_further() -> None:
+def test_intervals_of_one_training_are_those_of_comparisons_and_wider_where_trainings_differ() -> (
+    None
+):
+    truth, _ = labels(COUNTS["meiju"])
+    alike = {seed: labels(COUNTS["meiju"], draw=seed)[1] for seed in range(3)}
+    worse = {task: np.zeros_like(values) for task, values in truth.items()}
+    widths = []
+    for by_seed in (alike, {**alike, 2: worse}):
+        table = training_table("mine", "valid", truth, by_seed, "weighted")
+        single = table[table["kind"] == SINGLE]
+        low, high = interval(scored(truth, by_seed, "weighted"))
+        np.testing.assert_array_equal(single["low"], low)
+        np.testing.assert_array_equal(single["high"], high)
+        widths.append((high - low)[-1])
+    assert widths[1] > 1.5 * widths[0]
+
+
+def test_of_one_seed_one_training_is_as_sure_as_its_clips() -> None:
     truth, answers = labels(COUNTS["meiju"])
-    once = bootstrap_scores(truth, answers)
-    same = single_draws(truth, [answers] * 3, "weighted")
-    np.testing.assert_allclose(same, once)
-    worse = {task: np.zeros_like(values) for task, values in answers.items()}
-    mixed = single_draws(truth, [answers, worse], "weighted")
-    assert mixed.shape == once.shape
-    assert mixed[:, -1].std() > 1.5 * once[:, -1].std()
+    table = training_table("mine", "valid", truth, {4: answers}, "weighted")
+    single, (_, seed) = table[table["kind"] == SINGLE], table["kind"].unique()
+    assert seed == "seed 4"
+    spread = bootstrap_scores(truth, answers).std(axis=0, ddof=1)
+    # 2.001: a t quantile at 59 degrees of freedom
+    width = 2 * 2.001 * np.sqrt(60 / 59) * spread
+    np.testing.assert_allclose(single["high"] - single["low"], width, rtol=1e-3)
 
 
 def test_a_failed_system_has_rows_without_scores() -> None:
