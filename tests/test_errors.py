@@ -25,7 +25,7 @@ def test_a_notebook_shows_the_message_of_our_errors_alone(tmp_path: Path) -> Non
 def test_a_notebook_still_shows_where_any_other_error_is_from(tmp_path: Path) -> None:
     shown = in_ipython("from meiju_utils import load_profile\nload_profile(3, [])", tmp_path)
     assert "Traceback" in shown
-    assert "meiju_utils/config.py" in shown
+    assert "meiju_utils/config/reading.py" in shown
 
 
 @pytest.mark.parametrize("name", [name for name in vars(errors) if name.endswith("Error")])

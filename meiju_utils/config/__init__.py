@@ -1,0 +1,37 @@
+"""The profile: every setting of a run, validated before hours of work depend on it."""
+
+from meiju_utils.config.reading import (
+    PROFILES,
+    built_in_profiles,
+    load_profile,
+    parse_overrides,
+    validate_profile,
+)
+from meiju_utils.config.sections import (
+    Embeddings,
+    Encoder,
+    EncoderConfig,
+    Faces,
+    Parallel,
+    Preprocessing,
+    Profile,
+    Training,
+    Transcripts,
+)
+
+__all__ = [
+    "PROFILES",
+    "Embeddings",
+    "Encoder",
+    "EncoderConfig",
+    "Faces",
+    "Parallel",
+    "Preprocessing",
+    "Profile",
+    "Training",
+    "Transcripts",
+    "built_in_profiles",
+    "load_profile",
+    "parse_overrides",
+    "validate_profile",
+]
