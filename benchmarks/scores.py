@@ -94,7 +94,9 @@ def revision() -> str:
     """The commit the scores were made with, and whether files differed from it."""
     git = ["git", "-C", str(project_root())]
     commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
+    changed = subprocess.run(
+        [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True
+    )
     return commit.stdout.strip() + (" with changes" if changed.stdout.strip() else "")
 
 
@@ -112,16 +114,18 @@ def main() -> None:
     truth = labels[labels["split"] == "test"]
     counts = run.table("clips")["split"].value_counts()
     clips = ", ".join(f"{count} {split}" for split, count in counts.items())
+    folds = f"{chosen.folds} folds" if chosen.folds else "no folds"
+    seeds = f"{len(chosen.seeds)} seed{'s' * (len(chosen.seeds) > 1)}"
     kindness = "No score is on clips that chose anything." if chosen.folds else MARK_MEANS
     record = f"""# Scores
 
 Made by `python benchmarks/{Path(__file__).name} {" ".join(sys.argv[1:])}`, revision {revision()},
 {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()} on {platform.machine()}.
 
-Synthetic corpus of size `{chosen.size}` ({clips} clips), download-free encoders; of all
-recipes the mean over {chosen.folds or "no"} folds and {len(chosen.seeds)} seed(s), 95 % intervals
-over clips. On train every clip is predicted by trainings that never saw it; one in ten of its
-emotions and of its intents is listed wrong, those of validation and test are right. {kindness}
+Synthetic corpus of size `{chosen.size}`: {clips} clips. Download-free encoders. Of all recipes the
+mean over {folds} and {seeds}, with 95 % intervals over clips. On train every clip is predicted by
+trainings that never saw it. One in ten of the emotions and of the intents of train is listed wrong,
+those of validation and test are right. {kindness}
 
 | recipe | train, joint | valid, joint | test, emotion | test, intent | test, joint | key |
 |---|---|---|---|---|---|---|
