@@ -232,6 +232,9 @@ class Answers(_Table):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        doubled = self.table.loc[self.table.duplicated(CLIP), "clip_id"]
+        if len(doubled):
+            raise PredictionError(f"{doubled.iloc[0]} is answered twice; give one answer a clip.")
         for task, names in self.classes.items():
             odd = self.table[~self.table[task].isin(names)]
             if len(odd):

@@ -177,6 +177,8 @@ def test_answers_have_a_label_of_every_task() -> None:
         Answers(answers.table.drop(columns="emotion"))
     with pytest.raises(PredictionError, match=r"'bored' is no class of emotion \(clip0\)"):
         Answers(answers.table.assign(emotion="bored"))
+    with pytest.raises(PredictionError, match="clip0 is answered twice"):
+        Answers(pd.concat([answers.table, answers.table], ignore_index=True))
 
 
 @given(st.integers(0, 6), st.floats(-1.5, 1.5))

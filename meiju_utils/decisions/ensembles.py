@@ -82,9 +82,13 @@ def combine(members: Mapping[str, list[tuple[Predictions, float]]]) -> Predictio
 
     A member whose predictions know no chance joins every seed. A clip is fitted where it trained
     any member, and chose whatever it chose for any. PredictionError where members share no seed, or
-    predict different clips.
+    predict different clips or classes.
     """
     flat = [member for task in members for member, _ in members[task]]
+    if any(member.classes != flat[0].classes for member in flat):
+        raise PredictionError(
+            "Members of an ensemble predict different tasks or classes; make them in one setting."
+        )
     seeds = _shared_seeds(flat)
     parts = [_combine_seed(members, seed, [_of_seed(m, seed) for m in flat]) for seed in seeds]
     return Predictions(pd.concat(parts, ignore_index=True))

@@ -178,6 +178,12 @@ def test_members_that_predict_different_clips_are_refused(other: Predictions) ->
             combine({task: [(m, 1.0) for m in members] for task in CLASSES})
 
 
+def test_members_that_predict_different_classes_are_refused() -> None:
+    members = [(member(1), 1.0), (member(2, classes=EMOTION), 1.0)]
+    with pytest.raises(PredictionError, match="different tasks or classes"):
+        combine({"emotion": members})
+
+
 def test_members_are_named_once_or_for_each_task() -> None:
     assert Mean(from_=["a", "b"]).members(["emotion"]) == {"emotion": ["a", "b"]}
     unlike = Mean(from_={"emotion": ["a"], "intent": ["b", "c"]})
