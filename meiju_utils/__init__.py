@@ -19,6 +19,10 @@ Importing the package imports nothing heavy: each name brings its own libraries 
 
 import lazy_loader
 
+from meiju_utils.loading import remember
+
+remember()  # before any other module of the package is loaded: keys are made of what was
+
 __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

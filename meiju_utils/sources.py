@@ -1,7 +1,7 @@
 """What code makes a result: the source of modules as loaded, and their libraries' versions.
 
 A key made with `code_key` changes with the code and not with comments, docstrings or layout, so
-that no number has to be raised by hand. Imports `errors`, `files`.
+that no number has to be raised by hand. Imports `errors`, `files`, `loading`.
 """
 
 import ast
@@ -10,13 +10,13 @@ import inspect
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
 from meiju_utils.errors import ConfigError
 from meiju_utils.files import fingerprint
+from meiju_utils.loading import LOADED
 
 # Third-party packages whose version shapes no result: they check settings and show progress.
 _WITHOUT_EFFECT = {"pydantic", "tqdm"}
@@ -27,48 +27,56 @@ def code_key(*made_of: type | ModuleType) -> str:
     """Changes with the code of modules, and of those that define classes and their bases.
 
     What they import is left out, but for the versions of the third-party packages among it. Raises
-    ConfigError where a module's file says something else than what is loaded: it was edited, or
-    part of it replaced, since it was imported.
+    ConfigError where a module's file is no longer what was loaded from it or one of its functions
+    was replaced, and for a class that no file holds.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, str] = {}
     versions: dict[str, str] = {}
     for one in made_of:
         for part in one.__mro__[:-1] if isinstance(one, type) else [one]:
             name = part.__module__ if isinstance(part, type) else part.__name__
             module = sys.modules.get(name)
-            if module is None or not _is_library(name, module):
-                found[name] = _of_module(module) or _of_loaded(part)
-                versions |= _versions(module)
+            if module is not None and _is_library(name, module):
+                continue
+            source = _source(module)
+            if module is None or source is None:
+                raise ConfigError(
+                    f"No file holds the code of {part.__name__}. Results are kept under the code "
+                    "that made them: write it into a module, a .py file, and import it from there."
+                )
+            found[name] = _normalised(source)
+            versions |= _versions(source)
     return fingerprint(found, versions)
 
 
-def _of_module(module: ModuleType | None) -> str:
-    """The code of a module's file; "" where there is none, as of a notebook's cells."""
-    path = _file(module)
-    if module is None or path is None:
-        return ""
+def _source(module: ModuleType | None) -> str | None:
+    """The code of a module, checked to be what is loaded; None where no file holds it."""
+    path = Path(getattr(module, "__file__", None) or "")
+    if module is None or path.suffix != ".py" or not path.is_file():
+        return None
     source = importlib.util.decode_source(path.read_bytes())
-    # Whoever loads a module in another way may have changed it on purpose, as pytest does.
-    plain = isinstance(module.__loader__, SourceFileLoader)
-    replaced = _unlike_loaded(module, source) if plain else ""
-    if replaced:
-        raise ConfigError(
-            f"{path.name} says something else than what is loaded from it ({replaced}): it was "
-            "edited, or part of it replaced, after it was imported. Restart the kernel, so that "
-            "results are kept under the code that made them."
-        )
-    return _normalised(source)
-
-
-def _file(module: ModuleType | None) -> Path | None:
-    name = getattr(module, "__file__", None)
-    return Path(name) if name and name.endswith(".py") and Path(name).is_file() else None
+    loaded = LOADED.get(module.__name__)  # not of what pytest loads, which changes it on purpose
+    if loaded is not None:
+        known = importlib.util.decode_source(loaded)
+        edited = known != source and _normalised(known) != _normalised(source)
+        replaced = "" if edited else _replaced(module, source)
+        if edited or replaced:
+            what = f"its {replaced} was replaced" if replaced else "it was edited"
+            raise ConfigError(
+                f"{path.name} says something else than what is loaded from it: {what} after it was "
+                "imported. Restart the kernel, so that results are kept under the code that made "
+                "them."
+            )
+    return source
 
 
 @lru_cache(maxsize=512)
 def _normalised(source: str) -> str:
-    """A module's source without comments, docstrings and layout."""
-    tree = ast.parse(source)
+    """A module's source without comments, docstrings and layout; one that is no Python as it is."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:  # in the middle of an edit
+        return source
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(tree):
         if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
@@ -76,34 +84,31 @@ def _normalised(source: str) -> str:
     return ast.unparse(tree)
 
 
-def _unlike_loaded(module: ModuleType, source: str) -> str:
-    """The first function or constant of a module that is not what its source says; "" if none."""
-    functions, constants = _defined(source)
-    for name, codes in functions.items():
-        loaded = _loaded_code(module, name)
-        if loaded is not None and _plain(loaded) not in codes:
-            return name
-    for name, value in constants.items():
-        if name in vars(module) and vars(module)[name] != value:
+def _replaced(module: ModuleType, source: str) -> str:
+    """The first undecorated function that is not what the source says; "" if none is."""
+    for name, codes in _functions(source).items():
+        owner: Any = module
+        for part in name.split("."):
+            owner = getattr(owner, "__dict__", {}).get(part)
+        loaded = getattr(owner, "__code__", None)
+        if isinstance(loaded, CodeType) and _plain(loaded) not in codes:
             return name
     return ""
 
 
 @lru_cache(maxsize=512)
-def _defined(source: str) -> tuple[dict[str, list[Any]], dict[str, Any]]:
-    """Functions by qualified name (several where a property has a setter), literal constants."""
-    functions: dict[str, list[Any]] = {}
+def _functions(source: str) -> dict[str, list[Any]]:
+    """Functions without decorators by qualified name, several where one stands in branches."""
+    decorated = {
+        node.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.decorator_list
+    }
+    found: dict[str, list[Any]] = {}
     for code in _codes(compile(source, "<source>", "exec")):
-        functions.setdefault(code.co_qualname, []).append(_plain(code))
-    constants = {}
-    for node in ast.parse(source).body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name):
-            try:
-                constants[target.id] = ast.literal_eval(node.value or ast.Constant(None))
-            except (ValueError, TypeError):
-                constants.pop(target.id, None)  # not a literal
-    return functions, constants
+        if code.co_name not in decorated:
+            found.setdefault(code.co_qualname, []).append(_plain(code))
+    return found
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -116,16 +121,6 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
                 yield from _codes(inner)
 
 
-def _loaded_code(module: ModuleType, qualified_name: str) -> CodeType | None:
-    owner: Any = module
-    for part in qualified_name.split("."):
-        owner = getattr(owner, "__dict__", {}).get(part)
-    for wrapper in ("__func__", "fget", "func"):
-        owner = getattr(owner, wrapper, owner)
-    code = getattr(inspect.unwrap(owner) if callable(owner) else owner, "__code__", None)
-    return code if isinstance(code, CodeType) else None
-
-
 def _plain(code: CodeType) -> tuple[Any, ...]:
     """What a function does, wherever it stands: no lines, no docstring."""
     constants = [_plain(c) if isinstance(c, CodeType) else (type(c), c) for c in code.co_consts]
@@ -135,28 +130,18 @@ def _plain(code: CodeType) -> tuple[Any, ...]:
     return (code.co_code, *names, tuple(constants))
 
 
-def _of_loaded(part: Any) -> list[str]:
-    """The code of a class that no file holds: its functions as they were compiled."""
-    members = vars(part).items()
-    codes = ((name, _loaded_code(part, name)) for name, _ in members)
-    return [f"{name} {_plain(code)}" for name, code in codes if code is not None]
-
-
 def _is_library(name: str, module: ModuleType) -> bool:
     if name.partition(".")[0] == _PACKAGE:
         return False
-    path = getattr(module, "__file__", None) or ""
+    parts = Path(getattr(module, "__file__", None) or "").parts
     builtin = name.partition(".")[0] in sys.stdlib_module_names - {"__main__"}
-    return builtin or "site-packages" in Path(path).parts or "dist-packages" in Path(path).parts
+    return builtin or "site-packages" in parts or "dist-packages" in parts
 
 
-def _versions(module: ModuleType | None) -> dict[str, str]:
+def _versions(source: str) -> dict[str, str]:
     """Versions of the third-party packages that a module's names come from."""
-    path = _file(module)
-    if path is None:
-        return {}
     found = {}
-    for name in _imported(importlib.util.decode_source(path.read_bytes())):
+    for name in _imported(source):
         version = getattr(sys.modules.get(name), "__version__", None)
         if isinstance(version, str):
             found[name] = version.partition("+")[0]  # torch names its build behind the plus

@@ -1,10 +1,10 @@
 """The examples of docs/extending.md work as they stand."""
 
+import importlib
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -31,12 +31,13 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
-def extended(monkeypatch: pytest.MonkeyPatch) -> None:
+def extended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The page's parts, each a module of its own, in their registries."""
+    monkeypatch.syspath_prepend(str(tmp_path))
     for number, source in enumerate(blocks("python")):
-        module = ModuleType(f"extension_{number}")
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-        exec(compile(source, module.__name__, "exec"), vars(module))
+        (tmp_path / f"extension_{number}.py").write_text(source, encoding="utf-8")
+        monkeypatch.delitem(sys.modules, f"extension_{number}", raising=False)
+        module = importlib.import_module(f"extension_{number}")
         (name,) = (name for name in REGISTRIES if name in vars(module))
         registry, key = REGISTRIES[name]
         monkeypatch.setitem(registry, key, vars(module)[name])

@@ -21,13 +21,19 @@ class Base:
 '''
 PART = '''"""A part."""
 import numpy as np
+from math import sqrt
 from tqdm import tqdm
 from extension_base import Base
 
 LIMIT = 0.5
+ROOT = sqrt(2)
 
 class Part(Base):
-    def forward(self, x):
+    rate = 0.1
+
+    def shown(self): return 1
+
+    def forward(self, x, *, scale=1.0):
         """Docs."""
         return [np.add(y, LIMIT) for y in x]
 
@@ -93,7 +99,21 @@ def test_versions_of_what_shapes_results_count(
     assert key_of(module) != before
 
 
-@pytest.mark.parametrize("change", [("np.add", "np.subtract"), ("0.5", "0.6"), ('"b"', '"d"')])
+EDITS = {
+    "body of a function": ("np.add", "np.subtract"),
+    "constant": ("LIMIT = 0.5", "LIMIT = 0.6"),
+    "constant that is computed": ("sqrt(2)", "sqrt(3)"),
+    "set in a function": ('"b"', '"d"'),
+    "attribute of a class": ("rate = 0.1", "rate = 0.2"),
+    "default": ("scale=1.0", "scale=2.0"),
+    "base": ("class Part(Base)", "class Part"),
+    "what a name is imported from": ("import sqrt", "import exp as sqrt"),
+    "added method": ("    @property", "    def step(self): return 2\n\n    @property"),
+    "removed method": ("    def shown(self): return 1\n", ""),
+}
+
+
+@pytest.mark.parametrize("change", list(EDITS.values()), ids=list(EDITS))
 def test_a_file_that_was_edited_since_its_import_is_refused(
     module: Callable[..., ModuleType], change: tuple[str, str]
 ) -> None:
@@ -102,10 +122,45 @@ def test_a_file_that_was_edited_since_its_import_is_refused(
     path = Path(str(part.__file__))
     path.write_text(PART.replace("class Part", "# a comment\nclass Part").replace("Docs", "D"))
     code_key(part.Part)
+    assert PART.replace(*change) != PART
     path.write_text(PART.replace(*change))
     with pytest.raises(ConfigError, match=r"extension_part\.py says something else.*Restart"):
         code_key(part.Part)
     importlib.reload(part)  # as %autoreload does
+    code_key(part.Part)
+
+
+def test_a_file_in_the_middle_of_an_edit_is_refused(module: Callable[..., ModuleType]) -> None:
+    module("extension_base", BASE)
+    part = module("extension_part", PART)
+    Path(str(part.__file__)).write_text(PART + "\ndef half(")
+    with pytest.raises(ConfigError, match="Restart"):
+        code_key(part.Part)
+
+
+def test_what_a_module_does_to_itself_is_no_edit(module: Callable[..., ModuleType]) -> None:
+    module("extension_base", BASE)
+    odd = """
+    KNOWN = {}
+    KNOWN["a"] = 1
+    N = 1
+    N += 1
+    FAST = False
+    try:
+        import math
+        FAST = True
+    except ImportError:
+        pass
+    def once(function): return lambda self: function(self)
+    """
+    source = PART.replace(
+        "class Part", "\n".join(line[4:] for line in odd.split("\n")) + "\nclass Part"
+    )
+    source = source.replace(
+        "    @property\n", "    @once\n    def twice(self): return 2\n\n    @property\n"
+    )
+    part = module("extension_part", source)
+    part.KNOWN["b"] = 2
     code_key(part.Part)
 
 
@@ -115,25 +170,17 @@ def test_a_method_that_was_replaced_is_refused(
     module("extension_base", BASE)
     part = module("extension_part", PART).Part
     monkeypatch.setattr(part, "forward", lambda self, x: 0)
-    with pytest.raises(ConfigError, match=r"Part\.forward"):
+    with pytest.raises(ConfigError, match=r"its Part\.forward was replaced"):
         code_key(part)
 
 
-def test_a_class_of_a_notebook_is_known_by_its_compiled_code() -> None:
-    def defined(source: str) -> type:
-        cell = ModuleType("cell")
-        sys.modules["cell"] = cell
-        exec(source, vars(cell))
-        found: type = vars(cell)["Part"]
-        return found
-
-    source = "class Part:\n def forward(self, x): return x + {}"
-    try:
-        one = code_key(defined(source.format(1)))
-        assert code_key(defined("\n" + source.format(1))) == one
-        assert code_key(defined(source.format(2))) != one
-    finally:
-        del sys.modules["cell"]
+def test_a_class_of_a_notebooks_cell_is_refused() -> None:
+    cell = ModuleType("cell")
+    exec("class Part:\n def forward(self, x): return x", vars(cell))
+    with pytest.raises(
+        ConfigError, match=r"No file holds the code of Part.*write it into a module"
+    ):
+        code_key(vars(cell)["Part"])
 
 
 def test_our_own_modules_are_as_loaded() -> None:
