@@ -1,17 +1,21 @@
-"""The code that makes an experiment: that of its components and of the stages they pass through.
+"""The code that makes an experiment, and doing its work under that code alone.
 
-Imports `book`, `modelling`, `sources`.
+It is that of its components and of the stages they pass through. Imports `jobs`, `sources`.
 """
 
 from types import ModuleType
 
-from meiju_utils import predictions
+from meiju_utils import linear, predictions
 from meiju_utils.decisions import DECODERS, ENSEMBLES
+from meiju_utils.errors import ConfigError
 from meiju_utils.modelling import (
     batches,
     checkpoints,
+    classical,
+    dataset,
     network,
     optimisation,
+    partitions,
     sequences,
     starting,
     streams,
@@ -21,11 +25,15 @@ from meiju_utils.modelling import (
 from meiju_utils.modelling.classical import MODELS
 from meiju_utils.modelling.objectives import OBJECTIVES
 from meiju_utils.modelling.parts import ENCODERS, FUSIONS, HEADS, INTERACTIONS
+from meiju_utils.recipes import jobs
 from meiju_utils.recipes.book import Recipe
+from meiju_utils.recipes.jobs import Job
+from meiju_utils.scoring import f1
 from meiju_utils.sources import code_key
 
+# Of whatever is trained: who fits and is predicted, on what; F1 chooses epochs and strengths.
+FITTING: list[ModuleType] = [dataset, f1, jobs, partitions, sequences]
 TRAINING: list[ModuleType] = [
-    sequences,
     targets,
     batches,
     streams,
@@ -46,13 +54,28 @@ def code_of(recipe: Recipe) -> str:
     if recipe.kind == "ensemble":
         made_of += [ENSEMBLES[recipe.component.name]] if recipe.component else []
     elif recipe.kind == "model":
-        made_of += [sequences, *([MODELS[recipe.component.name]] if recipe.component else [])]
+        made_of += [*FITTING, classical, linear]
+        made_of += [MODELS[recipe.component.name]] if recipe.component else []
     elif recipe.architecture is not None:
         architecture = recipe.architecture
-        made_of += [*TRAINING, OBJECTIVES[recipe.objective.name]]
+        made_of += [*FITTING, *TRAINING, OBJECTIVES[recipe.objective.name]]
         for branch in architecture.branches.values():
             made_of += [ENCODERS[encoder.name] for encoder in branch.encoders.values()]
             made_of += [FUSIONS[branch.fusion.name], HEADS[branch.head.name]]
         if architecture.interaction is not None:
             made_of.append(INTERACTIONS[architecture.interaction.name])
     return code_key(*made_of)
+
+
+def run_job(job: Job) -> float:
+    """`job.run()`, as a function that a worker can be sent.
+
+    Raises ConfigError where the worker's code is not that of the process that planned the work.
+    """
+    if code_of(job.recipe) != job.code:
+        raise ConfigError(
+            f"A worker has other code of recipe {job.name!r} than the process that sent the work: "
+            "a file was edited meanwhile, or versions of the package differ. Restart the kernel "
+            "(and the cluster's workers); what is finished is kept."
+        )
+    return job.run()

@@ -8,6 +8,7 @@ each training, the best epoch's weights `seed-<n>.safetensors` or, with folds,
 weights again. Imports `predictions`, `scoring`, `decisions`, `modelling.checkpoints`.
 """
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from meiju_utils.challenge import Average
 from meiju_utils.components import Component, build
@@ -25,11 +27,15 @@ from meiju_utils.predictions import HELD_OUT, Answers, Classes, Predictions
 from meiju_utils.scoring import (
     JOINT,
     MEAN,
+    comparison,
     concatenated,
+    f1,
     failed_table,
     score_table,
     training_table,
 )
+from meiju_utils.scoring import table as scoring_table
+from meiju_utils.sources import code_key
 
 if TYPE_CHECKING:
     from meiju_utils.modelling.checkpoints import TrainedNetwork
@@ -69,7 +75,12 @@ class Experiment:
     def done(self) -> bool:
         """Whether all its files are there, or a training of it has diverged."""
         there = self.has_predictions and all((self.folder / name).is_file() for name in _RESULTS)
-        return there or bool(self.failure)
+        return (there and self._scored_by() == _scoring()) or bool(self.failure)
+
+    def _scored_by(self) -> str:
+        """The key of the code that made the scores."""
+        kept = (pq.read_schema(self.folder / "scores.parquet").metadata or {}).get(b"PANDAS_ATTRS")
+        return str(json.loads(kept or "{}").get("scoring", ""))
 
     @property
     def has_predictions(self) -> bool:
@@ -195,6 +206,11 @@ class Experiment:
         return f"<b>{escape(name)}</b>{colon}{escape(rest)}"
 
 
+def _scoring() -> str:
+    """The key of the code that scores: where it changes, scores are made anew, and nothing else."""
+    return code_key(f1, comparison, scoring_table)
+
+
 def write_failure(experiment: Experiment, reason: str, cause: Experiment | None = None) -> None:
     """Note that a recipe has no results, and how to try again.
 
@@ -232,7 +248,9 @@ def write_scores(
         if len(known) and (own["role"] == HELD_OUT).all():  # who trained cannot judge
             scores = experiment_scores(experiment.name, split, answers, by_seed, known, average)
             parts.append(scores.assign(chose=own["chose"].max()))
-    write_table(experiment.folder / "scores.parquet", concatenated(parts))
+    scores = concatenated(parts)
+    scores.attrs = {"scoring": _scoring()}
+    write_table(experiment.folder / "scores.parquet", scores)
 
 
 def experiment_scores(

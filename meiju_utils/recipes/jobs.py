@@ -1,7 +1,7 @@
 """The work of one training, done in a worker process: weights, predictions, history on disk.
 
 A job writes `<member>.parquet` (predictions) and, last, `<member>.json` (history) beside the
-weights; they are joined into the experiment's tables afterwards. Imports `code`, `modelling`.
+weights; they are joined into the experiment's tables afterwards. Imports `book`, `modelling`.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,13 @@ import numpy as np
 
 from meiju_utils.challenge import Average
 from meiju_utils.config import Training
-from meiju_utils.errors import ConfigError, TrainingError
+from meiju_utils.errors import TrainingError
 from meiju_utils.files import read_json, write_json
 from meiju_utils.modelling.architecture import NetworkConfig
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.modelling.partitions import Part
 from meiju_utils.predictions import Predictions, Targets
 from meiju_utils.recipes.book import Recipe
-from meiju_utils.recipes.code import code_of
 from meiju_utils.recipes.experiment import FAILURE, Member
 
 
@@ -173,20 +172,6 @@ class ModelJob(Job):
         found = fitted_probabilities(self.recipe.component, self.dataset, targets, self.average)
         self.write(found, targets, "", {"history": []})
         return float("nan")
-
-
-def run_job(job: Job) -> float:
-    """`job.run()`, as a function that a worker can be sent.
-
-    Raises ConfigError where the worker's code is not that of the process that planned the work.
-    """
-    if code_of(job.recipe) != job.code:
-        raise ConfigError(
-            f"A worker has other code of recipe {job.name!r} than the process that sent the work: "
-            "a file was edited meanwhile, or versions of the package differ. Restart the kernel "
-            "(and the cluster's workers); what is finished is kept."
-        )
-    return job.run()
 
 
 def read_records(jobs: list[Job]) -> tuple[Predictions, list[dict[str, Any]]]:

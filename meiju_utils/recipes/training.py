@@ -20,6 +20,7 @@ from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.parallel import map_items
 from meiju_utils.predictions import NO_SEED
 from meiju_utils.recipes.book import load_recipes
+from meiju_utils.recipes.code import run_job
 from meiju_utils.recipes.experiment import (
     Experiment,
     write_failure,
@@ -27,7 +28,7 @@ from meiju_utils.recipes.experiment import (
     write_scores,
 )
 from meiju_utils.recipes.graph import RecipeGraph, Recipes, recipes_of
-from meiju_utils.recipes.jobs import Job, read_records, run_job
+from meiju_utils.recipes.jobs import Job, read_records
 from meiju_utils.recipes.planning import (
     check_code,
     inputs_of,

@@ -17,7 +17,8 @@ from meiju_utils.modelling.partitions import Folds, fold_table
 from meiju_utils.predictions import FITTED, HELD_OUT
 from meiju_utils.recipes import Experiment, Recipe, make_recipes, train_recipes
 from meiju_utils.recipes import training as training_module
-from meiju_utils.recipes.jobs import Job, run_job
+from meiju_utils.recipes.code import run_job
+from meiju_utils.recipes.jobs import Job
 from meiju_utils.run import Run
 from meiju_utils.scoring import JOINT, MEAN
 
