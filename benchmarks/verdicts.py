@@ -1,6 +1,6 @@
 """How often are verdicts false where nothing differs, and how often do they find what does?
 
-    python benchmarks/verdicts.py                       # all of it, 20 minutes on one core
+    python benchmarks/verdicts.py                       # all of it, half an hour on one core
     python benchmarks/verdicts.py --repetitions 200     # a look
 
 Systems are made up: a clip's logits are its signal (the true class and what is hard about the clip,
