@@ -92,17 +92,17 @@ def probe_encoders(
     labelled = clips[
         (clips["split"] == "train") & (clips["emotion"] != "") & (clips["intent"] != "")
     ]
-    if len(labelled) < 2:
-        raise FeatureError(
-            f"Probes need labelled training clips; the clips table has {len(labelled)}. Check the "
-            "label lists in notebook 01."
-        )
     clip_ids = labelled["clip_id"].tolist()
+    groups = [(recordings or {}).get(clip_id, clip_id) for clip_id in clip_ids]
+    if len(set(groups)) < 2:
+        raise FeatureError(
+            f"Probes need labelled training clips of two recordings at least; the clips table has "
+            f"{len(labelled)} of {len(set(groups))}. Check the label lists in notebook 01."
+        )
     labels: dict[Task, NDArray[np.str_]] = {
         task: labelled[task].to_numpy(dtype=str) for task in setting.tasks
     }
     sets = feature_sets(stores)
-    groups = [(recordings or {}).get(clip_id, clip_id) for clip_id in clip_ids]
     basis = [
         code_key(sys.modules[__name__], linear, folding),
         setting.name,

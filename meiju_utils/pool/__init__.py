@@ -2,7 +2,7 @@
 
 from meiju_utils.pool.audit import audit_selection, audit_thresholds, with_truth
 from meiju_utils.pool.rules import RULES
-from meiju_utils.pool.selection import Selection
+from meiju_utils.pool.selection import Selection, targets_of
 from meiju_utils.pool.telling import remark, tell
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "audit_selection",
     "audit_thresholds",
     "remark",
+    "targets_of",
     "tell",
     "with_truth",
 ]

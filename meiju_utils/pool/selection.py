@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meiju_utils.pool.sampling import balanced_sample
-from meiju_utils.predictions import Answers, Classes
+from meiju_utils.predictions import Answers, Classes, Targets, class_columns
 
 NO_POOL = "There are no unlabelled clips, so none are labelled."
 THRESHOLD, CAP, OTHER_FULL, NEVER, POOL = (
@@ -109,6 +109,22 @@ def choose(
         return Selection(table, thresholds[:0], [NO_POOL], asked, together)
     notes = _notes(thresholds, asked, least, fallback)
     return Selection(table, thresholds, notes, asked, together)
+
+
+def targets_of(selection: Selection, answers: Answers, soft: bool, weight: float) -> Targets:
+    """Targets of the chosen clips: their labels or, where `soft`, the teacher's probabilities.
+
+    `answers` are those to the pool that the choice was made from; each label counts `weight`.
+    """
+    chosen = selection.table[selection.table["selected"]].reset_index(drop=True)
+    table = Targets.of_labels(chosen, answers.classes).table
+    if soft:
+        names = [c for task in answers.tasks for c in class_columns(answers.classes, task)]
+        own = answers.table.set_index("clip_id").loc[chosen["clip_id"], names]
+        table[names] = own.to_numpy(dtype=np.float64)
+    for task in answers.tasks:
+        table[f"{task}_weight"] = np.where(chosen[f"use_{task}"], weight, 0.0)
+    return Targets(table)
 
 
 def confidences(answers: Answers) -> pd.DataFrame:

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from meiju_utils.challenge import PAPER_TABLE_I
-from meiju_utils.predictions import labelled
+from meiju_utils.errors import TrainingError
+from meiju_utils.predictions import FITTED, labelled
 from meiju_utils.recipes.experiment import Experiment, label_columns, matched
 from meiju_utils.run import Run
 from meiju_utils.scoring import (
@@ -96,12 +97,13 @@ def against(
     experiment: Experiment,
     others: Sequence[Experiment],
     estimand: str = MEAN_OF_SEEDS,
+    truth: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """How far an experiment is ahead of each of the others: rows of `compare`, the name in front.
 
     p, of the joint scores, is corrected for the number of others.
     """
-    judge = _Judge(run, estimand)
+    judge = _Judge(run, estimand, truth)
     found = []
     for other in others:
         table = _on_joint(judge.table(other, experiment))
@@ -191,6 +193,14 @@ class _Judge:
         return self._scored[experiment.key]
 
     def _score(self, experiment: Experiment) -> Scored:
+        """TrainingError where the clips trained it: who has seen the labels cannot be judged."""
+        table = experiment.predictions.table
+        judged = table[table["clip_id"].isin(self.truth["clip_id"])]
+        if (judged["role"] == FITTED).any():
+            raise TrainingError(
+                f"Recipe {experiment.name!r} was trained on the clips it is to be compared on. On "
+                "train clips compare recipes with `partition: {folds: 5}`."
+            )
         mean = matched(experiment.answers, self.truth)
         if self.estimand == THESE_ANSWERS:
             return scored_answers(self.right, mean, self.average, self.counts)
@@ -215,5 +225,5 @@ def _finding(judge: _Judge, step: Step, rows: Mapping[str, Experiment]) -> tuple
     if {one.key for one in before} == {after.key}:
         here, low, high, p, words = 0.0, 0.0, 0.0, np.nan, "no pool here"
     else:
-        words = "diverged here" if np.isnan(here) else ""
+        words = "diverged here" if np.isnan(here) else "too few clips" if np.isnan(p) else ""
     return here, low, high, p, table.loc[step.score, "estimand"], words

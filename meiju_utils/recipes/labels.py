@@ -3,8 +3,9 @@
 import warnings
 
 from meiju_utils.errors import ConfigError, nearest
-from meiju_utils.recipes.graph import Recipes, recipes_of
-from meiju_utils.recipes.pool_labels import PseudoLabelSet, make_pseudo_labels
+from meiju_utils.recipes.graph import RecipeGraph, Recipes
+from meiju_utils.recipes.planning import made_labels
+from meiju_utils.recipes.pool_labels import PseudoLabelSet
 from meiju_utils.recipes.training import load_experiment
 from meiju_utils.run import Run
 
@@ -18,16 +19,15 @@ def pseudo_labels_of(
     Without a pool they are empty sets whose notes say so. ConfigError for an unknown recipe or one
     without targets; MissingStageError names the notebook that trains the teacher.
     """
-    recipes = recipes or recipes_of(run)
+    graph = RecipeGraph(run, recipes)
     found = {}
     for name in names:
-        targets = recipes[name].targets if name in recipes else None
+        targets = graph.recipes[name].targets if name in graph.recipes else None
         if targets is None:
-            taught = [other for other, recipe in recipes.items() if recipe.targets]
+            taught = [other for other, recipe in graph.recipes.items() if recipe.targets]
             raise ConfigError(f"No recipe {name!r} with targets: {nearest(name, taught)}")
-        teacher = load_experiment(run, targets.teacher, recipes)
-        fold = None if recipes[name].partition == "validation" else 0
+        load_experiment(run, targets.teacher, graph.recipes)
         with warnings.catch_warnings():  # of what the set tells itself
             warnings.filterwarnings("ignore", "Pseudo labels of")
-            found[name] = make_pseudo_labels(run, teacher, targets.rule, fold)
+            found[name] = made_labels(graph, name, graph.folds(name)[0])
     return found

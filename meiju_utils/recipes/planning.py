@@ -13,7 +13,7 @@ from meiju_utils.modelling.partitions import Part, validation_part
 from meiju_utils.recipes.code import code_of
 from meiju_utils.recipes.graph import RecipeGraph
 from meiju_utils.recipes.jobs import Job, ModelJob, NetworkJob
-from meiju_utils.recipes.pool_labels import make_pseudo_labels
+from meiju_utils.recipes.pool_labels import PseudoLabelSet, make_pseudo_labels
 
 
 def jobs_of(graph: RecipeGraph, name: str) -> list[Job]:
@@ -79,10 +79,23 @@ def write_inputs(graph: RecipeGraph, name: str) -> None:
     for fold in graph.folds(name):
         path = pool_targets(graph, name, fold)
         if path is not None and targets is not None and not path.is_file():
-            teacher, only = graph.teacher(name), graph.only_fold(name, fold)
-            labels = make_pseudo_labels(graph.run, teacher, targets.rule, only)
-            labels.targets(teacher, targets.soft, targets.weight).save(path)
+            labels = made_labels(graph, name, fold)
+            labels.targets(graph.teacher(name), targets.soft, targets.weight).save(path)
     write_config(graph, name)
+
+
+def made_labels(graph: RecipeGraph, name: str, fold: int) -> PseudoLabelSet:
+    """The pseudo labels that a recipe's trainings of a fold learn from, made where they are not.
+
+    Of a recipe with `targets`. In a fold nothing is known of the clips it holds out.
+    """
+    targets, known = graph.recipes[name].targets, graph.truth[graph.truth["split"] == "train"]
+    assert targets is not None
+    only = graph.only_fold(name, fold)
+    split = graph.split(name)
+    if split is not None:
+        known = known[~known["clip_id"].isin(split.parts()[fold].held_out)]
+    return make_pseudo_labels(graph.run, graph.teacher(name), targets.rule, only, known)
 
 
 def write_config(graph: RecipeGraph, name: str) -> None:
@@ -103,10 +116,10 @@ def config_of(graph: RecipeGraph, name: str) -> dict[str, Any]:
     """What is written beside an experiment's results."""
     recipe = graph.recipes[name]
     split = graph.split(name)
-    labels = next(iter(graph.pool_labels(name)), None)
     notes = [] if recipe.kind == "ensemble" else dataset_notes(graph.dataset(name))
     notes += split.notes if split else []
-    notes += labels.remarks if labels is not None and labels.done else []
+    remarks = [r for labels in graph.pool_labels(name) if labels.done for r in labels.remarks]
+    notes += dict.fromkeys(remarks)
     config: dict[str, Any] = {
         "name": name,
         "key": graph.experiment(name).key,

@@ -3,7 +3,6 @@
 Imports `experiment`, `pool`, `run`.
 """
 
-import sys
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,6 +23,7 @@ from meiju_utils.pool import (
     remark,
     sampling,
     shift,
+    targets_of,
     tell,
     with_truth,
 )
@@ -33,14 +33,12 @@ from meiju_utils.predictions import (
     Classes,
     Predictions,
     Targets,
-    class_columns,
     labelled,
 )
 from meiju_utils.recipes.experiment import Experiment, write_table
 from meiju_utils.run import Run
 from meiju_utils.sources import code_key
 
-_TABLES = ("labels", "thresholds", "audit", "audit_in_force")
 _CONFIG = "config.json"
 
 
@@ -59,8 +57,9 @@ class PseudoLabelSet:
     @property
     def done(self) -> bool:
         """Whether all is there; a set of a teacher that had no results is made again."""
-        names = [*(f"{name}.parquet" for name in _TABLES), _CONFIG]
-        return all((self.folder / name).is_file() for name in names) and not self._config["failure"]
+        files = [self.folder / name for name in ("labels.parquet", "thresholds.parquet", _CONFIG)]
+        files += [self._audited("audit"), self._audited("audit_in_force")]
+        return all(path.is_file() for path in files) and not self._config["failure"]
 
     @cached_property
     def _config(self) -> dict[str, Any]:
@@ -83,13 +82,13 @@ class PseudoLabelSet:
 
     def audit(self, truth: pd.DataFrame | None = None) -> pd.DataFrame:
         """Coverage and precision against threshold on validation clips (`audit_thresholds`)."""
-        audit = pd.read_parquet(self.folder / "audit.parquet")
-        return with_truth(audit, self.selection, truth)
+        found = pd.read_parquet(self._audited("audit"))
+        return with_truth(found, self.selection, truth)
 
     def audit_in_force(self, truth: pd.DataFrame | None = None) -> pd.DataFrame:
         """The same at each class's threshold in force (`audit_selection`)."""
-        audit = pd.read_parquet(self.folder / "audit_in_force.parquet")
-        return with_truth(audit, self.selection, truth)
+        found = pd.read_parquet(self._audited("audit_in_force"))
+        return with_truth(found, self.selection, truth)
 
     def by_class(self, truth: pd.DataFrame | None = None) -> pd.DataFrame:
         """The selection's `thresholds`, and of validation clips how many pass and are right."""
@@ -111,17 +110,12 @@ class PseudoLabelSet:
     def targets(self, teacher: Experiment, soft: bool, weight: float) -> Targets:
         """Targets of the chosen clips: their pseudo labels or, where `soft`, the teacher's
         probabilities; each with `weight`."""
-        table = self.selection.table
-        chosen = table[table["selected"]].reset_index(drop=True)
         answers = teacher.fold_answers(self.fold).of_split("unlabeled")
-        hard = Targets.of_labels(chosen, answers.classes).table
-        if soft:
-            names = [c for t in answers.tasks for c in class_columns(answers.classes, t)]
-            own = answers.table.set_index("clip_id").loc[chosen["clip_id"], names]
-            hard[names] = own.to_numpy(dtype=np.float64)
-        for task in answers.tasks:
-            hard[f"{task}_weight"] = np.where(chosen[f"use_{task}"], weight, 0.0)
-        return Targets(hard)
+        return targets_of(self.selection, answers, soft, weight)
+
+    def _audited(self, name: str) -> Path:
+        """An audit's file, named after the code that audits: it chooses nothing."""
+        return self.folder / f"{name}-{code_key(audit, shift)}.parquet"
 
 
 def has_pool(clips: pd.DataFrame) -> bool:
@@ -134,20 +128,25 @@ def pseudo_label_set(
 ) -> PseudoLabelSet:
     """The pseudo labels a teacher gives by a rule, made or not."""
     rule = make_component(rule, RULES, "rule") if isinstance(rule, str) else rule
-    pool = (audit, sampling, selecting, shift, RULES[rule.name])
-    key = fingerprint(code_key(sys.modules[__name__], *pool), teacher.key, rule.model_dump(), fold)
+    code = code_key(sampling, selecting, RULES[rule.name])
+    key = fingerprint(code, teacher.key, rule.model_dump(), fold)
     folder = run.path("pseudo_labels", f"{safe_name(teacher.name)}-{key}")
     return PseudoLabelSet(key, folder, fold)
 
 
 def make_pseudo_labels(
-    run: Run, teacher: Experiment, rule: Component | str = "quantile", fold: int | None = None
+    run: Run,
+    teacher: Experiment,
+    rule: Component | str = "quantile",
+    fold: int | None = None,
+    known: pd.DataFrame | None = None,
 ) -> PseudoLabelSet:
     """Label the pool by a teacher's answers (those of its trainings of a `fold`), unless done.
 
-    Without a pool, or where the teacher has no results, the set is empty and its note says so. The
-    audit is on validation clips, which chose the teacher's epochs: it is a little too kind. Warns
-    once where classes are short of confident clips or nothing is chosen.
+    `known` are the train clips whose labels a rule may count, in a fold those that it does not hold
+    out; all by default. Without a pool, or where the teacher has no results, the set is empty and
+    its note says so. The audit is on validation clips: a little too kind where these chose the
+    teacher's epochs. Warns once where classes are short of confident clips or nothing is chosen.
     """
     rule = make_component(rule, RULES, "rule") if isinstance(rule, str) else rule
     found = pseudo_label_set(run, teacher, rule, fold)
@@ -156,19 +155,16 @@ def make_pseudo_labels(
     clips, tasks = run.table("clips"), run.setting.tasks
     answers = _no_answers(run.setting.classes) if teacher.failure else teacher.fold_answers(fold)
     choose = build(rule, RULES)
-    selection: Selection = choose(answers.of_split("unlabeled"), labelled(clips, tasks, "train"))
+    known = labelled(clips, tasks, "train") if known is None else known
+    selection: Selection = choose(answers.of_split("unlabeled"), known)
     if teacher.failure:
         note = f"{teacher.name}, the teacher, has no results: {teacher.failure}"
         selection = replace(selection, notes=[note])
     held_out = (answers.of_split("valid"), labelled(clips, tasks, "valid"))
-    made = (
-        selection.table,
-        selection.thresholds,
-        audit_thresholds(*held_out, selection),
-        audit_selection(*held_out, selection),
-    )
-    for name, table in zip(_TABLES, made, strict=True):
-        write_table(found.folder / f"{name}.parquet", table)
+    write_table(found.folder / "labels.parquet", selection.table)
+    write_table(found.folder / "thresholds.parquet", selection.thresholds)
+    write_table(found._audited("audit"), audit_thresholds(*held_out, selection))
+    write_table(found._audited("audit_in_force"), audit_selection(*held_out, selection))
     config = {
         "teacher": teacher.name,
         "teacher_key": teacher.key,

@@ -30,7 +30,8 @@ def of_comparison(
     first = first.format(row.get("against", ""))
     difference, low, high, p = (float(row[c]) for c in ("difference", "low", "high", "p"))
     if pd.isna(p):
-        return f"On {where} {second} and {first} cannot be compared: one of them has no scores."
+        why = "one of them has no scores" if pd.isna(difference) else "they are too few"
+        return f"On {where} {second} and {first} cannot be compared: {why}."
     if difference == low == high == 0:
         return f"On {where} {second} and {first} answer alike: there is no difference."
     certain = p <= LEVEL
