@@ -114,7 +114,7 @@ class Run:
         """A table an earlier stage wrote; MissingStageError says which notebook to run."""
         path = self.path(f"{name}.parquet")
         if not path.is_file():
-            raise self.missing(f"the table {path.name}", TABLES[name])
+            raise self.missing(f"table {path.name}", TABLES[name])
         return pd.read_parquet(path)
 
     def save_table(self, name: str, table: pd.DataFrame) -> Path:

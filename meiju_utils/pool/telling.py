@@ -58,10 +58,12 @@ def _passing(selection: Selection) -> str:
         return f"All clips of the pool ({clips}) are taken, however sure."
     if passed == clips:
         return f"All clips of the pool ({clips}) reach {asked:g}."
+    mean = f"the mean is {sure.mean():.2f}"
+    if selection.together and len(set(selection.thresholds["task"])) > 1:
+        mean += ", as the less sure of a clip's labels counts"
     if passed == 0:
-        found = f"the surest has {sure.max():.2f}, the mean is {sure.mean():.2f}"
-        return f"None of {clips} clips reaches {asked:g}: {found}."
-    return f"{passed} of {clips} clips reach {asked:g}; the mean is {sure.mean():.2f}."
+        return f"None of {clips} clips reaches {asked:g}: the surest has {sure.max():.2f}, {mean}."
+    return f"{passed} of {clips} clips reach {asked:g}; {mean}."
 
 
 def _calibration(selection: Selection, audit: pd.DataFrame) -> list[str]:
@@ -78,7 +80,7 @@ def _calibration(selection: Selection, audit: pd.DataFrame) -> list[str]:
             verdict = "it is over-confident, so that a threshold promises more than it keeps"
         else:
             verdict = "it is right more often" if sure < low else "it is about as right as sure"
-            verdict += f", but undecided among {classes} classes" if few else ""
+            verdict += f", but undecided among {classes} classes" if few and sure < 0.6 else ""
         told.append(
             f"The teacher's mean confidence in {row['task']} is {sure:.2f} where "
             f"{row['precision']:.2f} [{low:.2f}, {high:.2f}] of held-out answers, weighed by the "
@@ -102,8 +104,8 @@ def _fallbacks(selection: Selection) -> list[str]:
 
 def _limits(selection: Selection) -> str:
     counts = selection.thresholds["limited_by"].value_counts()
-    listed = ", ".join(f"{limit} {count}" for limit, count in counts.items())
-    return f"What limits the choice, by number of classes: {listed}."
+    listed = ", ".join(f"{limit} in {count}" for limit, count in counts.items())
+    return f"What limits the choice of a class: {listed} of {len(selection.thresholds)}."
 
 
 def _chosen(selection: Selection, in_force: pd.DataFrame) -> list[str]:

@@ -18,7 +18,7 @@ from meiju_utils.graphs import in_order
 from meiju_utils.modelling.architecture import Architecture, published_architecture
 from meiju_utils.modelling.classical import MODELS
 from meiju_utils.modelling.objectives import OBJECTIVES
-from meiju_utils.modelling.partitions import Partition
+from meiju_utils.modelling.partitions import Folds, Partition
 from meiju_utils.pool import RULES
 from meiju_utils.strict_yaml import read_yaml
 
@@ -85,7 +85,7 @@ class _Written(_Data):
     ensemble: Any = None
     objective: Any = None
     targets: dict[str, Any] | None = None
-    partition: Partition | None = None
+    partition: Any = None
     training: dict[str, Any] = {}
     encoders: dict[Modality, Choice | None] = {}
     decode: Any = None
@@ -182,12 +182,26 @@ def _made(name: str, own: _Written, recipes: Mapping[str, Recipe], tasks: list[s
         component=component,
         objective=objective,
         targets=_targets(own.targets, where) if own.targets else None,
-        partition=own.partition or (base.partition if base else "validation"),
+        partition=_partition(own.partition, base, where),
         training={**(base.training if base else {}), **own.training},
         encoders={**(base.encoders if base else {}), **own.encoders},
         members=members,
         decode=decode,
     )
+
+
+def _partition(value: Any, base: Recipe | None, where: str) -> Any:
+    """The partition a recipe names, or that of its base."""
+    if value is None:
+        return base.partition if base else "validation"
+    if value == "validation":
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            f"{where}: partition = {value!r}: expected `validation`, or folds as {{folds: 5}} or "
+            "{folds: 5, repeats: 2}."
+        )
+    return _validated(Folds, value, f"{where}: partition")
 
 
 def _check_partition(recipe: Recipe, recipes: Mapping[str, Recipe]) -> None:

@@ -87,7 +87,7 @@ def compare(
         estimand: "one training" or "mean of the seeds", of the recipes, over clips and seeds (over
             clips alone where there is one seed, which the column `estimand` then says); or "these
             answers", of these very trainings' mean, over clips.
-        truth: other clips to compare on, with a true label of each task; not empty.
+        truth: other clips to compare on, of which those labelled in every task count.
     """
     return _on_joint(_Judge(run, estimand, truth).table(first, second))
 
@@ -165,8 +165,8 @@ class _Judge:
     def __init__(self, run: Run, estimand: str, truth: pd.DataFrame | None = None) -> None:
         if estimand not in ESTIMANDS:
             raise ValueError(f"estimand {estimand!r}: expected one of {', '.join(ESTIMANDS)}.")
-        if truth is None:
-            truth = labelled(run.table("clips"), run.setting.tasks, "valid")
+        clips, split = (run.table("clips"), "valid") if truth is None else (truth, "")
+        truth = labelled(clips, run.setting.tasks, split)
         self.scores = (*run.setting.tasks, JOINT)
         self.estimand, self.truth, self.average = estimand, truth, run.setting.average
         self.right = label_columns(truth, run.setting.classes)

@@ -102,7 +102,11 @@ def _headline(results: Results | None) -> _Headline | None:
         cards.append(_Card(SCORE_TITLES[score], value, interval, SCORE_COLORS[score]))
     joint = scores[scores["score"] == JOINT]
     values = dict(zip(joint["system"], joint["value"], strict=True))
-    beside = ", ".join(f"{values[name]:.3f} of {name}" for name in YARDSTICKS if name in values)
+    beside = ", ".join(
+        f"{values[name]:.3f} of {name}"
+        for name in YARDSTICKS
+        if name in values and name != results.recipe
+    )
     sentence = f"What is handed in, {results.recipe}, and its scores {where}."
     sentence += f" Beside its joint score: {beside}." if beside else ""
     return _Headline(sentence, cards[::-1])  # the joint score, by which the challenge ranks, first

@@ -131,6 +131,24 @@ def test_a_cached_table_computes_only_what_changed(
     assert len(calls) == 4
 
 
+def test_copies_of_a_recording_are_never_on_both_sides_of_a_probe(
+    clips: pd.DataFrame, make_store: Callable[..., FeatureStore]
+) -> None:
+    # Twins have features that tell them from all others, and nothing else.
+    values = np.repeat(np.random.default_rng(0).standard_normal((45, 30)), 2, axis=0)
+    twins = clips.assign(
+        emotion=np.repeat(clips["emotion"].to_numpy()[:45], 2),
+        intent=np.repeat(clips["intent"].to_numpy()[:45], 2),
+    )
+    recordings = {clip_id: f"r{i // 2}" for i, clip_id in enumerate(IDS)}
+    store = make_store(values, "twins", "audio")
+    leaky = probe_encoders([store], twins, SETTING)["joint"].item()
+    sound = probe_encoders([store], twins, SETTING, recordings=recordings)["joint"].item()
+    assert sound < 0.55 < leaky  # three and two classes by chance
+    with pytest.raises(FeatureError, match=r"of two recordings at least.*80 of 1"):
+        probe_encoders([store], clips, SETTING, recordings=dict.fromkeys(IDS, "r"))
+
+
 def test_rare_classes_and_too_few_clips_have_a_defined_outcome(
     clips: pd.DataFrame, make_store: Callable[..., FeatureStore]
 ) -> None:

@@ -3,22 +3,28 @@
 import importlib
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file
 
 from meiju_utils.errors import ConfigError, TrainingError
+from meiju_utils.files import read_json
 from meiju_utils.modelling import parts
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.modelling.partitions import Folds, fold_table
-from meiju_utils.predictions import FITTED, HELD_OUT
-from meiju_utils.recipes import Experiment, Recipe, make_recipes, train_recipes
+from meiju_utils.predictions import FITTED, HELD_OUT, Targets
+from meiju_utils.recipes import Experiment, Recipe, compare, make_recipes, train_recipes
+from meiju_utils.recipes import experiment as experiment_module
 from meiju_utils.recipes import training as training_module
 from meiju_utils.recipes.code import run_job
+from meiju_utils.recipes.graph import RecipeGraph
 from meiju_utils.recipes.jobs import Job
+from meiju_utils.recipes.planning import jobs_of
 from meiju_utils.run import Run
 from meiju_utils.scoring import JOINT, MEAN
 
@@ -130,8 +136,8 @@ def test_unlabelled_train_clips_train_nothing_and_are_predicted_like_the_others(
     ("own", "message"),
     [
         ({"model": "majority", "partition": {"folds": 1}}, "folds: Input should be greater"),
-        ({"model": "majority", "partition": {"fold": 3}}, r"partition.*fold"),
-        ({"model": "majority", "partition": "leave-one-out"}, "partition"),
+        ({"model": "majority", "partition": {"fold": 3}}, "no key 'fold': did you mean 'folds'"),
+        ({"model": "majority", "partition": "folds"}, r"'folds': expected `validation`, or folds"),
         ({"ensemble": {"mean": ["base"]}, "partition": THREE}, "partition and encoders are theirs"),
         ({"start": "base", "partition": {"folds": 4}}, r"'own'.*4 folds.*'base'.*3 folds"),
         ({"start": "base", "partition": "validation"}, "was trained on other clips"),
@@ -277,3 +283,109 @@ def test_scores_of_held_out_train_clips_are_tables_of_their_own(make_run: MakeRu
     joint = found.scores[(found.scores["score"] == JOINT) & (found.scores["kind"] == MEAN)]
     assert joint["split"].tolist() == ["valid", "train"]
     assert repr(found).endswith("on valid")
+
+
+def _other(dataset: Dataset, rows: Any) -> Dataset:
+    """The same with other labels and features of some clips."""
+    labels = {task: values.copy() for task, values in dataset.labels.items()}
+    for task, values in labels.items():
+        values[rows] = (values[rows] + 1) % len(dataset.classes[task])
+    features = {}
+    for stream, sequences in dataset.features.items():
+        frames = sequences.frames.copy()
+        frames[sequences.frame_rows(rows)] *= -3
+        features[stream] = replace(sequences, frames=frames)
+    return replace(dataset, labels=labels, features=features)
+
+
+def _weights(job: Job, dataset: Dataset, folder: Path) -> tuple[dict[str, Any], Any]:
+    """All tensors of a trained fold (weights, statistics of features) and its history."""
+    changed = replace(job, dataset=dataset, folder=folder)
+    changed.run()
+    history = pd.DataFrame(read_json(changed.record)["history"]).drop(columns="seconds")
+    return load_file(changed.member.weights(folder)), history
+
+
+def test_nothing_of_what_a_fold_holds_out_or_of_other_splits_reaches_its_training(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    graph = RecipeGraph(make_run(training={"epochs": 3}), written())
+    job = jobs_of(graph, "base")[1]
+    before, history = _weights(job, job.dataset, tmp_path / "before")
+    unseen = np.flatnonzero(
+        np.isin(job.dataset.clip_ids, job.part.held_out) | (job.dataset.split != "train")
+    )
+    after, again = _weights(job, _other(job.dataset, unseen), tmp_path / "after")
+    pd.testing.assert_frame_equal(history, again)
+    for name, tensor in before.items():
+        np.testing.assert_array_equal(tensor, after[name], err_msg=name)
+    fit = _other(job.dataset, job.rows(job.part.fit))
+    assert any((before[n] != t).any() for n, t in _weights(job, fit, tmp_path / "fit")[0].items())
+
+
+def test_the_clips_that_choose_the_epoch_train_nothing(make_run: MakeRun, tmp_path: Path) -> None:
+    graph = RecipeGraph(make_run(training={"epochs": 1}), written())
+    job = jobs_of(graph, "base")[0]
+    before, history = _weights(job, job.dataset, tmp_path / "before")
+    choosers = _other(job.dataset, job.rows(job.part.choose))
+    after, again = _weights(job, choosers, tmp_path / "after")
+    for name, tensor in before.items():
+        np.testing.assert_array_equal(tensor, after[name], err_msg=name)
+    assert history["valid_loss"].tolist() != again["valid_loss"].tolist()
+    assert history["train_loss"].tolist() == again["train_loss"].tolist()
+
+
+def test_each_folds_own_teachers_label_the_pool_for_it(make_run: MakeRun) -> None:
+    targets = {"teacher": "base", "rule": "everything", "soft": True}
+    recipes = written(taught={"start": "base", "targets": targets})
+    run = make_run()
+    found = train_recipes(run, ["base", "taught"], recipes)
+    table = found["base"].predictions.table
+    for fold in range(3):
+        own = Targets.load(found["taught"].folder / f"pool_targets-fold-{fold}.parquet").table
+        of_fold = table[(table["fold"] == fold) & (table["split"] == "unlabeled")]
+        expected = of_fold.set_index("clip_id").loc[own["clip_id"], "emotion:happy"]
+        np.testing.assert_allclose(own["emotion:happy"], expected, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:Pseudo labels")
+def test_caps_count_no_label_that_a_fold_holds_out(make_run: MakeRun) -> None:
+    rule = {"paper": {"threshold": 0.01, "cap": 1.0}}
+    recipes = written(taught={"start": "base", "targets": {"teacher": "base", "rule": rule}})
+    run = make_run()
+    train_recipes(run, ["taught"], recipes)
+    graph, clips = RecipeGraph(run, recipes), run.table("clips")
+    for fold, labels in enumerate(graph.pool_labels("taught")):
+        split = graph.split("taught")
+        assert split is not None
+        seen = clips[(clips["split"] == "train")]
+        seen = seen[~seen["clip_id"].isin(split.parts()[fold].held_out)]
+        caps = labels.selection.thresholds.query("task == 'emotion'").set_index("label")["cap"]
+        counts = seen["emotion"].value_counts()
+        assert caps.to_dict() == {label: counts.get(label, 0) for label in caps.index}
+
+
+def test_who_was_trained_on_clips_is_not_compared_on_them(make_run: MakeRun) -> None:
+    run = make_run()
+    recipes = written(
+        folded={"model": "logistic-regression", "partition": THREE},
+        plain={"model": "logistic-regression"},
+    )
+    found = train_recipes(run, ["base", "folded", "plain"], recipes)
+    train = run.table("clips").query("split == 'train'")
+    assert len(compare(run, found["folded"], found["base"], truth=train)) == 3
+    with pytest.raises(TrainingError, match="'plain' was trained on the clips"):
+        compare(run, found["folded"], found["plain"], truth=train)
+
+
+def test_scores_are_made_anew_where_the_code_that_scores_has_changed(
+    make_run: MakeRun, trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, recipes = make_run(), written()
+    first = train_recipes(run, ["base"], recipes)["base"]
+    trained.clear()
+    monkeypatch.setattr(experiment_module, "_scoring", lambda: "other code")
+    assert not first.done
+    again = train_recipes(run, ["base"], recipes)["base"]
+    assert again.done
+    assert trained == []

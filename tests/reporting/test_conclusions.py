@@ -55,6 +55,10 @@ def comparison(
             (NAN, NAN, NAN, NAN),
             "and the logistic regression cannot be compared: one of them has no scores.",
         ),
+        (
+            (1.0, NAN, NAN, NAN),
+            "and the logistic regression cannot be compared: they are too few.",
+        ),
     ],
     ids=[
         "not beaten",
@@ -66,6 +70,7 @@ def comparison(
         "only alone behind",
         "identical",
         "failed",
+        "one clip",
     ],
 )
 def test_each_outcome_has_its_sentence(row: tuple[float, ...], ending: str) -> None:

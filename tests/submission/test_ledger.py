@@ -21,10 +21,10 @@ HANDED_IN: Any = SimpleNamespace(name="ensemble", key="abc")
 MEMBERS: Any = [SimpleNamespace(name=name, key=name * 3) for name in "xy"]
 SCORES = pd.DataFrame(
     [
-        ("ensemble", "valid", "emotion", 0.5, 0.4, 0.6, "mean"),
-        ("ensemble", "valid", "intent", 0.6, 0.5, 0.7, "mean"),
-        ("ensemble", "valid", "joint", 0.55, 0.45, 0.65, "mean"),
-        ("majority", "valid", "joint", 0.1, 0.0, 0.2, "mean"),
+        ("ensemble", "valid", "emotion", 0.5, 0.4, 0.6, "mean", ""),
+        ("ensemble", "valid", "intent", 0.6, 0.5, 0.7, "mean", ""),
+        ("ensemble", "valid", "joint", 0.55, 0.45, 0.65, "mean", ""),
+        ("majority", "valid", "joint", 0.1, 0.0, 0.2, "mean", ""),
     ],
     columns=SCORE_COLUMNS,
 )
