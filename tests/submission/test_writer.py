@@ -135,12 +135,9 @@ def test_a_run_leaves_its_submission_and_copies_named_after_its_folder(
     assert publish_submission(run, answers()).zip.read_bytes() == before
 
 
-@pytest.mark.parametrize("rows", [slice(0, 7), [*range(8), 0]])
-def test_publishing_anything_but_the_test_clips_writes_nothing(
-    run: Run, tmp_path: Path, rows: slice | list[int]
-) -> None:
-    with pytest.raises(SubmissionError, match=r"has no row|answered on line"):
-        publish_submission(run, Answers(table().iloc[rows]))
+def test_publishing_anything_but_the_test_clips_writes_nothing(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(SubmissionError, match="has no row"):
+        publish_submission(run, Answers(table().iloc[:7]))
     assert not (tmp_path / "submissions").exists()
     assert not (run.folder / "submission.csv").exists()
 
