@@ -3,6 +3,7 @@
 Imports `corpus.demo`, `recipes`, `decisions`, `reporting`, `run`.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +15,19 @@ from meiju_utils.recipes import (
     TABLE_ONE,
     YARDSTICKS,
     Experiment,
+    against,
+    compare,
     load_experiment,
     members_of,
+    paper_findings,
     pseudo_labels_of,
 )
 from meiju_utils.reporting import tables
+from meiju_utils.reporting.conclusions import of_comparison, of_findings
 from meiju_utils.reporting.report import PoolParts, ReportParts, render_report
 from meiju_utils.reporting.results import Results
 from meiju_utils.run import Run
+from meiju_utils.scoring import THESE_ANSWERS
 from meiju_utils.submission.faults import SubmissionCheck
 
 # The row of Table I, and the same by the paper's strict rule.
@@ -62,9 +68,32 @@ def gather_parts(run: Run, handed_in: Experiment, parts: ReportParts) -> ReportP
         table_one=run.table("table_one"),
         recipe=handed_in.name,
         members=tables.recipe_scores({**members, handed_in.name: handed_in}),
+        verdicts=_verdicts(run, handed_in, rows, list(yardsticks.values()), parts.truth),
         agreement=agreement({name: member.predictions for name, member in members.items()}),
         keys={one.name: one.key for one in (*rows.values(), *members.values(), handed_in)},
     )
+
+
+def _verdicts(
+    run: Run,
+    handed_in: Experiment,
+    rows: Mapping[str, Experiment],
+    yardsticks: Sequence[Experiment],
+    truth: pd.DataFrame | None,
+) -> dict[str, str]:
+    """The sentences of notebooks 03, 05 and 06."""
+    judged = against(run, rows["baseline"], yardsticks)
+    where = "the validation clips"
+    found = {
+        "network": of_comparison(judged, "the network", "the yardstick {}", where),
+        "steps": of_findings(paper_findings(run, rows)),
+    }
+    others = [one for one in yardsticks if one.key != handed_in.key]
+    if truth is not None and len(truth):
+        names = "the best of " + ", ".join(one.name for one in others)
+        judged = compare(run, others, handed_in, THESE_ANSWERS, truth)
+        found["test"] = of_comparison(judged, handed_in.name, names, "the test clips")
+    return found
 
 
 def _pool_parts(run: Run, teacher: Experiment) -> PoolParts:

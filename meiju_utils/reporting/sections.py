@@ -45,8 +45,9 @@ class ReportParts:
     `decisions`.
     `truth` and `answers` (columns emotion and intent, same clips, same order) give the confusions
     on the test split where its labels are known. `history` is the data of `plots.training_curves`.
-    `figures` are further ones by caption, `keys` the artefacts' keys by name, `seconds` the time
-    the run took.
+    `verdicts` are sentences on "network" against yardsticks, the paper's "steps" and what is handed
+    in on "test". `figures` are further ones by caption, `keys` the artefacts' keys by name,
+    `seconds` the time the run took.
     """
 
     clips: pd.DataFrame | None = None
@@ -63,6 +64,7 @@ class ReportParts:
     answers: pd.DataFrame | None = None
     check: SubmissionCheck | None = None
     results: Results | None = None
+    verdicts: Mapping[str, str] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
     seconds: float | None = None
@@ -88,6 +90,11 @@ class Section:
                 caption, data
             )
         )
+
+    def verdict(self, parts: "ReportParts", name: str) -> None:
+        """What a comparison came to, in its sentence, where it was made."""
+        if name in parts.verdicts:
+            self.text(parts.verdicts[name])
 
     def text(self, text: str) -> None:
         self.blocks.append(Markup("<p>{}</p>").format(text))
@@ -161,9 +168,9 @@ def _encoders(parts: ReportParts) -> Section:
 def _training(parts: ReportParts) -> Section:
     section = Section(
         "The joint network and its yardsticks",
-        "On the validation split, which trains nothing but chose each network's epoch, so that the "
-        "networks' scores are a little too kind. The network must beat a linear model on the same "
-        "embeddings to justify itself.",
+        "Means over seeds on the validation split, which trains nothing but chose each network's "
+        "epoch, so that the networks' scores are a little too kind. The network must beat a linear "
+        "model on the same embeddings to justify itself.",
         "03_baseline",
     )
     if parts.history is not None:
@@ -171,6 +178,7 @@ def _training(parts: ReportParts) -> Section:
     if parts.networks is not None:
         section.figure(plots.score_bars(parts.networks), "Network and yardsticks")
         section.table(tables.show_scores(parts.networks))
+    section.verdict(parts, "network")
     return section
 
 
@@ -183,7 +191,8 @@ def _pseudo_labels(parts: ReportParts) -> Section:
         "04_pseudo_labelling",
     )
     if (pool := parts.pool) is not None:
-        section.text(" ".join(pool.told))
+        for told in pool.told:
+            section.text(told)
         figure = plots.coverage_precision(pool.audit, pool.asked)
         section.figure(figure, "Precision and coverage by threshold")
         section.figure(plots.pseudo_label_balance(pool.by_class), "The choice by class")
@@ -194,13 +203,14 @@ def _pseudo_labels(parts: ReportParts) -> Section:
 def _table_one(parts: ReportParts, run: Run) -> Section:
     section = Section(
         "Table I of the paper, ours beside theirs",
-        "Ours on this corpus's validation split, theirs on the test split of Track 1 Mandarin: the "
-        "steps from row to row compare, the levels do not.",
+        "Ours, what one training is worth, on this corpus's validation split, theirs on the test "
+        "split of Track 1 Mandarin: the steps from row to row compare, the levels do not.",
         "05_head_variant_training",
     )
     if parts.table_one is not None:
         section.figure(plots.table_one(parts.table_one), "Table I")
         section.table(tables.show_table_one(parts.table_one))
+        section.verdict(parts, "steps")
         official = run.setting.official_baseline
         section.text(
             f"The organisers' baseline in this setting: emotion {official.emotion:.4f}, intent "
@@ -221,7 +231,9 @@ def _submission(parts: ReportParts) -> Section:
     )
     if parts.members is not None:
         section.text(f"Handed in: {parts.recipe}.")
-        section.table(tables.show_scores(parts.members))
+        section.table(
+            tables.show_scores(parts.members, "Means over seeds, on the validation clips")
+        )
     if parts.agreement is not None and len(parts.agreement):
         section.figure(plots.agreement_heatmap(parts.agreement), "Agreement between members")
     if parts.check is not None:
@@ -245,6 +257,7 @@ def _test(parts: ReportParts) -> Section:
     title = f"True labels of {results.test_clips} test clips"
     section.figure(plots.score_bars(table, title), title)
     section.table(tables.show_scores(table))
+    section.verdict(parts, "test")
     if parts.truth is not None and parts.answers is not None:
         section.figure(plots.confusion_matrices(parts.truth, parts.answers), "Confusions")
     return section

@@ -79,6 +79,11 @@ def full(tidy: Tidy) -> ReportParts:
         answers=clips[:8],
         check=check_bytes("demo.csv", data, ["clip8", "clip9"]),
         results=results(tidy),
+        verdicts={
+            "network": "On these clips A beats B.",
+            "steps": "Of 7 steps <none> holds.",
+            "test": "On the test clips C beats D.",
+        },
         figures={"My <own> figure": plots.score_bars(tidy(a=0.5))},
         keys={"prosody": "abc123"},
         seconds=412,
@@ -131,7 +136,11 @@ def test_the_page_shows_the_parts_it_was_given(full_page: str) -> None:
         "training:",
         "My &lt;own&gt; figure",
         "160 test clips",
-        "None of 480 clips reaches 0.99. Nothing &lt;is&gt; chosen.",
+        "None of 480 clips reaches 0.99.</p>",
+        "Nothing &lt;is&gt; chosen.",
+        "On these clips A beats B.",
+        "Of 7 steps &lt;none&gt; holds.",
+        "On the test clips C beats D.",
         "Rules side by side",
     ):
         assert words in text, words
