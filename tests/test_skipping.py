@@ -20,7 +20,7 @@ NOTEBOOKS = PACKAGE.parent / "notebooks"
 # `skipping.COMES_WITH`, else here.
 CODE_OF_ALL = {
     *("__init__", "challenge", "clusters", "columns", "config", "corpus", "devices", "engines"),
-    *("errors", "files", "html", "opening", "parallel", "predictions", "preprocessing"),
+    *("errors", "files", "html", "loading", "opening", "parallel", "predictions", "preprocessing"),
     *("reporting", "run", "scoring", "strict_yaml"),
 }
 SETTINGS_OF_ALL = {"name", "track", "language", "data_dir", "preprocessing"}

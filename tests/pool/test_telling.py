@@ -37,12 +37,14 @@ HALF = [True, False] * 20
 
 def test_none_passes_the_strict_rule() -> None:
     text = told(UNSURE, UNSURE, HALF, rule="paper")
-    assert "None of 40 clips reaches 0.99: the surest has 0.89, the mean is 0.70." in text
-    assert "by number of classes: never predicted 13, threshold 2." in text
+    assert (
+        "None of 40 clips reaches 0.99: the surest has 0.89, the mean is 0.70, as the less" in text
+    )
+    assert "choice of a class: never predicted in 13, threshold in 2 of 15." in text
     assert "No clip is chosen: a student goes on with the true labels alone." in text
     assert "fall" not in text
     strict = choice(UNSURE, rule="paper")
-    assert remark(strict).endswith("the mean is 0.70. It is trained on the true labels alone.")
+    assert remark(strict).endswith("labels counts. It is trained on the true labels alone.")
 
 
 def test_none_passes_and_the_thresholds_fall() -> None:
@@ -57,11 +59,11 @@ def test_none_passes_and_the_thresholds_fall() -> None:
 
 def test_some_or_all_pass() -> None:
     some = told(UNSURE, UNSURE, HALF, rule="paper", threshold=0.8, cap=None)
-    assert "10 of 40 clips reach 0.8; the mean is 0.70." in some
+    assert "10 of 40 clips reach 0.8; the mean is 0.70, as the less sure of a clip" in some
     assert "10 of 40 clips are chosen." in some
     every = told(SURE, SURE, [True] * 40, rule="paper", cap=None)
     assert "All clips of the pool (40) reach 0.99." in every
-    assert "never predicted 13, pool 2." in every
+    assert "never predicted in 13, pool in 2 of 15." in every
     assert "All clips of the pool (40) are taken, however sure." in told(
         UNSURE, UNSURE, HALF, rule="everything"
     )
@@ -72,6 +74,7 @@ def test_some_or_all_pass() -> None:
     [
         (0.5, HALF, "it is about as right as sure, but undecided among 7 classes."),
         (0.3, HALF, "it is right more often, but undecided among 7 classes."),
+        (0.62, HALF, "it is about as right as sure."),
         (0.9, HALF, "it is over-confident, so that a threshold promises more than it keeps."),
         (0.995, [True] * 40, "it is about as right as sure."),
     ],
