@@ -33,8 +33,9 @@ def write_mp4(
     """Encode frames [H, W, 3] BGR and mono samples, and pad the file to `file_size` bytes.
 
     `size` is (width, height). The audio is resampled to `audio_rate` Hz and `audio_layout` (mono,
-    stereo). One encoder thread and bit-exact muxing: the same input gives the same bytes. Raises
-    MediaError where the clip does not fit in `file_size`.
+    stereo). One encoder thread and bit-exact muxing: the same input gives the same bytes, but for
+    a few clips whose picture libx264 does not encode alike every time. Raises MediaError where the
+    clip does not fit in `file_size`.
     """
     with atomic_path(path) as temporary:
         with av.open(
