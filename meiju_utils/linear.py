@@ -6,6 +6,7 @@ gives probabilities [N, C]; a class without targets gets none. Imports numpy, sc
 """
 
 import warnings
+from abc import ABC, abstractmethod
 from typing import Annotated, Any
 
 import numpy as np
@@ -35,7 +36,7 @@ Strengths = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
-class _Linear:
+class _Linear(ABC):
     """A linear model of standardised features, its regularisation chosen by cross-validation.
 
     Soft targets count as a clip of each class, weighted by its probability; all of them fall into
@@ -78,8 +79,9 @@ class _Linear:
             found[:, self.present] = softmax(_logits(self.model, x) / self.temperature, axis=1)
         return found
 
+    @abstractmethod
     def _model(self) -> Any:
-        raise NotImplementedError
+        """The estimator behind the scaler, its strength C yet to be set."""
 
     def _splits(self, x: Matrix, labels: Any, clips: Any) -> Splits:
         """Folds of clips for tuning; none where no two clips share a class."""

@@ -21,16 +21,17 @@ class _Remembering:
         name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         top = name.partition(".")[0]
-        if top != "meiju_utils" and (top in sys.stdlib_module_names or _is_library(*path or ())):
+        if top != "meiju_utils" and (top in sys.stdlib_module_names or is_library(*path or ())):
             return None
         spec = PathFinder.find_spec(name, path, target)
         origin = spec.origin if spec else None
-        if origin and origin.endswith(".py") and (top == "meiju_utils" or not _is_library(origin)):
+        if origin and origin.endswith(".py") and (top == "meiju_utils" or not is_library(origin)):
             LOADED[name] = Path(origin).read_bytes()
         return spec
 
 
-def _is_library(*places: str) -> bool:
+def is_library(*places: str) -> bool:
+    """Whether any of these files or folders belongs to an installed package."""
     return any(_LIBRARIES.intersection(Path(place).parts) for place in places)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from meiju_utils.errors import ConfigError
 from meiju_utils.files import fingerprint
-from meiju_utils.loading import LOADED
+from meiju_utils.loading import LOADED, is_library
 
 # Third-party packages whose version shapes no result: they check settings and show progress.
 _WITHOUT_EFFECT = {"pydantic", "tqdm"}
@@ -133,9 +133,8 @@ def _plain(code: CodeType) -> tuple[Any, ...]:
 def _is_library(name: str, module: ModuleType) -> bool:
     if name.partition(".")[0] == _PACKAGE:
         return False
-    parts = Path(getattr(module, "__file__", None) or "").parts
     builtin = name.partition(".")[0] in sys.stdlib_module_names - {"__main__"}
-    return builtin or "site-packages" in parts or "dist-packages" in parts
+    return builtin or is_library(getattr(module, "__file__", None) or "")
 
 
 def _versions(source: str) -> dict[str, str]:

@@ -32,7 +32,7 @@ def _module(path: Path) -> str:
 
 
 SOURCES = {_module(path): path for path in PACKAGE.rglob("*.py")}
-STUB = {
+FRONT_DOOR = {  # name → the module it is from
     alias.name: node.module or ""
     for node in ast.parse(PACKAGE.joinpath("__init__.pyi").read_text("utf-8")).body
     if isinstance(node, ast.ImportFrom)
@@ -57,8 +57,8 @@ def _imported(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 place = node.module
-                if place == "meiju_utils" and alias.name in STUB:
-                    place = f"meiju_utils.{STUB[alias.name]}"
+                if place == "meiju_utils" and alias.name in FRONT_DOOR:
+                    place = f"meiju_utils.{FRONT_DOOR[alias.name]}"
                 whole = f"{place}.{alias.name}"
                 found.add(whole if whole in SOURCES else place)
     return {module for module in found if module in SOURCES}

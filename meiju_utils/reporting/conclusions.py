@@ -1,11 +1,18 @@
 """What a comparison came to, in one sentence computed from its table.
 
-So that what a notebook says is what its run found. Imports `scoring` alone.
+So that what a notebook says is what its run found. Imports `recipes`, `scoring`.
 """
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from meiju_utils.scoring import CLIPS_ALONE, FAILS, HOLDS, JOINT, LEVEL
+from meiju_utils.scoring import CLIPS_ALONE, FAILS, HOLDS, JOINT, LEVEL, THESE_ANSWERS
+
+if TYPE_CHECKING:
+    from meiju_utils.recipes.experiment import Experiment
+    from meiju_utils.run import Run
 
 _ONE_SEED = f"{CLIPS_ALONE}, as there is one seed"
 
@@ -41,6 +48,25 @@ def of_comparison(
     alone = not certain and (low > 0 or high < 0)
     corrected = f"; corrected for the number of comparisons p is {p:.3f}" if alone else ""
     return f"On {where} {second} {verb} {first}: {_number(difference)} {bounds}{over}{corrected}."
+
+
+def of_submission(
+    run: "Run",
+    handed_in: "Experiment",
+    yardsticks: Sequence["Experiment"],
+    truth: pd.DataFrame | None = None,
+    where: str = "the validation clips",
+) -> str:
+    """Whether what is handed in, as it stands, beats the best of the other yardsticks.
+
+    `truth` has other clips than the validation split's, with a label a task.
+    """
+    from meiju_utils.recipes.findings import compare
+
+    others = [one for one in yardsticks if one.key != handed_in.key]
+    best = "the best of " + ", ".join(one.name for one in others)
+    table = compare(run, others, handed_in, THESE_ANSWERS, truth)
+    return of_comparison(table, handed_in.name, best, where)
 
 
 def of_findings(table: pd.DataFrame) -> str:

@@ -16,18 +16,16 @@ from meiju_utils.recipes import (
     YARDSTICKS,
     Experiment,
     against,
-    compare,
     load_experiment,
     members_of,
     paper_findings,
     pseudo_labels_of,
 )
 from meiju_utils.reporting import tables
-from meiju_utils.reporting.conclusions import of_comparison, of_findings
+from meiju_utils.reporting.conclusions import of_comparison, of_findings, of_submission
 from meiju_utils.reporting.report import PoolParts, ReportParts, render_report
 from meiju_utils.reporting.results import Results
 from meiju_utils.run import Run
-from meiju_utils.scoring import THESE_ANSWERS
 from meiju_utils.submission.faults import SubmissionCheck
 
 # The row of Table I, and the same by the paper's strict rule.
@@ -88,11 +86,8 @@ def _verdicts(
         "network": of_comparison(judged, "the network", "the yardstick {}", where),
         "steps": of_findings(paper_findings(run, rows)),
     }
-    others = [one for one in yardsticks if one.key != handed_in.key]
     if truth is not None and len(truth):
-        names = "the best of " + ", ".join(one.name for one in others)
-        judged = compare(run, others, handed_in, THESE_ANSWERS, truth)
-        found["test"] = of_comparison(judged, handed_in.name, names, "the test clips")
+        found["test"] = of_submission(run, handed_in, yardsticks, truth, "the test clips")
     return found
 
 

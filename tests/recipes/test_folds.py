@@ -85,6 +85,7 @@ def test_folds_predict_every_train_clip_by_trainings_that_never_saw_it(make_run:
     assert set(pool.groupby("fold")["role"].agg(set).map(len)) <= {1, 2}
     assert (pool["role"] == FITTED).any()
     assert len(list(found["taught"].folder.glob("pool_targets-fold-?.parquet"))) == 3
+    assert any("confident clips in the pool" in note for note in found["taught"].notes)
     assert found["base"].network(0, fold=2)
     with pytest.raises(TrainingError, match="no training of seed 0 and fold 7"):
         found["base"].network(0, fold=7)
@@ -260,9 +261,8 @@ def test_an_interrupted_training_does_not_go_on_under_other_code(
     )
     train_recipes(run, ["base"], recipes)
     assert len(found) == 3
-    assert all(
-        path.parent != old.parent for path in found for old in run.path().rglob("*.progress")
-    )
+    (old,) = run.path().rglob("*.progress")
+    assert all(path.parent != old.parent for path in found)
 
 
 def test_a_worker_with_other_code_refuses_the_work(
