@@ -21,6 +21,7 @@ from meiju_utils.recipes import (
 )
 from meiju_utils.recipes.experiment import write_failure, write_results
 from meiju_utils.recipes.findings import PAPER_STEPS
+from meiju_utils.reporting.conclusions import of_submission
 from meiju_utils.run import Run
 from meiju_utils.scoring import (
     CLIPS_ALONE,
@@ -258,3 +259,11 @@ def test_without_a_pool_a_step_between_one_and_the_same_experiment_is_called_so(
     one = _experiment(run, "baseline", 0.5)
     found = paper_findings(run, dict.fromkeys(TABLE_ONE, one))
     assert set(found["verdict"]) == {"no pool here"}
+
+
+def test_what_is_handed_in_is_judged_against_the_other_yardsticks(run: Run) -> None:
+    weak, strong = _three(run, "weak", 0.3), _three(run, "strong", 0.9, 2)
+    told = of_submission(run, strong, [weak, strong])
+    assert told.startswith("On the validation clips strong beats the best of weak: ")
+    told = of_submission(run, weak, [strong, weak], run.table("clips"), "the test clips")
+    assert told.startswith("On the test clips weak is worse than the best of strong: −")
