@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from meiju_utils.errors import MediaError
-from meiju_utils.preprocessing.media import read_media
+from meiju_utils.media.reading import read_media
 
 RATE = 16000
 STRIDE = 30

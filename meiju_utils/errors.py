@@ -30,6 +30,10 @@ class MediaError(MeijuError):
     """One clip cannot be decoded or holds nothing usable; it goes to the problems table."""
 
 
+class DamagedError(MeijuError):
+    """A file of the run folder is not what was written: its checksum or its form is wrong."""
+
+
 class MissingStageError(MeijuError):
     """A notebook needs what an earlier one writes, and it is not there."""
 

@@ -1,6 +1,5 @@
-"""How files are written (all at once or not at all) and how what they were made from is hashed.
-
-Imports nothing of the package but its errors.
+"""How files are written (all at once or not at all), how damage is noticed when they are read, and
+how what they were made from is hashed. Imports `errors`.
 """
 
 import hashlib
@@ -11,8 +10,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from meiju_utils.errors import DamagedError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHECKSUM = "checksum"  # the entry of a record that is made of all others
 PARTIAL = ".partial-"  # begins the name of a file that is being written
 
 
@@ -51,6 +56,41 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Write JSON with a checksum, atomically."""
+    write_json(path, {**record, CHECKSUM: fingerprint(record)})
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What `write_record` wrote; DamagedError where it is another, OSError where there is none."""
+    try:
+        record = read_json(path)
+        checksum = record.pop(CHECKSUM)
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise DamagedError(f"{path} is damaged: it is no record with a checksum.") from error
+    if checksum != fingerprint(record):
+        raise DamagedError(f"{path} is damaged: it is not what was written ({CHECKSUM}).")
+    return dict(record)
+
+
+def write_table(path: Path, table: "pd.DataFrame", **options: Any) -> None:
+    """Write a table as parquet with checksums of its pages, atomically."""
+    with atomic_path(path) as temporary:
+        table.to_parquet(temporary, index=False, write_page_checksum=True, **options)
+
+
+def read_table(path: Path, columns: "list[str] | None" = None) -> "pd.DataFrame":
+    """What `write_table` wrote, or some of its columns; DamagedError where a checksum is wrong."""
+    import pandas as pd
+
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    try:
+        return pd.read_parquet(path, columns=columns, page_checksum_verification=True)
+    except Exception as error:  # of a damaged header pyarrow and pandas raise anything
+        raise DamagedError(f"{path} is damaged and cannot be read ({error}).") from error
 
 
 def fingerprint(*parts: Any) -> str:

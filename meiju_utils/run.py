@@ -12,8 +12,8 @@ import pandas as pd
 
 from meiju_utils.challenge import SUBMISSION_NAME, Setting
 from meiju_utils.config import Profile
-from meiju_utils.errors import ConfigError, CorpusError, MissingStageError
-from meiju_utils.files import atomic_path
+from meiju_utils.errors import ConfigError, CorpusError, DamagedError, MissingStageError
+from meiju_utils.files import read_table, write_table
 from meiju_utils.html import definition_table
 
 CORRECTIONS_NAME = "corrections.csv"  # the user's, in the run folder or beside the lists
@@ -115,15 +115,19 @@ class Run:
         path = self.path(f"{name}.parquet")
         if not path.is_file():
             raise self.missing(f"table {path.name}", TABLES[name])
-        return pd.read_parquet(path)
+        try:
+            return read_table(path)
+        except DamagedError as error:
+            raise DamagedError(
+                f"{error} Delete it and run notebooks/{TABLES[name]}.ipynb again."
+            ) from error
 
     def save_table(self, name: str, table: pd.DataFrame) -> Path:
         """Write a table of the run folder, atomically."""
         if name not in TABLES:
             raise KeyError(f"{name} is not a table of the run folder: {sorted(TABLES)}")
         path = self.path(f"{name}.parquet")
-        with atomic_path(path) as temporary:
-            table.to_parquet(temporary, index=False)
+        write_table(path, table)
         return path
 
     def missing(self, what: str, notebook: str) -> MissingStageError:

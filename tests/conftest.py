@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from meiju_utils.config import Parallel
 
-pytest_plugins = ["tests.toys"]  # datasets and runs made up for the tests
+pytest_plugins = ["tests.toys", "tests.clips"]  # datasets, runs and clips made up for the tests
 
 # The same examples every time; a busy machine is no failure.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True)
@@ -75,7 +75,7 @@ def dask_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A local Ray of two workers, kept over the session as it takes seconds to start."""
-    from meiju_utils.clusters import ray_connection
+    from meiju_utils.parallel.clusters import ray_connection
 
     folder = str(tmp_path_factory.mktemp("ray"))
     with pytest.MonkeyPatch.context() as patch:

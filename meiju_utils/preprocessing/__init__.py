@@ -1,7 +1,7 @@
 """From clips to audio, the speaker's face and clean text, with a reason for every choice."""
 
+from meiju_utils.media.reading import Media
 from meiju_utils.preprocessing.faces import ClipFaces
-from meiju_utils.preprocessing.media import Media
 from meiju_utils.preprocessing.pipeline import (
     inspect_clip,
     open_preprocessed,

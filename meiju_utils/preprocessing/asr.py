@@ -14,7 +14,8 @@ from meiju_utils.config import Parallel
 from meiju_utils.devices import torch_device, torch_dtype
 from meiju_utils.errors import ConfigError, MeijuError
 from meiju_utils.files import fingerprint, listing, read_json, safe_name, write_json
-from meiju_utils.parallel import FEW, map_items
+from meiju_utils.parallel import map_items
+from meiju_utils.parallel.faults import FEW
 from meiju_utils.preprocessing.clips import file_stamp
 from meiju_utils.preprocessing.speaker import is_silent
 from meiju_utils.preprocessing.store import Preprocessed

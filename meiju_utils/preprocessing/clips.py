@@ -17,8 +17,8 @@ import soundfile
 from meiju_utils.config import Preprocessing
 from meiju_utils.errors import MediaError
 from meiju_utils.files import atomic_path, read_json, write_json
+from meiju_utils.media.reading import Media, read_media
 from meiju_utils.preprocessing.faces import ClipFaces, find_faces
-from meiju_utils.preprocessing.media import Media, read_media
 from meiju_utils.preprocessing.pitch import final_rise
 from meiju_utils.preprocessing.speaker import is_silent
 

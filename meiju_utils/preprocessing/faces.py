@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meiju_utils.config import Preprocessing
+from meiju_utils.media.frames import TRACKING_RATE
+from meiju_utils.media.reading import Media
 from meiju_utils.preprocessing.detectors import make_detector
-from meiju_utils.preprocessing.frames import TRACKING_RATE
-from meiju_utils.preprocessing.media import Media
 from meiju_utils.preprocessing.shots import shot_boundaries
 from meiju_utils.preprocessing.speaker import LEAST_FRAMES, is_silent, make_scorer
 from meiju_utils.preprocessing.tracks import (

@@ -12,6 +12,7 @@ import pandas as pd
 from meiju_utils.corpus.official import Corpus
 from meiju_utils.errors import ConfigError, MeijuError
 from meiju_utils.files import atomic_path, fingerprint, read_json, write_json
+from meiju_utils.media.reading import Media, read_media
 from meiju_utils.parallel import map_items
 from meiju_utils.preprocessing.asr import SAMPLE_RATE, Recognised, recognise_speech
 from meiju_utils.preprocessing.clips import (
@@ -29,7 +30,6 @@ from meiju_utils.preprocessing.corrections import (
 )
 from meiju_utils.preprocessing.detectors import make_detector
 from meiju_utils.preprocessing.faces import ClipFaces, find_faces
-from meiju_utils.preprocessing.media import Media, read_media
 from meiju_utils.preprocessing.review import ReviewedTexts, review_texts
 from meiju_utils.preprocessing.speaker import make_scorer
 from meiju_utils.preprocessing.state import preprocessing_key, state_of

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scenedetect import ContentDetector, FrameTimecode
 
-from meiju_utils.preprocessing.frames import TRACKING_RATE
+from meiju_utils.media.frames import TRACKING_RATE
 
 
 def shot_boundaries(frames: NDArray[np.uint8]) -> list[int]:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from meiju_utils.config import Faces, Preprocessing, load_profile
 from meiju_utils.corpus.demo import truth_folder
+from meiju_utils.media.reading import Media, read_media
 from meiju_utils.preprocessing.detectors import DETECTORS
 from meiju_utils.preprocessing.faces import ClipFaces, find_faces
-from meiju_utils.preprocessing.media import Media, read_media
 
 HEIGHT, WIDTH = 120, 240
 LEFT, RIGHT = (30, 40, 80, 90), (150, 40, 200, 90)

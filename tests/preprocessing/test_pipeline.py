@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from meiju_utils import engines
 from meiju_utils.config import Preprocessing
 from meiju_utils.corpus.official import Corpus, read_corpus
 from meiju_utils.corpus.schema import validate_clips
 from meiju_utils.errors import ConfigError, CorpusError, MeijuError, MissingStageError
+from meiju_utils.media.reading import read_media
 from meiju_utils.opening import open_run
+from meiju_utils.parallel import engines
 from meiju_utils.preprocessing import clips as clips_module
 from meiju_utils.preprocessing import (
     inspect_clip,
@@ -26,7 +27,6 @@ from meiju_utils.preprocessing import (
     preprocess_corpus,
 )
 from meiju_utils.preprocessing.clips import ClipTask, preprocess_clip
-from meiju_utils.preprocessing.media import read_media
 from meiju_utils.preprocessing.state import preprocessing_key
 from meiju_utils.run import Run
 

@@ -23,7 +23,7 @@ def speaker_tracks(media: "Media", faces: "ClipFaces", title: str = "") -> Plot:
     """
     if not faces.tracks or not len(media.tracking):
         return message(f"{title}: no face to follow ({faces.reason}).")
-    from meiju_utils.preprocessing.frames import TRACKING_RATE
+    from meiju_utils.media.frames import TRACKING_RATE
 
     figure, axes = subplots(2, _SHOWN, width=10.5, height=3.9)
     grid = axes[1, 0].get_gridspec()

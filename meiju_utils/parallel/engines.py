@@ -22,15 +22,15 @@ import joblib
 from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from meiju_utils.clusters import (
+from meiju_utils.config import Parallel
+from meiju_utils.errors import ConfigError, MeijuError
+from meiju_utils.parallel.clusters import (
     RETRIES,
     dask_client,
     gpu_share,
     import_engine,
     ray_connection,
 )
-from meiju_utils.config import Parallel
-from meiju_utils.errors import ConfigError, MeijuError
 
 Function = Callable[[Any], Any]
 Outcome = tuple[int, Any, Exception | None]

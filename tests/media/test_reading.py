@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from meiju_utils.errors import MediaError
-from meiju_utils.preprocessing import media as media_module
-from meiju_utils.preprocessing.frames import FrameCollector
-from meiju_utils.preprocessing.media import Media, read_media
+from meiju_utils.media import reading as media_module
+from meiju_utils.media.frames import FrameCollector
+from meiju_utils.media.reading import Media, read_media
 
 MakeClip = Callable[..., Path]
 

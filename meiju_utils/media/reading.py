@@ -36,7 +36,7 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from meiju_utils.errors import MediaError
-from meiju_utils.preprocessing.frames import LONGEST_FRAME_S, TRACKING_RATE, FrameCollector
+from meiju_utils.media.frames import LONGEST_FRAME_S, TRACKING_RATE, FrameCollector
 
 # Clips of the challenge last seconds; a film put there by mistake must not exhaust the memory.
 # A minute of 1280x720 takes about 1 GB: 1500 tracking frames of 960x540, 50 in full.

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from meiju_utils.config import Parallel
-from meiju_utils.errors import MeijuError
 from meiju_utils.parallel import failures_table, map_items
+from meiju_utils.parallel.faults import SystemicError
 
 
 def _reciprocal(value: int) -> float:
@@ -33,9 +33,16 @@ def test_one_bad_item_is_collected_and_the_others_keep_their_order(backend: str)
     ]
 
 
-def test_when_every_item_fails_the_run_stops_with_the_first_reason() -> None:
-    with pytest.raises(MeijuError, match=r"all 2 items failed.*ZeroDivisionError"):
-        map_items(_reciprocal, [0, 0], ["a", "b"], Parallel(backend="serial"), "halving")
+def test_faults_stop_the_run_where_they_are_many_and_a_tenth_of_all_there_is() -> None:
+    serial = Parallel(backend="serial")
+    names = list("abcd")
+    with pytest.raises(SystemicError, match=r"4 of 4 failed.*first, a: ZeroDivisionError"):
+        map_items(_reciprocal, [0] * 4, names, serial, "halving")
+    with pytest.raises(SystemicError, match="4 of 39"):
+        map_items(_reciprocal, [0] * 4, names, serial, "halving", of=39)
+    for items, of in (([0] * 3, 3), ([0] * 4, 40)):
+        mapped = map_items(_reciprocal, items, names[: len(items)], serial, "halving", of=of)
+        assert len(mapped.failures) == len(items)
 
 
 def test_the_bar_tells_of_the_last_result(capsys: pytest.CaptureFixture[str]) -> None:
