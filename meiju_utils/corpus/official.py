@@ -105,6 +105,8 @@ def _clips_table(clips: Sequence[Clip], setting: Setting) -> pd.DataFrame:
                 setting.language,
                 clip.split,
                 clip.video,
+                float("nan"),  # a clip is a whole video here
+                float("nan"),
                 clip.text,
                 clip.emotion,
                 clip.intent,
@@ -119,7 +121,8 @@ def _clips_table(clips: Sequence[Clip], setting: Setting) -> pd.DataFrame:
     )
     return table.astype(
         dict.fromkeys(CLIP_COLUMNS, "str")
-        | {"track": "int64", "duration_s": "float64", "face_score": "float64"}
+        | {"track": "int64"}
+        | dict.fromkeys(("start_s", "end_s", "duration_s", "face_score"), "float64")
     )
 
 

@@ -16,6 +16,8 @@ CLIP_COLUMNS = (
     "language",
     "split",
     "video",
+    "start_s",
+    "end_s",
     "text",
     "emotion",
     "intent",
@@ -31,9 +33,11 @@ def validate_clips(clips: pd.DataFrame) -> pd.DataFrame:
     """The table itself if it is sound; CorpusError lists what breaks which rule.
 
     One row a clip; ids unique; one track and language; labels from the vocabularies, "" where
-    unknown, never unknown in train and valid; `video` inside the data folder. Until the clip was
-    decoded `duration_s` (seconds) is NaN, and so is what stands for it: `face_choice` (by which
-    rule) and `face_reason` are "", `face_score` is NaN, which it stays where no face was scored.
+    unknown, never unknown in train and valid; `video` inside the data folder; a clip that is a part
+    of its video has `start_s` and `end_s` (seconds of the video; NaN: from its start, to its end).
+    Until the clip was decoded `duration_s` (seconds) is NaN, and so is what stands for it:
+    `face_choice` (by which rule) and `face_reason` are "", `face_score` is NaN, which it stays where
+    no face was scored.
     """
     import pandera.pandas as pa  # takes over a second: only where a table is checked
 
@@ -55,6 +59,10 @@ def validate_clips(clips: pd.DataFrame) -> pd.DataFrame:
         "video": pa.Column(
             str, pa.Check(_is_within, element_wise=True, error="expected a path in the data folder")
         ),
+        "start_s": pa.Column(
+            float, pa.Check.ge(0, error="expected seconds from 0 on"), nullable=True
+        ),
+        "end_s": pa.Column(float, pa.Check.gt(0, error="expected seconds above 0"), nullable=True),
         "text": pa.Column(str),
         "emotion": pa.Column(str, one_of(("", *EMOTIONS), "an official emotion")),
         "intent": pa.Column(str, one_of(("", *INTENTS), "an official intent")),
@@ -67,8 +75,11 @@ def validate_clips(clips: pd.DataFrame) -> pd.DataFrame:
         "face_score": pa.Column(float, nullable=True),
         "face_reason": pa.Column(str),
     }
-    labels = pa.Check(_is_labelled, error="expected both labels in train and valid")
-    schema = pa.DataFrameSchema(columns, checks=labels, strict=True, ordered=True)
+    rules = [
+        pa.Check(_is_labelled, error="expected both labels in train and valid"),
+        pa.Check(_is_part, error="expected start_s before end_s, and a video to be a part of"),
+    ]
+    schema = pa.DataFrameSchema(columns, checks=rules, strict=True, ordered=True)
     try:
         schema.validate(clips, lazy=True)
     except pa.errors.SchemaErrors as error:
@@ -85,12 +96,18 @@ def _is_labelled(table: pd.DataFrame) -> pd.Series:
     return ~needed | ((table["emotion"] != "") & (table["intent"] != ""))
 
 
+def _is_part(table: pd.DataFrame) -> pd.Series:
+    start, end = table["start_s"].fillna(0), table["end_s"]
+    whole = table["start_s"].isna() & end.isna()
+    return whole | ((end.isna() | (start < end)) & (table["video"] != ""))
+
+
 def _describe(cases: pd.DataFrame, clips: pd.DataFrame) -> str:
     """One line a broken rule, with how many rows break it and the first of them."""
     lines = []
     for (column, check), rows in cases.groupby(["column", "check"], sort=False, dropna=False):
         rule = {"field_uniqueness": "expected each value once"}.get(str(check), str(check))
-        if rule.startswith("expected both") and column != "split":
+        if rule.startswith(("expected both", "expected start_s")) and column != "split":
             continue  # a rule over whole rows is reported once a column
         index = rows["index"].dropna().drop_duplicates()
         values = ", ".join(repr(value) for value in rows["failure_case"].drop_duplicates()[:3])

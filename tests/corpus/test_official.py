@@ -54,7 +54,7 @@ def test_the_table_has_the_contracts_columns_and_order(tmp_path: Path, write_rel
     assert clips["split"].drop_duplicates().tolist() == ["train", "valid", "test", "unlabeled"]
     for _, part in clips.groupby("split"):
         assert part["clip_id"].is_monotonic_increasing
-    later = clips[["duration_s", "face_score"]]
+    later = clips[["start_s", "end_s", "duration_s", "face_score"]]
     assert later.isna().all(axis=None)
     assert not clips.drop(columns=later).isna().any(axis=None)
     assert (clips[["face_choice", "face_reason"]] == "").all(axis=None)
