@@ -36,8 +36,8 @@ def validate_clips(clips: pd.DataFrame) -> pd.DataFrame:
     unknown, never unknown in train and valid; `video` inside the data folder; a clip that is a part
     of its video has `start_s` and `end_s` (seconds of the video; NaN: from its start, to its end).
     Until the clip was decoded `duration_s` (seconds) is NaN, and so is what stands for it:
-    `face_choice` (by which rule) and `face_reason` are "", `face_score` is NaN, which it stays where
-    no face was scored.
+    `face_choice` (by which rule) and `face_reason` are "", `face_score` is NaN, which it stays
+    where no face was scored.
     """
     import pandera.pandas as pa  # takes over a second: only where a table is checked
 
