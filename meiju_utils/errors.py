@@ -34,6 +34,10 @@ class DamagedError(MeijuError):
     """A file of the run folder is not what was written: its checksum or its form is wrong."""
 
 
+class BusyError(MeijuError):
+    """Another process is writing the run folder."""
+
+
 class MissingStageError(MeijuError):
     """A notebook needs what an earlier one writes, and it is not there."""
 

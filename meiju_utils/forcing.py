@@ -30,9 +30,8 @@ def results_of(run: Run, notebook: str) -> list[Path]:
     Nothing where an earlier notebook's part is missing, for then this one cannot run either, and
     says so. Raises ConfigError where a link leads out of the run folder.
     """
-    stages = _STAGES.get(notebook, _tables)
     try:
-        found = [*stages(run, notebook), *_experiments(run, notebook)]
+        found = made_by(run, notebook)
     except MissingStageError:
         return []
     there = [path for path in found if lexists(path)]
@@ -43,6 +42,15 @@ def results_of(run: Run, notebook: str) -> list[Path]:
                 "Delete it yourself, then run without --force."
             )
     return there
+
+
+def made_by(run: Run, notebook: str) -> list[Path]:
+    """Where a notebook's results lie, or will, with the run's settings.
+
+    MissingStageError where that depends on an earlier notebook which has not run.
+    """
+    stages = _STAGES.get(notebook, _tables)
+    return [*stages(run, notebook), *_experiments(run, notebook)]
 
 
 def discard(paths: Sequence[Path]) -> None:

@@ -23,7 +23,7 @@ CONFIG_NAME = "config.yaml"  # the effective settings, in the run folder
 # Table in the run folder → the notebook that writes it.
 TABLES = {
     "clips": "01_preprocessing",
-    "media": "01_preprocessing",
+    "manifest": "01_preprocessing",
     "transcripts": "01_preprocessing",
     "problems": "01_preprocessing",
     "copies": "01_preprocessing",

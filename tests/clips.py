@@ -1,6 +1,6 @@
 """Clips made for these tests: any picture and sound, in any container and layout."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,9 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+from meiju_utils.preprocessing.manifest import ShardWriter, read_rows
+from meiju_utils.preprocessing.store import Preprocessed, serve
 
 MakeClip = Callable[..., Path]
 
@@ -95,3 +98,26 @@ def make_clip(tmp_path: Path) -> MakeClip:
         return write_clip(tmp_path / name, frames, sound, **options)
 
     return make
+
+
+def store_clips(
+    folder: Path,
+    sounds: Mapping[str, NDArray[np.floating]] | None = None,
+    crops: Mapping[str, NDArray[np.uint8]] | None = None,
+    texts: Mapping[str, str] | None = None,
+    key: str = "preprocessed-1",
+) -> Preprocessed:
+    """Clips as preprocessing keeps them: sound in [-1, 1), face crops, texts of all."""
+    sounds, crops, texts = sounds or {}, crops or {}, dict(texts or {})
+    with ShardWriter(folder) as writer:
+        for clip_id in texts:
+            sound = np.asarray(sounds.get(clip_id, ()))
+            faces = crops.get(clip_id, np.empty((0, 0, 0, 3), np.uint8))
+            media = {
+                "audio": np.rint(sound * 32768).clip(-32768, 32767).astype(np.int16),
+                "crops": faces,
+                "crop_times": np.arange(len(faces), dtype=float),
+            }
+            source = {"source_size": len(sound), "source_digest": str(media["audio"].sum())}
+            writer.add({"clip_id": clip_id, **source, "flags": "[]"}, media)
+    return serve(key, folder, texts, read_rows(folder))

@@ -44,6 +44,14 @@ class Layout:
     faults: list[str] = field(default_factory=list)
 
     @property
+    def listing(self):
+        from types import SimpleNamespace
+
+        from meiju_utils.files import listing
+
+        return SimpleNamespace(files={n: (s, t) for n, s, t in listing(self.root)})
+
+    @property
     def features_only(self) -> bool:
         """No clip has a video: the corpus is text (and features made elsewhere)."""
         return not any(self.videos.values())

@@ -29,6 +29,10 @@ class Corpus:
     root: Path
     clips: pd.DataFrame
     problems: pd.DataFrame
+    layout: object = None
+
+    def stamp(self, video):
+        return self.layout.listing.files.get(video)
 
     @property
     def features_only(self) -> bool:
@@ -93,7 +97,7 @@ def survey_corpus(data_dir: Path, setting: Setting) -> Survey:
     problems = pd.DataFrame(
         findings.problems, columns=["clip_id", "stage", "problem", "reason"], dtype="str"
     )
-    return Survey(Corpus(data_dir, _clips_table(clips, setting), problems), findings.faults)
+    return Survey(Corpus(data_dir, _clips_table(clips, setting), problems, layout), findings.faults)
 
 
 def _clips_table(clips: Sequence[Clip], setting: Setting) -> pd.DataFrame:

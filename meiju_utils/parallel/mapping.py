@@ -48,7 +48,7 @@ def map_items(
     `show` tells what the bar says of the last result. `needs` has, by an item's place, the places
     of those that must have succeeded before it starts; where one of them fails it never does.
     `then` is called here with place, result and error of each item that has finished, before what
-    needs it starts; True says that an error is dealt with.
+    needs it starts; True says that it is dealt with: a result is not kept, an error not counted.
 
     `function` and the items must be picklable unless the backend is serial; a worker of Dask or
     Ray unpickles them once, so that what the function keeps serves all its items. Where
@@ -79,7 +79,8 @@ def map_items(
             if then and then(index, result, error):
                 handled.add(index)
             if error is None:
-                results[index] = result
+                if index not in handled:
+                    results[index] = result
                 if show and result is not None:
                     bar.set_postfix_str(f"{names[index]}: {show(result)}")
                 continue

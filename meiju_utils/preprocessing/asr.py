@@ -16,7 +16,6 @@ from meiju_utils.errors import ConfigError, MeijuError
 from meiju_utils.files import fingerprint, listing, read_json, safe_name, write_json
 from meiju_utils.parallel import map_items
 from meiju_utils.parallel.faults import FEW
-from meiju_utils.preprocessing.clips import file_stamp
 from meiju_utils.preprocessing.speaker import is_silent
 from meiju_utils.preprocessing.store import Preprocessed
 from meiju_utils.run import resolve
@@ -49,9 +48,8 @@ def recognise_speech(
     texts: Recognised = {}
     pending = []
     for clip_id in clip_ids:
-        audio = clips.audio_file(clip_id)
-        if audio.is_file():
-            known = _known(folder / f"{clip_id}.json", audio)
+        if clips.has(clip_id, "audio"):
+            known = _known(folder / f"{clip_id}.json", clips.stamp(clip_id))
             texts |= {} if known is None else {clip_id: known}
             pending += [clip_id] if known is None else []
     if not pending:
@@ -109,8 +107,7 @@ def _recognise(
         text = "" if is_silent(audio) else _transcribe(load_whisper(model), audio, language)
     except Exception as error:  # one odd clip must not stop the others
         return {"clip_id": clip_id, "problem": type(error).__name__, "reason": str(error)}
-    stamp = file_stamp(clips.audio_file(clip_id))
-    record = {"clip_id": clip_id, "problem": "", "text": text, "audio": stamp}
+    record = {"clip_id": clip_id, "problem": "", "text": text, "clip": clips.stamp(clip_id)}
     write_json(folder / f"{clip_id}.json", record)
     return record
 
@@ -130,10 +127,10 @@ def _transcribe(whisper: Any, audio: Any, language: Language) -> str:
     return str(answer["text"]).strip()
 
 
-def _known(path: Path, audio: Path) -> str | None:
+def _known(path: Path, stamp: str) -> str | None:
     """The text recognised before from this very audio."""
     try:
         record = read_json(path)
     except (OSError, ValueError):
         return None
-    return str(record["text"]) if record["audio"] == file_stamp(audio) else None
+    return str(record["text"]) if record.get("clip") == stamp else None

@@ -14,13 +14,13 @@ from meiju_utils.errors import CorpusError, nearest
 from meiju_utils.run import CORRECTIONS_NAME, Run
 
 
-def corrections_folders(run: Run) -> list[Path]:
+def corrections_folders(run: Run, layout=None) -> list[Path]:
     """Where corrections are looked for: the run folder, and beside the setting's lists.
 
     Not further up in the data folder: the same clip ids stand for other clips in the other
     language.
     """
-    layout = find_layout(run.data_dir, run.setting)
+    layout = layout or find_layout(run.data_dir, run.setting)
     lists = {(run.data_dir / path).parent for paths in layout.lists.values() for path in paths}
     return [run.folder, *sorted({layout.folder, *lists})]
 

@@ -5,7 +5,7 @@ Imports `media`, `shots`, `tracks`, `detectors`, `speaker`, `config`.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import cv2
@@ -31,6 +31,7 @@ Choice = Literal["speaker", "only-face", "largest-face", "whole-frame", "none"]
 # A face seen for less is taken for a false detection while others are there. As published, each
 # of these frames must show it; where they are not all looked at, those that are, and at least two.
 LEAST_TRACK = 10  # frames
+NO_TRACK = np.empty((0, 4))
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class ClipFaces:
     chosen: for each sampled frame the track its crop is taken from; -1: the whole frame, or none.
     choice, reason: by which rule and why. score: of the chosen track, NaN where not scored.
     crops: [n, S, S, 3] RGB at `times` [n] seconds; frames without the chosen face are left out.
+    track: [T, 4], where that face is at each moment that shows it, 25 a second: seconds, then
+    centre x, centre y and half size in pixels of the video as shown, of which `crop_face` makes a
+    crop.
     """
 
     tracks: tuple[FaceTrack, ...]
@@ -51,6 +55,7 @@ class ClipFaces:
     score: float
     crops: NDArray[np.uint8]
     times: NDArray[np.float64]
+    track: NDArray[np.float64]
 
     @property
     def track_scores(self) -> NDArray[np.float64]:
@@ -60,11 +65,19 @@ class ClipFaces:
 
 @dataclass(frozen=True)
 class _Decision:
-    """For each sampled frame its track or -1, by which rule and why."""
+    """For each sampled frame its track or -1, by which rule and why; `allowed` stand for the clip,
+    in each frame the one of the highest `means`."""
 
     chosen: tuple[int, ...]
     choice: Choice
     reason: str
+    allowed: frozenset[int] = frozenset()
+    means: dict[int, float] = field(default_factory=dict)
+
+    def at(self, tracks: Sequence[FaceTrack], moment: int) -> int:
+        """The track that stands for the clip at a moment; -1 where none of the allowed shows."""
+        showing = [w for w in self.allowed if tracks[w].start <= moment < tracks[w].stop]
+        return max(showing, key=lambda which: (self.means.get(which, 0), -which), default=-1)
 
 
 def find_faces(media: Media, settings: Preprocessing) -> ClipFaces:
@@ -99,18 +112,28 @@ def find_faces(media: Media, settings: Preprocessing) -> ClipFaces:
     moments = np.rint(media.frame_times * TRACKING_RATE).astype(int)
     moments = np.minimum(moments, len(media.tracking) - 1)
     decision = _decide(tracks, scores, moments, silent)
-    scale = media.width / media.tracking.shape[2]
     if decision.choice == "whole-frame":
         crops = [_letterbox(frame, size) for frame in media.frames]
         return _result(tracks, scores, decision, crops, media.frame_times)
+    track = _chosen_track(tracks, decision, media)
+    place = {round(row[0] * TRACKING_RATE): row[1:] for row in track}
     shown = [index for index, which in enumerate(decision.chosen) if which >= 0]
-    geometry = {which: tracks[which].geometry() for which in set(decision.chosen) - {-1}}
-    crops = []
-    for index in shown:
-        which = decision.chosen[index]
-        x, y, half = geometry[which][moments[index] - tracks[which].start] * scale
-        crops.append(crop_face(media.frames[index], x, y, half, size))
-    return _result(tracks, scores, decision, crops, media.frame_times[shown])
+    crops = [_crop(media.frames[i], place[int(moments[i])], size) for i in shown]
+    return _result(tracks, scores, decision, crops, media.frame_times[shown], track)
+
+
+def _chosen_track(
+    tracks: Sequence[FaceTrack], decision: _Decision, media: Media
+) -> NDArray[np.float64]:
+    """Where the face that stands for the clip is, as `ClipFaces.track`."""
+    scale = media.width / media.tracking.shape[2]
+    geometry = {which: tracks[which].geometry() * scale for which in decision.allowed}
+    rows = [
+        (moment / TRACKING_RATE, *geometry[which][moment - tracks[which].start])
+        for moment in range(len(media.tracking))
+        if (which := decision.at(tracks, moment)) >= 0
+    ]
+    return np.asarray(rows, np.float64).reshape(-1, 4)
 
 
 def _tracks(media: Media, settings: Preprocessing) -> tuple[FaceTrack, ...]:
@@ -163,11 +186,8 @@ def _decide(
             reason = "faces seen for under one second"
         else:
             reason = "no face follows the voice"
-    chosen = tuple(
-        max(faces & allowed, key=lambda which: means.get(which, 0)) if faces & allowed else -1
-        for faces in map(set, showing)
-    )
-    return _Decision(chosen, choice, reason)
+    decision = _Decision((), choice, reason, frozenset(allowed), means)
+    return replace(decision, chosen=tuple(decision.at(tracks, moment) for moment in moments))
 
 
 def _result(
@@ -176,6 +196,7 @@ def _result(
     decision: _Decision,
     crops: list[NDArray[np.uint8]],
     times: NDArray[np.float64],
+    track: NDArray[np.float64] = NO_TRACK,
 ) -> ClipFaces:
     means = [float(s.mean()) for w in set(decision.chosen) - {-1} if (s := scores[w]) is not None]
     return ClipFaces(
@@ -187,7 +208,13 @@ def _result(
         score=max(means, default=float("nan")),
         crops=np.stack(crops) if crops else np.empty((0, 0, 0, 3), np.uint8),
         times=times,
+        track=track,
     )
+
+
+def _crop(frame: NDArray[np.uint8], place: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
+    x, y, half = place.tolist()
+    return crop_face(frame, x, y, half, size)
 
 
 def _letterbox(frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -1,27 +1,22 @@
-"""The first stage: every clip of a corpus to audio, face crops and text, in the run folder.
+"""The first stage: every clip of a corpus to audio, frames, faces and text, in the run folder.
 
-Clips are independent and each leaves a record when it is done, so a run that was stopped, at any
-point and in any way, goes on where it was. Imports its neighbours, `corpus`, `run`, `parallel`.
+A run that was stopped, at any point and in any way, goes on where it was: what is done stands in
+the manifest's shards. Imports its neighbours, `corpus`, `run`, `parallel`.
 """
 
+import json
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 
 import pandas as pd
 
+from meiju_utils.corpus.layout import Layout, find_layout
 from meiju_utils.corpus.official import Corpus
-from meiju_utils.errors import ConfigError, MeijuError
-from meiju_utils.files import atomic_path, fingerprint, read_json, write_json
+from meiju_utils.errors import ConfigError, DamagedError, MeijuError
+from meiju_utils.files import atomic_path, read_record, write_record
 from meiju_utils.media.reading import Media, read_media
-from meiju_utils.parallel import map_items
 from meiju_utils.preprocessing.asr import SAMPLE_RATE, Recognised, recognise_speech
-from meiju_utils.preprocessing.clips import (
-    ClipTask,
-    Record,
-    finished_record,
-    preprocess_clip,
-    remove_partial_files,
-)
 from meiju_utils.preprocessing.corrections import (
     corrections_folders,
     find_corrections,
@@ -30,44 +25,40 @@ from meiju_utils.preprocessing.corrections import (
 )
 from meiju_utils.preprocessing.detectors import make_detector
 from meiju_utils.preprocessing.faces import ClipFaces, find_faces
+from meiju_utils.preprocessing.making import is_still_made, make_manifest, part_of
 from meiju_utils.preprocessing.review import ReviewedTexts, review_texts
 from meiju_utils.preprocessing.speaker import make_scorer
-from meiju_utils.preprocessing.state import preprocessing_key, state_of
-from meiju_utils.preprocessing.store import Preprocessed
+from meiju_utils.preprocessing.state import (
+    refuse_other_corpus,
+    renew_store,
+    settings_key,
+    state_of,
+    store_of,
+    stores_of,
+)
+from meiju_utils.preprocessing.store import Preprocessed, serve
 from meiju_utils.run import CORRECTIONS_NAME, Run
+from meiju_utils.run_folder import writing
 
-MEDIA_COLUMNS = {
-    "clip_id": "str",
-    "duration_s": "float64",
-    "fps": "float64",
-    "width": "int64",
-    "height": "int64",
-    "video_frames": "int64",
-    "sampled_frames": "int64",
-    "audio_rate": "int64",
-    "audio_channels": "int64",
-    "faces": "int64",
-    "face_choice": "str",
-    "face_score": "float64",
-    "face_reason": "str",
-}
 FOUND = ("duration_s", "face_choice", "face_score", "face_reason")  # also in the clips table
 CHANGES_FILE = "transcript_changes.csv"
 SUGGESTIONS_FILE = "transcript_suggestions.csv"
+NOTEBOOK = "01_preprocessing"
 _STATE = "current.json"
-_STAMPS = "stamps.json"
 WHERE = f"expected {CORRECTIONS_NAME} in the run folder or beside the setting's lists"
 
 
 def preprocess_corpus(run: Run, corpus: Corpus) -> Preprocessed:
     """Preprocess what is not done yet, then write the tables of the run folder.
 
-    Tables: `clips` (duration and choice of face filled in), `media` (one row a decoded clip),
+    Tables: `manifest` (one row a clip with a video: what was made of it, from what, and which face
+    stands for it; see `manifest.ROW`), `clips` (duration and choice of face filled in),
     `transcripts`, `problems` (the corpus's and the clips'); beside them `transcript_changes.csv`
     (every change of a text) and `transcript_suggestions.csv` (end marks for review). A clip that
-    cannot be used, even one that kills its process, is a problem and not an error; MeijuError is
-    raised where none can be used, ConfigError and CorpusError, before any work, for a detector, a
-    scorer or corrections that are not sound.
+    cannot be used, even one that kills its process, is a problem and not an error; SystemicError is
+    raised where unexpected faults strike too many, MeijuError where no clip can be used. Before any
+    work: ConfigError and CorpusError for a detector, a scorer or corrections that are not sound and
+    for a run folder of another corpus, BusyError where another process writes it.
     """
     settings = run.config.preprocessing
     if settings.transcripts.asr and settings.sample_rate != SAMPLE_RATE:
@@ -75,50 +66,78 @@ def preprocess_corpus(run: Run, corpus: Corpus) -> Preprocessed:
             f"preprocessing.sample_rate = {settings.sample_rate}: Whisper needs {SAMPLE_RATE}; "
             "change it, or set preprocessing.transcripts.asr to ''."
         )
-    state = state_of(run)  # before the work: what changes meanwhile is noticed afterwards
-    path = find_corrections(corrections_folders(run))
+    if (corpus.clips["video"] != "").any():
+        make_detector(settings.faces.detector)
+        make_scorer(settings.speaker, settings.sample_rate)
+    with writing(run.folder, NOTEBOOK):
+        refuse_other_corpus(run, corpus.clips)
+        return _preprocess(run, corpus)
+
+
+def _preprocess(run: Run, corpus: Corpus) -> Preprocessed:
+    path = find_corrections(corrections_folders(run, corpus.layout))
     clip_ids = set(corpus.clips["clip_id"])
     corrections = read_corrections(path, clip_ids, run.setting.language) if path else {}
-    records = _records(run, corpus)
+    identity, folder = renew_store(run, lambda folder: is_still_made(run, corpus, folder))
+    state = state_of(run, identity, corpus.layout)  # before the work: later changes are noticed
+    manifest = make_manifest(run, corpus, folder, identity)
     texts = dict(zip(corpus.clips["clip_id"], corpus.clips["text"], strict=True))
-    recognised, failed = _recognise(run, texts)
+    clips = serve(identity, folder, texts, manifest)
+    recognised, failed = _recognise(run, clips)
+    rises = manifest["clip_id"], manifest["final_rise"]
     reviewed = review_texts(
         texts,
         run.setting.language,
-        settings.transcripts.apply_suggestions,
-        {
-            clip_id: record["final_rise"]
-            for clip_id, record in records.items()
-            if record.get("final_rise") is not None
-        },
+        run.config.preprocessing.transcripts.apply_suggestions,
+        {clip_id: rise for clip_id, rise in zip(*rises, strict=True) if not isnan(rise)},
         corrections,
         recognised,
     )
     # Without it nothing counts as done: tables of two runs must not pass for those of one.
     run.path("preprocessed", _STATE).unlink(missing_ok=True)
-    _save_tables(run, corpus, records, reviewed, failed)
-    stamps = {clip_id: fingerprint(record.get("source")) for clip_id, record in records.items()}
-    write_json(run.path("preprocessed", _STAMPS), stamps)
-    write_json(run.path("preprocessed", _STATE), state)
-    return open_preprocessed(run)
+    _save_tables(run, corpus, manifest, reviewed, failed)
+    write_record(run.path("preprocessed", _STATE), state)
+    return open_preprocessed(run, corpus.layout)
 
 
-def open_preprocessed(run: Run) -> Preprocessed:
+def open_preprocessed(run: Run, layout: Layout | None = None) -> Preprocessed:
     """What `preprocess_corpus` left.
 
-    MissingStageError where it has not run with these settings, on this data folder as it is now,
-    with these corrections.
+    MissingStageError where it has not run with these settings, on this data folder as it is now (a
+    video, a list or a correction that was changed, added or taken away), unless the data folder is
+    not there any more: then on what it was.
     """
-    path, stamps = (run.path("preprocessed", name) for name in (_STATE, _STAMPS))
-    if not (path.is_file() and stamps.is_file() and read_json(path) == state_of(run)):
-        raise run.missing("preprocessed clips for these settings and data", "01_preprocessing")
-    transcripts = run.table("transcripts")
-    key = preprocessing_key(run.config.preprocessing)
-    return Preprocessed(
-        key=key,
-        folder=run.path("preprocessed", key),
-        texts=dict(zip(transcripts["clip_id"], transcripts["text"], strict=True)),
-        stamps=read_json(stamps),
+    if layout is None and run.data_dir.is_dir():
+        layout = find_layout(run.data_dir, run.setting)
+    path = run.path("preprocessed", _STATE)
+    missing = run.missing("preprocessed clips for these settings and data", NOTEBOOK)
+    try:
+        known = read_record(path)
+        if not (store := store_of(run)):
+            raise missing
+        identity, folder = store
+        now = state_of(run, identity, layout)
+        if {**known, **now} != known:
+            raise missing
+        manifest, transcripts = run.table("manifest"), run.table("transcripts")
+    except (OSError, DamagedError) as error:
+        raise missing from error
+    if layout is not None and not _same_videos(manifest, layout):
+        raise missing
+    texts = dict(zip(transcripts["clip_id"], transcripts["text"], strict=True))
+    return serve(identity, folder, texts, manifest)
+
+
+def _same_videos(manifest: pd.DataFrame, layout: Layout) -> bool:
+    """Whether the data folder's videos are those that the manifest's clips were made from."""
+    videos = {clip_id: path for split in layout.videos.values() for clip_id, path in split.items()}
+    files = layout.listing.files
+    columns = ["clip_id", "video", "source_size", "source_modified_ns"]
+    made = manifest.loc[manifest["source_size"] >= 0, columns]
+    return all(
+        # under another path where another folder of the release was given
+        (files.get(video) or files.get(videos.get(clip_id, ""))) == (size, modified_ns)
+        for clip_id, video, size, modified_ns in made.itertuples(index=False, name=None)
     )
 
 
@@ -127,9 +146,10 @@ def written_files(run: Run) -> list[Path]:
 
     The first is what says that all is done.
     """
-    names = (_STATE, _STAMPS, preprocessing_key(run.config.preprocessing))
-    kept = [run.path("preprocessed", name) for name in names]
-    return [*kept, run.path(CHANGES_FILE), run.path(SUGGESTIONS_FILE)]
+    key = settings_key(run.config.preprocessing)
+    stores = [folder for folder, stamp in stores_of(run).items() if stamp.settings == key]
+    texts = [run.path(CHANGES_FILE), run.path(SUGGESTIONS_FILE)]
+    return [run.path("preprocessed", _STATE), *stores, *texts]
 
 
 def open_review(run: Run) -> ReviewedTexts:
@@ -160,80 +180,40 @@ def inspect_clip(run: Run, clip_id: str) -> tuple[Media, ClipFaces]:
             f"Clip {clip_id!r} has no video in this run; choose one of its media table."
         )
     settings = run.config.preprocessing
+    clip = clips.loc[clip_id]
     media = read_media(
-        run.data_dir / str(clips.loc[clip_id, "video"]),
+        run.data_dir / str(clip["video"]),
         settings.sample_rate,
         settings.frame_stride,
         settings.faces.tracking_side,
+        part_of(clip["start_s"], clip["end_s"]),
     )
     return media, find_faces(media, settings)
 
 
-def _records(run: Run, corpus: Corpus) -> dict[str, Record]:
-    """Records of all clips with a video, those not done yet being made first."""
-    settings = run.config.preprocessing
-    folder = run.path("preprocessed", preprocessing_key(settings))
-    filmed = corpus.clips[corpus.clips["video"] != ""]
-    if filmed.empty:
-        return {}
-    make_detector(settings.faces.detector)
-    make_scorer(settings.speaker, settings.sample_rate)
-    remove_partial_files(folder)
-    tasks = [
-        ClipTask(clip_id, corpus.root / video, folder, settings)
-        for clip_id, video in zip(filmed["clip_id"], filmed["video"], strict=True)
-    ]
-    records = {task.clip_id: finished_record(task) for task in tasks}
-    pending = [task for task in tasks if records[task.clip_id] is None]
-    made = map_items(
-        preprocess_clip,
-        pending,
-        [task.clip_id for task in pending],
-        run.config.parallel,
-        "Preprocessing clips",
-    )
-    records |= {record["clip_id"]: record for record in made.succeeded()}
-    # Clips whose processes died left no record, so the next run tries them again.
-    records |= {
-        f.name: {"clip_id": f.name, "problem": f.error, "reason": f.reason} for f in made.failures
-    }
-    whole = {clip_id: record for clip_id, record in records.items() if record is not None}
-    if all(record["problem"] for record in whole.values()):
-        first = next(iter(whole.values()))
-        raise MeijuError(
-            f"None of {len(whole)} clips can be used. The first, {first['clip_id']}: "
-            f"{first['problem']}: {first['reason']}"
-        )
-    return whole
-
-
-def _recognise(run: Run, texts: dict[str, str]) -> tuple[Recognised, list[tuple[str, str, str]]]:
+def _recognise(run: Run, clips: Preprocessed) -> tuple[Recognised, list[tuple[str, str, str]]]:
     """Texts of clips that have none, if the profile names a model, and the clips that failed."""
     settings = run.config.preprocessing
-    textless = [clip_id for clip_id, text in texts.items() if not text]
+    textless = [clip_id for clip_id in clips.clip_ids if not clips.text(clip_id)]
     if not settings.transcripts.asr or not textless:
         return {}, []
-    key = preprocessing_key(settings)
-    clips = Preprocessed(key, run.path("preprocessed", key), texts)
     return recognise_speech(clips, textless, settings.transcripts.asr, run.setting.language)
 
 
 def _save_tables(
     run: Run,
     corpus: Corpus,
-    records: dict[str, Record],
+    manifest: pd.DataFrame,
     reviewed: ReviewedTexts,
     unheard: Sequence[tuple[str, str, str]],
 ) -> None:
-    rows = [record["media"] for record in records.values() if not record["problem"]]
-    media = pd.DataFrame(rows, columns=list(MEDIA_COLUMNS)).astype(MEDIA_COLUMNS)
-    decoded = media.set_index("clip_id")
-    found = {column: corpus.clips["clip_id"].map(decoded[column]) for column in FOUND}
+    usable = manifest[manifest["problem"] == ""].set_index("clip_id")
+    found = {column: corpus.clips["clip_id"].map(usable[column]) for column in FOUND}
     clips = corpus.clips.assign(**found).fillna({"face_choice": "", "face_reason": ""})
     run.save_table("clips", clips.astype(corpus.clips.dtypes))
-    run.save_table("media", media)
+    run.save_table("manifest", manifest)
     run.save_table("transcripts", reviewed.transcripts)
-    run.save_table("problems", _problems(run, corpus, list(records.values()), unheard))
+    run.save_table("problems", _problems(run, corpus, manifest, unheard))
     # For people to open in a spreadsheet, which takes UTF-8 for granted only with a BOM.
     for name, table in (
         (CHANGES_FILE, reviewed.changes),
@@ -244,16 +224,16 @@ def _save_tables(
 
 
 def _problems(
-    run: Run, corpus: Corpus, records: Sequence[Record], unheard: Sequence[tuple[str, str, str]]
+    run: Run, corpus: Corpus, manifest: pd.DataFrame, unheard: Sequence[tuple[str, str, str]]
 ) -> pd.DataFrame:
     rows = [
         ("", "transcripts", "unused corrections", f"{path} is not read; {WHERE}")
         for path in stray_corrections(run)
     ]
     rows += [(clip_id, "asr", problem, reason) for clip_id, problem, reason in unheard]
-    for record in records:
-        if record["problem"]:
-            rows.append((record["clip_id"], "media", record["problem"], record["reason"]))
-        rows += [(record["clip_id"], "media", *flag) for flag in record.get("flags", [])]
+    columns = ["clip_id", "problem", "reason", "flags"]
+    for clip_id, problem, reason, flags in manifest[columns].itertuples(index=False, name=None):
+        rows += [(clip_id, "media", problem, reason)] if problem else []
+        rows += [(clip_id, "media", *flag) for flag in json.loads(flags)]
     own = pd.DataFrame(rows, columns=list(corpus.problems.columns), dtype="str")
     return pd.concat([corpus.problems, own], ignore_index=True)

@@ -1,60 +1,153 @@
 """What were audio, faces and tables made from? Keys that change with whatever shapes them.
 
-Imports `corrections`, `corpus.layout`, `config`, `files`, `run`.
+Imports `corrections`, `corpus`, `config`, `files`, `run`.
 """
 
 import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from meiju_utils.config import Preprocessing
-from meiju_utils.corpus.layout import find_layout
-from meiju_utils.files import fingerprint, listing
+from meiju_utils.corpus.layout import Layout
+from meiju_utils.errors import ConfigError, DamagedError
+from meiju_utils.files import fingerprint, listing, read_record, write_record
 from meiju_utils.preprocessing.corrections import corrections_folders, find_corrections
 from meiju_utils.run import Run, resolve
+from meiju_utils.sources import code_key
+from meiju_utils.stamping import Stamp, renewed, stamp_in
 
-# Raise it when the same settings give other audio, faces or records.
-VERSION = 2
+STORE_NAME = "store.json"
+# What shapes audio and faces: modules of this package, and those of TalkNet where it is used.
+_MODULES = (
+    "meiju_utils.media.frames",
+    "meiju_utils.media.reading",
+    "meiju_utils.preprocessing.clips",
+    "meiju_utils.preprocessing.detectors",
+    "meiju_utils.preprocessing.faces",
+    "meiju_utils.preprocessing.pitch",
+    "meiju_utils.preprocessing.shots",
+    "meiju_utils.preprocessing.speaker",
+    "meiju_utils.preprocessing.tracks",
+)
+_TALKNET = tuple(
+    f"meiju_utils.preprocessing.{name}" for name in ("talknet", "talknet_layers", "talknet_scoring")
+)
+SHARED = 0.5  # of a corpus' clips that must recur for another to be the same, grown
 
 
-def preprocessing_key(settings: Preprocessing) -> str:
-    """What names the folder of audio and faces: all that shapes them, and the code's version.
+def settings_key(settings: Preprocessing) -> str:
+    """What changes with the settings that shape audio and faces, and with the models they name.
 
-    Of a model that is a file, as `talknet:<path>`, its content counts.
+    Of a model that is a file, as `talknet:<path>`, its content counts, wherever it lies.
     """
-    models = [
-        _digest(name.partition(":")[2]) for name in (settings.faces.detector, settings.speaker)
-    ]
-    return fingerprint(VERSION, settings.model_dump(mode="json", exclude={"transcripts"}), models)
+    without = settings.model_dump(mode="json", exclude={"transcripts", "speaker", "device"})
+    without["faces"].pop("detector")
+    models = [_model(name) for name in (settings.faces.detector, settings.speaker)]
+    return fingerprint(without, models)
 
 
-def state_of(run: Run) -> dict[str, Any]:
-    """What the run folder's tables are made from: settings, models, corpus, corrections."""
+def code_of(settings: Preprocessing) -> str:
+    """What changes with the code that makes audio and faces, and with its libraries' versions."""
+    modules = [*_MODULES, *(_TALKNET if settings.speaker.startswith("talknet:") else ())]
+    return code_key(*map(import_module, modules))
+
+
+def stores_of(run: Run) -> dict[Path, Stamp]:
+    """The folders of clips in a run folder and what each was made with, the latest last."""
+    found = {}
+    for path in run.folder.glob(f"preprocessed/*/{STORE_NAME}"):
+        with suppress(DamagedError):
+            found[path] = stamp_in(read_record(path))
+    ordered = sorted(found, key=lambda path: path.stat().st_mtime_ns)
+    return {path.parent: found[path] for path in ordered}
+
+
+def store_of(run: Run) -> tuple[str, Path] | None:
+    """Identity and folder of the clips that these settings and this code make, if there are any."""
+    wanted = (settings_key(run.config.preprocessing), code_of(run.config.preprocessing))
+    for folder, stamp in stores_of(run).items():
+        if (stamp.settings, stamp.code) == wanted:
+            return stamp.identity, folder
+    return None
+
+
+def renew_store(run: Run, equal: Callable[[Path], bool]) -> tuple[str, Path]:
+    """The same, made where there are none: those of other code are kept if some of them are `equal`
+    to what the present code makes of them."""
+    kept = stores_of(run)
+    settings, code = settings_key(run.config.preprocessing), code_of(run.config.preprocessing)
+    folders = {stamp.identity: folder for folder, stamp in kept.items()}
+    stamp = renewed(
+        list(kept.values()), settings, code, lambda known: equal(folders[known.identity])
+    )
+    folder = run.path("preprocessed", stamp.identity)
+    if kept.get(folder) != stamp:
+        write_record(folder / STORE_NAME, asdict(stamp))
+    return stamp.identity, folder
+
+
+def state_of(run: Run, identity: str, layout: Layout | None) -> dict[str, Any]:
+    """What the run folder's tables are made from: settings, models, lists, corrections.
+
+    Without a `layout` (the data folder is not there any more) the corpus plays no part.
+    """
     settings = run.config.preprocessing
-    layout = find_layout(run.data_dir, run.setting)
-    told = [
-        path for part in (layout.lists, layout.tables) for paths in part.values() for path in paths
-    ]
-    corrections = find_corrections(corrections_folders(run))
-    return {
-        "key": preprocessing_key(settings),
-        "settings": settings.model_dump(mode="json"),
+    state: dict[str, Any] = {
+        "identity": identity,
+        "transcripts": settings.transcripts.model_dump(mode="json"),
         "asr": fingerprint(listing(resolve(asr))) if (asr := settings.transcripts.asr) else "",
-        "data_dir": str(run.data_dir.resolve()),
-        "lists": fingerprint([listing(run.data_dir / path) for path in told]),
-        "videos": fingerprint(layout.videos),
-        "corrections": corrections.read_text("utf-8", errors="replace") if corrections else "",
     }
+    if layout is not None:
+        told = [
+            (kind, split, hashlib.sha256((layout.root / path).read_bytes()).hexdigest())
+            for kind, part in (("list", layout.lists), ("table", layout.tables))
+            for split, paths in part.items()
+            for path in paths
+        ]
+        corrections = find_corrections(corrections_folders(run, layout))
+        state["told"] = fingerprint(told)
+        state["videos"] = fingerprint({s: sorted(found) for s, found in layout.videos.items()})
+        state["corrections"] = fingerprint(corrections.read_bytes().hex()) if corrections else ""
+    return state
 
 
-def _digest(model: str) -> str:
-    """Of a file's content; "" for the name of a model on the hub, or none."""
+def refuse_other_corpus(run: Run, clips: Any) -> None:
+    """ConfigError where the run folder's clips are another corpus'.
+
+    The same corpus may have grown or have some labels and texts mended: of its clips at least half
+    must be there, and of those that have words or labels at least half must have the same.
+    """
+    if not run.path("clips.parquet").is_file():
+        return
+    columns = ["clip_id", "text", "emotion", "intent"]
+    before = run.table("clips")[columns]
+    both = before.merge(clips[columns], on="clip_id", suffixes=("", "_now"))
+    telling = both[(both[["text", "emotion", "intent"]] != "").any(axis=1)]
+    same = (
+        telling[["text", "emotion", "intent"]].to_numpy()
+        == telling[["text_now", "emotion_now", "intent_now"]].to_numpy()
+    ).all(axis=1)
+    if len(both) < SHARED * len(before) or same.sum() < SHARED * len(telling):
+        raise ConfigError(
+            f"{run.folder} belongs to another corpus: of its {len(before)} clips {len(both)} "
+            f"are in {run.data_dir}, {int(same.sum())} with the same words and labels. Give "
+            "another run_dir, or delete this one."
+        )
+
+
+def _model(name: str) -> list[str]:
+    """Kind and content of a model that is a file; the name of one on a hub, or of none."""
+    kind, _, model = name.partition(":")
     path = resolve(model)
     if not model or not path.is_file():
-        return ""
+        return [name]
     status = path.stat()
-    return _file_digest(path, status.st_size, status.st_mtime_ns)
+    return [kind, _file_digest(path, status.st_size, status.st_mtime_ns)]
 
 
 @lru_cache(maxsize=4)

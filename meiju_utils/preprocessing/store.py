@@ -1,25 +1,50 @@
-"""What preprocessing made of a clip, read back by clip id. Imports numpy and soundfile."""
+"""What preprocessing made of each clip, read back by clip id.
 
+Only what the manifest names is served, and only if it is what was written. Imports `manifest`.
+"""
+
+import json
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
-import soundfile
+import pandas as pd
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from meiju_utils.errors import DamagedError
+from meiju_utils.files import fingerprint
+from meiju_utils.preprocessing.manifest import MEDIA, checksum
+
+NOTEBOOK = "01_preprocessing"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a clip's media are, each part's checksum, and what changes with the clip's source."""
+
+    shard: str
+    stamp: str
+    parts: dict[str, int]
 
 
 @dataclass(frozen=True)
 class Preprocessed:
     """Audio, face crops and text of every clip of a corpus; picklable, reads on demand.
 
-    key: changes with the settings that shape audio and faces. texts: clip id → text, all clips in
-    the order of the clips table. stamps: clip id → what changes with its video. Asking for an
-    unknown clip raises KeyError.
+    key: changes with what shapes audio and faces. texts: clip id → text, all clips in the order of
+    the clips table. places: of the clips that can be used. Asking for an unknown clip raises
+    KeyError, reading what is damaged DamagedError.
     """
 
     key: str
     folder: Path
     texts: dict[str, str]
+    places: dict[str, Place] = field(default_factory=dict)
     stamps: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -30,38 +55,89 @@ class Preprocessed:
         """Changes when audio and faces are made anew from another video; "" without one."""
         return self.stamps.get(clip_id, "")
 
+    def has(self, clip_id: str, part: str) -> bool:
+        """Whether the clip has a part: audio, frames, crops, track."""
+        if clip_id not in self.texts:
+            raise KeyError(clip_id)
+        return clip_id in self.places and part in self.places[clip_id].parts
+
     def audio(self, clip_id: str) -> NDArray[np.float32]:
         """Mono samples in [-1, 1) at the profile's rate; empty where the clip has no sound."""
-        path = self.audio_file(clip_id)
-        if not path.is_file():
-            return np.empty(0, np.float32)
-        samples, _ = soundfile.read(path, dtype="float32")
-        return np.asarray(samples, np.float32)
+        return self.samples(clip_id).astype(np.float32) / np.float32(32768)
 
-    def audio_file(self, clip_id: str) -> Path:
-        """Where the clip's WAV file is, if it has sound."""
-        return self._file("audio", clip_id, "wav")
+    def samples(self, clip_id: str) -> NDArray[np.int16]:
+        """The same in 16 bit, as kept."""
+        return self._part(clip_id, "audio", np.empty(0, np.int16))
+
+    def frames(self, clip_id: str) -> list[NDArray[np.uint8]]:
+        """The sampled frames, RGB [height, width, 3]."""
+        pictures = [cv2.imdecode(data, cv2.IMREAD_COLOR) for data in self.jpegs(clip_id)]
+        return [np.asarray(bgr, np.uint8)[..., ::-1].copy() for bgr in pictures]
+
+    def jpegs(self, clip_id: str) -> list[NDArray[np.uint8]]:
+        """The sampled frames as they are kept: bytes of JPEG files."""
+        packed = self._part(clip_id, "frames", np.empty(0, np.uint8))
+        ends = self._part(clip_id, "frame_ends", np.empty(0, np.int64))
+        return [packed[start:end] for start, end in pairwise([0, *ends.tolist()])]
+
+    def frame_times(self, clip_id: str) -> NDArray[np.float64]:
+        """When each sampled frame is shown, in seconds from the clip's start: [n]."""
+        return self._part(clip_id, "frame_times", np.empty(0))
 
     def faces(self, clip_id: str) -> NDArray[np.uint8]:
         """RGB crops [n, S, S, 3] of the face that stands for the clip; [0, 0, 0, 3] without."""
-        return self._crops(clip_id)[0]
+        return self._part(clip_id, "crops", np.empty((0, 0, 0, 3), np.uint8))
 
     def face_times(self, clip_id: str) -> NDArray[np.float64]:
-        """When each crop is shown, in seconds from the first frame: [n]."""
-        return self._crops(clip_id)[1]
+        """When each crop is shown, in seconds from the clip's start: [n]."""
+        return self._part(clip_id, "crop_times", np.empty(0))
+
+    def track(self, clip_id: str) -> NDArray[np.float64]:
+        """Where the face that stands for the clip is, 25 times a second: [T, 4] of seconds, centre
+        x, centre y and half size in pixels of the video as shown (see `tracks.crop_face`)."""
+        return self._part(clip_id, "track", np.empty((0, 4)))
 
     def text(self, clip_id: str) -> str:
         """The clean transcript, "" where there is none."""
         return self.texts[clip_id]
 
-    def _crops(self, clip_id: str) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        path = self._file("faces", clip_id, "npz")
-        if not path.is_file():
-            return np.empty((0, 0, 0, 3), np.uint8), np.empty(0)
-        with np.load(path, allow_pickle=False) as stored:
-            return stored["crops"], stored["times"]
+    def _part(self, clip_id: str, part: str, otherwise: NDArray[Any]) -> NDArray[Any]:
+        if not self.has(clip_id, part):
+            return otherwise
+        place = self.places[clip_id]
+        path = self.folder / f"{place.shard}{MEDIA}"
+        try:
+            status = path.stat()
+            handle = _opened(path, status.st_size, status.st_mtime_ns)
+            array = handle.get_tensor(f"{clip_id}/{part}")
+        except (SafetensorError, OSError) as error:
+            raise _damaged(path, f"{error}") from error
+        if checksum(array) != place.parts[part]:
+            raise _damaged(path, f"the {part} of {clip_id} is not what was written")
+        return np.asarray(array)
 
-    def _file(self, kind: str, clip_id: str, suffix: str) -> Path:
-        if clip_id not in self.texts:
-            raise KeyError(clip_id)
-        return self.folder / kind / f"{clip_id}.{suffix}"
+
+@lru_cache(maxsize=2)
+def _opened(path: Path, size: int, modified_ns: int) -> Any:
+    """A shard, mapped; few stay so, as what was read of them counts as memory."""
+    return safe_open(str(path), framework="numpy")
+
+
+def _damaged(path: Path, reason: str) -> DamagedError:
+    return DamagedError(
+        f"{path} is damaged ({reason}). Delete it and run notebooks/{NOTEBOOK}.ipynb again: only "
+        "its clips are made anew."
+    )
+
+
+def serve(key: str, folder: Path, texts: dict[str, str], manifest: pd.DataFrame) -> Preprocessed:
+    """The clips of a manifest, with the texts of all."""
+    stamps, places = {}, {}
+    columns = ["clip_id", "shard", "parts", "problem", "source_size", "source_digest"]
+    bounds = zip(manifest["start_s"], manifest["end_s"], strict=True)
+    rows = manifest[columns].itertuples(index=False, name=None)
+    for (clip_id, shard, parts, problem, size, digest), part in zip(rows, bounds, strict=True):
+        stamps[clip_id] = fingerprint(size, digest, str(part), problem)
+        if not problem:
+            places[clip_id] = Place(shard, stamps[clip_id], json.loads(parts))
+    return Preprocessed(key, folder, texts, places, stamps)

@@ -1,0 +1,164 @@
+"""The manifest of a corpus: what is there already is looked up, the rest is made, clip by clip.
+
+A clip is there when its last row was made from the video as it is now: by size and time of change,
+or, where only the time differs (a corpus that was copied), by content. Imports its neighbours,
+`corpus`, `run`, `parallel`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from meiju_utils.corpus.official import Corpus
+from meiju_utils.errors import MeijuError
+from meiju_utils.media.reading import Part
+from meiju_utils.parallel import Failure, map_items, stop_if_systemic
+from meiju_utils.parallel.faults import failure_of
+from meiju_utils.preprocessing.clips import Made, VideoTask, preprocess_video, source_of
+from meiju_utils.preprocessing.manifest import (
+    Row,
+    ShardWriter,
+    checksum,
+    read_rows,
+    remove_leftovers,
+    rows_table,
+)
+from meiju_utils.run import Run
+from meiju_utils.stamping import spread_over
+
+STAGE = "Preprocessing clips"
+
+
+def make_manifest(run: Run, corpus: Corpus, folder: Path, identity: str) -> pd.DataFrame:
+    """A row for every clip of the corpus that has a video, in the order of its clips.
+
+    Those not made yet are made first and kept in `folder`. An unexpected fault of a clip is a
+    problem in its row, which is not kept, so that the clip is tried again. Raises SystemicError
+    where such faults are too many, MeijuError where no clip can be used.
+    """
+    filmed = corpus.clips[corpus.clips["video"] != ""]
+    if filmed.empty:
+        return rows_table([])
+    parts = _parts(filmed)
+    remove_leftovers(folder)
+    rows = _current(corpus, read_rows(folder), parts)
+    failures = _make(run, corpus, folder, identity, {c: parts[c] for c in parts if c not in rows})
+    if len(rows) < len(parts):
+        rows |= _current(corpus, read_rows(folder), parts)
+    for failure in failures:
+        rows[failure.name] = {
+            "clip_id": failure.name,
+            "video": parts[failure.name][0],
+            "source_size": -1,
+            "problem": failure.error,
+            "reason": failure.reason,
+            "flags": "[]",
+            "parts": "{}",
+        }
+    manifest = rows_table([{**rows[clip_id], "setting": identity} for clip_id in parts])
+    if (manifest["problem"] != "").all():
+        first = manifest.iloc[0]
+        raise MeijuError(
+            f"None of {len(manifest)} clips can be used. The first, {first['clip_id']}: "
+            f"{first['problem']}: {first['reason']}"
+        )
+    return manifest
+
+
+def _parts(filmed: pd.DataFrame) -> dict[str, tuple[str, Part]]:
+    """Clip id → its video and which part of it."""
+    columns = filmed[["clip_id", "video", "start_s", "end_s"]]
+    return {
+        clip_id: (video, part_of(start, end))
+        for clip_id, video, start, end in columns.itertuples(index=False, name=None)
+    }
+
+
+def part_of(start_s: Any, end_s: Any) -> Part:
+    """A part of a video; NaN stands for its start and its end."""
+    return Part(0.0 if pd.isna(start_s) else start_s, float("inf") if pd.isna(end_s) else end_s)
+
+
+def _current(
+    corpus: Corpus, known: pd.DataFrame, parts: dict[str, tuple[str, Part]]
+) -> dict[str, Row]:
+    """Rows of the clips that are there, with the size and time that their videos have now."""
+    found: dict[str, Row] = {}
+    for values in known.to_dict("records"):
+        row = {str(name): value for name, value in values.items()}
+        video, part = parts.get(row["clip_id"], ("", None))
+        if part != Part(row["start_s"], row["end_s"]):
+            continue
+        made_from = (row["source_size"], row["source_modified_ns"])
+        now = corpus.stamp(video)
+        if now != made_from:
+            if now is None or now[0] != made_from[0]:
+                continue
+            if source_of(corpus.root / video).digest != row["source_digest"]:
+                continue
+            row["source_modified_ns"] = now[1]
+        found[row["clip_id"]] = {**row, "video": video}
+    return found
+
+
+def _make(
+    run: Run, corpus: Corpus, folder: Path, identity: str, wanted: dict[str, tuple[str, Part]]
+) -> list[Failure]:
+    """Make the clips and write their shards; returns those that raised unexpectedly."""
+    by_video: dict[str, list[tuple[str, Part]]] = {}
+    for clip_id, (video, part) in wanted.items():
+        by_video.setdefault(video, []).append((clip_id, part))
+    tasks = [
+        VideoTask(corpus.root / video, video, tuple(clips), run.config.preprocessing, identity)
+        for video, clips in by_video.items()
+    ]
+    failures: list[Failure] = []
+    of = int((corpus.clips["video"] != "").sum())
+    with ShardWriter(folder) as writer:
+
+        def keep(place: int, made: Made | None, error: Exception | None) -> bool:
+            if made is not None:
+                for row, media in made.clips:
+                    writer.add(row, media)
+                failures.extend(made.failures)
+            elif error is not None:
+                failures.extend(failure_of(clip_id, error) for clip_id in tasks[place].clip_ids)
+            stop_if_systemic(failures, of, STAGE)
+            return True
+
+        names = [", ".join(task.clip_ids[:3]) for task in tasks]
+        map_items(preprocess_video, tasks, names, run.config.parallel, STAGE, then=keep, of=of)
+    return failures
+
+
+def is_still_made(run: Run, corpus: Corpus, folder: Path) -> bool:
+    """Whether a few clips of a folder, of other code, come out the same by the present code."""
+    filmed = corpus.clips[corpus.clips["video"] != ""]
+    rows = _current(corpus, read_rows(folder), _parts(filmed))
+    usable = [clip_id for clip_id, row in rows.items() if not row["problem"]]
+    return bool(usable) and all(
+        _same_again(run, corpus, rows[clip_id]) for clip_id in spread_over(usable)
+    )
+
+
+def _same_again(run: Run, corpus: Corpus, row: Row) -> bool:
+    part = Part(row["start_s"], row["end_s"])
+    task = VideoTask(
+        corpus.root / row["video"],
+        row["video"],
+        ((row["clip_id"], part),),
+        run.config.preprocessing,
+        row["setting"],
+    )
+    made = preprocess_video(task).clips
+    if not made:
+        return False
+    again, media = made[0]
+    before = {name: row[name] for name in again if not name.startswith("source_")}
+    now = rows_table([{name: again[name] for name in before}])
+    sums = {name: checksum(array) for name, array in media.items() if array.size}
+    return now[list(before)].equals(rows_table([before])[list(before)]) and sums == json.loads(
+        row["parts"]
+    )

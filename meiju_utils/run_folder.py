@@ -1,0 +1,90 @@
+"""Whose is a run folder? It belongs to one setting and is written by one process at a time.
+
+Imports `errors` and `files`.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from meiju_utils.errors import BusyError, ConfigError
+from meiju_utils.files import read_record, write_record
+
+OWNER_NAME = "run.json"  # whose the folder is
+LOCK_NAME = ".lock"
+HOLDER_NAME = ".lock.json"  # who holds the lock
+FORM = 2  # of the run folder; earlier ones have no owner's record
+
+# What folders of the first form hold: since then clips lie in shards, experiments in predictions.
+_OLD = (
+    "preprocessed/current.json",
+    "yardsticks",
+    "experiments/*/probabilities.parquet",
+    "features/*/meta.json",
+)
+
+
+def claim(folder: Path, setting: str) -> None:
+    """Make the folder this setting's own, where it is nobody's yet.
+
+    ConfigError, in one line, for a folder of another setting or of the old form.
+    """
+    path = folder / OWNER_NAME
+    if not path.is_file():
+        if old := next((found for name in _OLD for found in folder.glob(name)), None):
+            raise ConfigError(
+                f"{folder} holds what an earlier version wrote ({old.relative_to(folder)}): give "
+                "another run_dir, or delete it."
+            )
+        write_record(path, {"form": FORM, "setting": setting})
+        return
+    owner = read_record(path)
+    if owner["form"] != FORM or owner["setting"] != setting:
+        raise ConfigError(
+            f"{folder} is a run of {owner['setting']} (form {owner['form']}), not of {setting} "
+            f"(form {FORM}), whose clips bear the same names: give another run_dir."
+        )
+
+
+@contextmanager
+def writing(folder: Path, what: str) -> Iterator[None]:
+    """Hold the folder's lock while a stage writes; BusyError names who holds it already.
+
+    The lock is the operating system's, so it is gone with the process, however that ends. A stage
+    may hold it within another of the same process.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK_NAME, is_singleton=True)
+    holder = folder / HOLDER_NAME
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BusyError(
+            f"{folder} is being written{_by(holder)}. Wait for it, or stop it."
+        ) from None
+    try:
+        if lock.lock_counter == 1:
+            since = datetime.now().astimezone().isoformat(timespec="seconds")
+            who = {"what": what, "process": os.getpid(), "machine": socket.gethostname()}
+            holder.write_text(json.dumps({**who, "since": since}), encoding="utf-8")
+        yield
+    finally:
+        if lock.lock_counter == 1:
+            holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _by(holder: Path) -> str:
+    """Who holds the lock, as far as it is known."""
+    with suppress(OSError, ValueError, KeyError):
+        who = json.loads(holder.read_text(encoding="utf-8"))
+        return (
+            f" by process {who['process']} on {who['machine']} ({who['what']}) since {who['since']}"
+        )
+    return ""
