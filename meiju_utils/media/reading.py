@@ -86,11 +86,7 @@ class Media:
 
 
 def read_media(
-    path: Path,
-    sample_rate: int = 16000,
-    frame_stride: int = 30,
-    tracking_side: int = 960,
-    part=None,
+    path: Path, sample_rate: int = 16000, frame_stride: int = 30, tracking_side: int = 960
 ) -> Media:
     """Decode a clip once. `tracking_side`: longest side of the tracking frames; 0: leave them out.
 
@@ -294,14 +290,3 @@ def _promised_s(stream: Any) -> float:
 
 def _plain(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
-
-
-@dataclass(frozen=True)
-class Part:
-    start_s: float = 0.0
-    end_s: float = float("inf")
-
-
-def read_parts(path, parts, *a):
-    for i, part in enumerate(parts):
-        yield i, read_media(path, *a)
