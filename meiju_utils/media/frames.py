@@ -1,9 +1,10 @@
 """Pictures out of decoded video frames: sampled by count in full, followed by time at 25 a second.
 
-Frames arrive one by one and are converted at once, so that the decoder's own buffers are not held.
-Imports PyAV and numpy.
+Frames are converted as soon as it is known how long they are shown, so that the decoder's own
+buffers are not held. Imports PyAV, numpy and `streams`.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,34 +12,73 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from meiju_utils.media.streams import pixel_aspect
+
 TRACKING_RATE = 25  # frames a second: the rate of active speaker detection
 THUMBNAIL_SIDE = 96  # longest side of the pictures in which shot cuts are looked for
 
-# Half a tick of a clock in milliseconds (Matroska): a frame this little late is still in time.
-_TIME_TOLERANCE_S = 1e-3
+# Frames with more pixels are scaled down to so many: those of digital cinema, 4096x2160.
+MAX_PIXELS = 4096 * 2160
 
-# A still picture may stay; a longer jump between two frames of a clip is a broken time.
-LONGEST_FRAME_S = 10.0
+# Half a tick of a clock in milliseconds (Matroska): a frame this little late is still in time.
+TIME_TOLERANCE_S = 1e-3
+
+
+class Screen:
+    """Converts the frames of one stream to pictures as a player shows them.
+
+    The first frame says how: `width` and `height` as shown (pixels square, turned as the container
+    says), `scale` of pictures in full, below 1 where there are more than `MAX_PIXELS`.
+    """
+
+    def __init__(self, stream: Any, first: Any) -> None:
+        # In the order in which the pixels are stored; all pictures are turned last.
+        self._size = (max(1, round(first.width * pixel_aspect(stream))), first.height)
+        self._orientation = _display_orientation(first)
+        self._converters: dict[tuple[str, int], VideoReformatter] = {}
+        self.scale = min(1.0, math.sqrt(MAX_PIXELS / (self._size[0] * self._size[1])))
+        self.width, self.height = self._size[:: -1 if self._orientation[0] else 1]
+
+    def in_full(self, frame: Any) -> NDArray[np.uint8]:
+        """[height, width, 3] RGB."""
+        return self.picture(frame, "rgb24", math.floor(max(self._size) * self.scale))
+
+    def picture(self, frame: Any, pixels: str, side: int) -> NDArray[np.uint8]:
+        """A frame whose longer side is at most `side`, upright."""
+        return upright(self._converted(frame, pixels, side), self._orientation)
+
+    def _converted(self, frame: Any, pixels: str, side: int) -> NDArray[np.uint8]:
+        # One converter an output: a new one costs more than the conversion itself.
+        converter = self._converters.setdefault((pixels, side), VideoReformatter())
+        width, height = _fit(self._size, side)
+        shrunk = width < frame.width or height < frame.height
+        converted = converter.reformat(
+            frame,
+            width=width,
+            height=height,
+            format=pixels,
+            # Bicubic is what ffmpeg takes, so that a frame in full equals the one it extracts.
+            interpolation="AREA" if shrunk else "BICUBIC",
+            threads=1,
+        )
+        return np.asarray(converted.to_ndarray(), np.uint8)
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What `FrameCollector` gathered; the arrays are those of `media.Media`."""
+    """What `FrameCollector` gathered; the arrays are those of `Media`."""
 
     sampled: NDArray[np.uint8]
     sampled_times: NDArray[np.float64]
     tracking: NDArray[np.uint8]
     thumbnails: NDArray[np.uint8]
-    width: int
-    height: int
     count: int
-    start_s: float
-    duration_s: float
+    end_s: float
     repaired: int
 
 
 class FrameCollector:
-    """Takes a stream's frames in order; `finish` gives the pictures.
+    """Takes the frames of a stretch in order; `finish` gives the pictures.
 
     `stride`: one frame of so many is kept in RGB. `tracking_side`: longest side of the tracking
     frames, which are never enlarged; 0 leaves them out. `longest_s`: tracking frames end there.
@@ -50,95 +90,55 @@ class FrameCollector:
         self.longest_s = longest_s
         self.count = 0
         self.repaired = 0
-        self.start_s = 0.0
-        self.end_s = 0.0  # of the last frame, from the first one's start
-        self._time = 0.0
-        self._size = (0, 0)  # coded width, height of the first frame
-        self._orientation = _UPRIGHT
-        self._converters: dict[tuple[str, int], VideoReformatter] = {}
+        self.end_s = 0.0  # of the last frame, from the start of the stretch
         self._sampled = _Stack((0, 0, 3))
         self._times: list[float] = []
-        self._shown: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
+        self._first: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
         self._tracking = _Stack((0, 0))
         self._thumbnails = _Stack((0, 0, 3))
 
-    def add(self, frame: Any, nominal_rate: float) -> None:
-        step = 1 / nominal_rate
-        if self.count == 0:
-            self._size = (frame.width, frame.height)
-            self._orientation = _display_orientation(frame)
-            self.start_s = frame.time or 0.0
-        else:
-            self._time = self._time_of(frame, step)
+    def add(self, frame: Any, screen: Screen, start: float, end: float, repaired: bool) -> None:
+        """A frame and when it is shown, seconds from the start of the stretch."""
         if self.count % self.stride == 0:
-            self._sampled.append(self._picture(frame, "rgb24", max(self._size)))
-            self._times.append(self._time)
-        if self.tracking_side:
-            self._repeat_until(self._time)
-            self._shown = self._tracking_pictures(frame)
+            self._sampled.append(screen.in_full(frame))
+            self._times.append(max(start, 0.0))
         self.count += 1
-        timed = frame.duration and frame.time_base
-        duration = float(frame.duration * frame.time_base) if timed else step
-        self.end_s = self._time + min(duration, LONGEST_FRAME_S)
+        self.repaired += repaired
+        self.end_s = min(end, self.longest_s)
+        if self.tracking_side:
+            self._show(frame, screen)
 
     def finish(self) -> Pictures:
-        self._repeat_until(self.end_s)
-        if self._shown and not self._tracking.count:
-            self._append(self._shown)
-        width, height = self._size
-        if self._orientation[0]:
-            width, height = height, width
+        if self._first and not self._tracking.count:  # shown for no time at all
+            self._append(self._first)
         return Pictures(
             sampled=self._sampled.finish(),
             sampled_times=np.asarray(self._times, np.float64),
             tracking=self._tracking.finish(),
             thumbnails=self._thumbnails.finish(),
-            width=width,
-            height=height,
             count=self.count,
-            start_s=self.start_s,
-            duration_s=self.end_s,
+            end_s=self.end_s,
             repaired=self.repaired,
         )
 
-    def _time_of(self, frame: Any, step: float) -> float:
-        """Seconds since the first frame; where the file's time is absurd, one step on."""
-        time = None if frame.time is None else frame.time - self.start_s
-        if time is None or not self._time < time <= self._time + LONGEST_FRAME_S:
-            self.repaired += 1
-            return self._time + step
-        return float(time)
-
-    def _repeat_until(self, time: float) -> None:
-        """The frame on screen fills every moment of the 25-a-second grid before `time`."""
-        if self._shown is None:
-            return
-        time = min(time, self.longest_s)
-        while self._tracking.count / TRACKING_RATE < time - _TIME_TOLERANCE_S:
-            self._append(self._shown)
+    def _show(self, frame: Any, screen: Screen) -> None:
+        """The frame on screen fills every moment of the 25-a-second grid before its end."""
+        shown = None
+        while self._tracking.count / TRACKING_RATE < self.end_s - TIME_TOLERANCE_S:
+            shown = shown or self._tracking_pictures(frame, screen)
+            self._append(shown)
+        if not self._first:
+            self._first = shown or self._tracking_pictures(frame, screen)
 
     def _append(self, shown: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> None:
         self._tracking.append(shown[0])
         self._thumbnails.append(shown[1])
 
-    def _tracking_pictures(self, frame: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        grey = self._picture(frame, "gray", self.tracking_side)
-        return grey, self._picture(frame, "rgb24", THUMBNAIL_SIDE)
-
-    def _picture(self, frame: Any, pixels: str, side: int) -> NDArray[np.uint8]:
-        # One converter an output: a new one costs more than the conversion itself.
-        converter = self._converters.setdefault((pixels, side), VideoReformatter())
-        width, height = _fit(self._size, side)
-        converted = converter.reformat(
-            frame,
-            width=width,
-            height=height,
-            format=pixels,
-            # Bicubic is what ffmpeg takes, so that a frame in full equals the one it extracts.
-            interpolation="BICUBIC" if (frame.width, frame.height) == (width, height) else "AREA",
-            threads=1,
-        )
-        return _upright(np.asarray(converted.to_ndarray(), np.uint8), self._orientation)
+    def _tracking_pictures(
+        self, frame: Any, screen: Screen
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        grey = screen.picture(frame, "gray", self.tracking_side)
+        return grey, screen.picture(frame, "rgb24", THUMBNAIL_SIDE)
 
 
 # Transposed, then mirrored left to right, then top to bottom.
@@ -161,7 +161,7 @@ def _display_orientation(frame: Any) -> _Orientation:
     return _UPRIGHT
 
 
-def _upright(picture: NDArray[np.uint8], orientation: _Orientation) -> NDArray[np.uint8]:
+def upright(picture: NDArray[np.uint8], orientation: _Orientation) -> NDArray[np.uint8]:
     transposed, left_right, up_down = orientation
     if transposed:
         picture = picture.swapaxes(0, 1)

@@ -12,9 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from meiju_utils.errors import MediaError
-from meiju_utils.media import reading as media_module
-from meiju_utils.media.frames import FrameCollector
+from meiju_utils.media import parts as parts_module
+from meiju_utils.media import streams as streams_module
+from meiju_utils.media.frames import FrameCollector, Screen
 from meiju_utils.media.reading import Media, read_media
+from meiju_utils.media.times import PictureClock
 
 MakeClip = Callable[..., Path]
 
@@ -232,7 +234,7 @@ def test_a_clip_cut_before_its_index_is_a_media_error(make_clip: MakeClip) -> No
 def test_only_the_beginning_of_an_endless_file_is_read(
     make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(media_module, "MAX_SECONDS", 1.0)
+    monkeypatch.setattr(parts_module, "MAX_SECONDS", 1.0)
     media = read_media(make_clip("a.mp4", 100, 4.0))
     assert problems(media) == ["too-long"]
     assert media.duration_s < 1.3
@@ -242,17 +244,20 @@ def test_only_the_beginning_of_an_endless_file_is_read(
 @pytest.mark.parametrize("said", [Fraction(1, 3_600_000), Fraction(90_000), None])
 def test_a_frame_rate_no_camera_has_is_not_believed(said: Fraction | None) -> None:
     stream = SimpleNamespace(average_rate=said, guessed_rate=said)
-    assert media_module._rate(stream) == 25
+    assert streams_module.frame_rate(stream) == 25
     stream.guessed_rate = Fraction(24000, 1001)
-    assert media_module._rate(stream) == pytest.approx(24000 / 1001)
+    assert streams_module.frame_rate(stream) == pytest.approx(24000 / 1001)
 
 
 def test_frames_without_times_are_never_repeated_beyond_the_limit() -> None:
+    frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
+    frame.duration = 512  # of a time base nobody says
+    screen = Screen(SimpleNamespace(sample_aspect_ratio=None), frame)
+    clock = PictureClock(rate=0.2)
     collector = FrameCollector(stride=30, tracking_side=64, longest_s=2.0)
     for _ in range(4):
-        frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")
-        frame.duration = 512  # of a time base nobody says
-        collector.add(frame, nominal_rate=0.2)
+        time, repaired = clock.next(frame, others_s=0.0, rising=False)
+        collector.add(frame, screen, time, time + clock.duration(frame), repaired)
     pictures = collector.finish()
     assert pictures.repaired == 3
     assert len(pictures.tracking) == len(pictures.thumbnails) == 50
