@@ -4,12 +4,15 @@ Each yields `(index, result, error)` as the items finish, in any order. An item 
 it needs have finished without an error, by an `Order`. Where a process dies under an item, the
 engine tries again; when it has given up, the error is WorkerDied. Dask and Ray are
 used by their own interfaces, by which what the function holds is sent once and the death of a
-worker is told from the error of an item. Imports `config` and `errors`; Dask and Ray only where
-they are asked for.
+worker is told from the error of an item. From another process an error comes with its traceback as
+a note, and as one of its class's name and message where it cannot be pickled. What is no Exception
+(Ctrl-C) is no item's error and ends the work. Imports `config`, `errors` and `faults`; Dask and Ray
+only where they are asked for.
 """
 
 import queue
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +34,7 @@ from meiju_utils.parallel.clusters import (
     import_engine,
     ray_connection,
 )
+from meiju_utils.parallel.faults import WorkerDied
 
 Function = Callable[[Any], Any]
 Outcome = tuple[int, Any, Exception | None]
@@ -39,10 +43,6 @@ Order = TopologicalSorter[int]  # over the items' indices, prepared
 
 DISPATCHED = 2  # items a process of this machine has or waits for
 POLL_S = 1  # between looks at what Ray has finished
-
-
-class WorkerDied(MeijuError):
-    """The processes an item was given to died, each time it was tried."""
 
 
 def run_serial(
@@ -67,6 +67,7 @@ def run_loky(
     """
     # loky replaces a worker that has grown by 300 MB, as one does that first loads a model
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
+    warnings.filterwarnings("ignore", ".* tasks have been successfully executed", UserWarning)
     turns = _Turns()
     ready = order.get_ready()
     if len(ready) == len(items):
@@ -145,7 +146,7 @@ def _pool(function: Function, items: Mapping[int, Any], workers: int, turns: _Tu
     with turns.start:
         if turns.stopped:
             raise MeijuError("The processes of this machine were stopped.")
-        outcomes = pool([joblib.delayed(_outcome)(function, *pair) for pair in items.items()])
+        outcomes = pool([joblib.delayed(_sent_back)(function, *pair) for pair in items.items()])
     yield from outcomes
 
 
@@ -199,8 +200,10 @@ def run_dask(
                 killed = isinstance(error, distributed.KilledWorker)
                 outcome = index, None, WorkerDied(str(error)) if killed else error
             else:
-                lost = MeijuError("The connection to the Dask cluster was lost.")
-                outcome = index, None, lost
+                raise MeijuError(
+                    "The connection to the Dask cluster was lost. What is finished is kept; start "
+                    "again to go on from there."
+                )
             yield outcome
             if outcome[2] is None:
                 order.done(index)
@@ -251,6 +254,23 @@ def _outcome(function: Function, index: int, item: Any) -> Outcome:
         return index, None, error
 
 
+def _sent_back(function: Function, index: int, item: Any) -> Outcome:
+    """`_outcome` in another process, with an error that survives the way here."""
+    _, result, error = _outcome(function, index, item)
+    return index, result, error and _portable(error)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error without what its frames hold, traceback noted; else its name and message."""
+    if not isinstance(error, MeijuError):  # those say enough
+        error.add_note("".join(traceback.format_exception(error)).rstrip())
+    try:
+        copy: Exception = cloudpickle.loads(cloudpickle.dumps(error))
+    except Exception:  # of a class that cannot be pickled both ways
+        copy = type(type(error).__name__, (RuntimeError,), {})(str(error))
+    return copy
+
+
 def _pack(function: Function, items: Sequence[Any]) -> bytes:
     """Everything a worker needs, in one piece: what items have in common travels once."""
     packed: bytes = cloudpickle.dumps((function, list(items)))
@@ -267,7 +287,7 @@ def _unpack(work: bytes) -> tuple[Function, list[Any]]:
 def _run(index: int, work: bytes) -> bytes:
     """One item in a worker; result and error, packed."""
     function, items = _unpack(work)
-    _, result, error = _outcome(function, index, items[index])
+    _, result, error = _sent_back(function, index, items[index])
     packed: bytes = cloudpickle.dumps((result, error))
     return packed
 
@@ -276,7 +296,7 @@ def _opened(packed: bytes) -> tuple[Any, Exception | None]:
     """Result and error of an item, from what `_run` returned."""
     try:
         result, error = cloudpickle.loads(packed)
-    except Exception as fault:  # of a class that cannot be pickled both ways
+    except Exception as fault:  # a result of a class that is not here
         return None, fault
     return result, error
 

@@ -1,31 +1,64 @@
 """When do faults of single clips or trainings stop a run? One rule for every stage.
 
-A fault that is known to be the item's own (a broken video) never stops a run. Any other (an
-exception nobody foresaw, a killed process, a device out of memory) is taken for the item's as long
-as it is rare: it stops the run, with the first reason, where it strikes more than a few items *and*
-more than a tenth of all there are. Imports `errors` only.
+A fault that is known to be the item's own (a broken video, a training that diverged) never stops a
+run. Any other (an exception nobody foresaw, a killed process, a device out of memory) is taken for
+the item's as long as it is rare: it stops the run, with the first reason, where it strikes more
+than a few items *and* more than a tenth of all there are. A fault of the run itself (a setting, a
+model that does not load, a full disk) stops it at once. Imports `devices`, `errors`.
 """
 
+import errno
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from meiju_utils.errors import MediaError, MeijuError
+from meiju_utils.devices import is_out_of_memory
+from meiju_utils.errors import (
+    ConfigError,
+    CorpusError,
+    FeatureError,
+    MediaError,
+    MeijuError,
+    MissingStageError,
+    TrainingError,
+)
 
 FEW = 3  # items that fail in the same way may all be bad; of more, something else is
 SHARE = 0.1  # of all items
-OWN = (MediaError,)  # faults that are the item's own, however many have them
-ADVICE = {
-    "WorkerDied": "mostly memory runs out: give each worker more, by fewer parallel.workers or "
-    "larger machines",
-    "OutOfMemoryError": "the device's memory does not suffice: choose smaller batches, fewer "
-    "processes a device, or another device",
-}
+
+_KILLED = (
+    "mostly memory runs out: give each worker more, by fewer parallel.workers or larger machines"
+)
+_NO_MEMORY = (
+    "memory does not suffice: choose smaller batches (of trainings: training.batch_size), fewer "
+    "processes a device (parallel.workers), or another device"
+)
+
+
+class WorkerDied(MeijuError):
+    """The processes an item was given to died, each time it was tried."""
 
 
 class SystemicError(MeijuError):
-    """A fault that strikes too many items to be theirs: of the machine, the settings, the code."""
+    """A fault that strikes too many items to be theirs: of the machine, the settings, the code.
+
+    Its cause is the first of them, where that is at hand.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """The cause's too where nobody foresaw it: its traceback says what is to be mended."""
+        cause = self.__cause__
+        if cause is None or isinstance(cause, MeijuError):
+            return super()._render_traceback_()
+        lines = "".join(traceback.format_exception(cause)).splitlines()
+        return [*lines, "", *super()._render_traceback_()]
+
+
+OWN = (MediaError, TrainingError)
+OF_THE_RUN = (ConfigError, CorpusError, FeatureError, MissingStageError, SystemicError)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -41,11 +74,37 @@ class Failure:
     own: bool = False
 
 
+def is_of_the_run(error: BaseException) -> bool:
+    """Whether an error is neither an item's nor to be counted: the next items would meet it too.
+
+    ConfigError and CorpusError (what was asked for, or what there is to work on, is wrong),
+    FeatureError (a model does not load, an encoder's settings or features do not fit),
+    MissingStageError, a SystemicError from within, and a disk that is full or may not be written.
+    Of MeijuErrors, MediaError and TrainingError are the item's own; what remains (DamagedError of
+    one clip's file, WorkerDied) counts as any other exception does.
+    """
+    full = isinstance(error, OSError) and error.errno in _NO_ROOM
+    return full or isinstance(error, OF_THE_RUN)
+
+
 def failure_of(name: str, error: Exception) -> Failure:
-    """What became of an item that raised."""
+    """What became of an item that raised; raises the error itself where it is the run's.
+
+    For stages that meet errors outside `map_items`, as in a shard of clips: they collect Failures
+    and ask `stop_if_systemic` when a shard is back.
+    """
+    if is_of_the_run(error):
+        raise error
+    return described(name, error)
+
+
+def described(name: str, error: Exception) -> Failure:
+    """An item's error in words, with what helps where one knows."""
     reason = str(error)
-    if advice := ADVICE.get(type(error).__name__):
-        reason = f"{reason}; {advice}"
+    if isinstance(error, WorkerDied):
+        reason = f"{reason}; {_KILLED}"
+    elif is_out_of_memory(error):
+        reason = f"{reason or type(error).__name__}; {_NO_MEMORY}"
     return Failure(name, type(error).__name__, reason, isinstance(error, OWN))
 
 
@@ -54,17 +113,24 @@ def is_systemic(strange: int, of: int) -> bool:
     return strange > FEW and strange > SHARE * of
 
 
-def stop_if_systemic(failures: Sequence[Failure], of: int, stage: str) -> None:
-    """Raise SystemicError where faults strike too many of `of` items: all the run has, not only
-    those that were still to be done."""
+def stop_if_systemic(
+    failures: Sequence[Failure], of: int, stage: str, first: Exception | None = None
+) -> None:
+    """Raise SystemicError where faults strike too many of `of` items.
+
+    `failures` are all that this call of the stage has met so far. `of` counts all the run has (the
+    corpus, the plan of trainings), not only those that were still to be done: else one bad clip,
+    the only one that a second run tries again, would be all there are. `first` is the exception of
+    the first that is not its item's own.
+    """
     strange = [failure for failure in failures if not failure.own]
     if is_systemic(len(strange), of):
-        first = strange[0]
+        one = strange[0]
         raise SystemicError(
             f"{stage}: {len(strange)} of {of} failed in a way that is hardly their own; the first, "
-            f"{first.name}: {first.error}: {first.reason}. What is finished is kept: mend the "
+            f"{one.name}: {one.error}: {one.reason}. What is finished is kept: mend the "
             "cause and start again to go on from there."
-        )
+        ) from first
 
 
 def failures_table(failures: Sequence[Failure], stage: str) -> pd.DataFrame:

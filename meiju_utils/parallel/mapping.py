@@ -4,6 +4,7 @@ One bad item never stops the others: its error is collected with its name, and `
 there are too many. Imports `config`, `engines`, `faults` only.
 """
 
+import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,8 +14,14 @@ from typing import Generic, TypeVar
 from tqdm import tqdm
 
 from meiju_utils.config import Parallel
-from meiju_utils.parallel.engines import ENGINES, WorkerDied
-from meiju_utils.parallel.faults import Failure, failure_of, stop_if_systemic
+from meiju_utils.parallel.engines import ENGINES
+from meiju_utils.parallel.faults import (
+    Failure,
+    WorkerDied,
+    described,
+    failure_of,
+    stop_if_systemic,
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,21 +47,24 @@ def map_items(
     tolerant: bool = True,
     show: Callable[[Result], str] | None = None,
     needs: Mapping[int, Collection[int]] | None = None,
-    then: Callable[[int, Result | None, Exception | None], bool] | None = None,
+    then: Callable[[int, Result | None, Exception | None], None] | None = None,
     of: int = 0,
+    keep: bool = True,
 ) -> Mapped[Result]:
     """Apply `function` to every item, with a progress bar that shows rate and time left.
 
     `show` tells what the bar says of the last result. `needs` has, by an item's place, the places
     of those that must have succeeded before it starts; where one of them fails it never does.
     `then` is called here with place, result and error of each item that has finished, before what
-    needs it starts; True says that it is dealt with: a result is not kept, an error not counted.
+    needs it starts; what it raises ends the map. Where results are large and `then` takes them, do
+    not `keep` them.
 
     `function` and the items must be picklable unless the backend is serial; a worker of Dask or
     Ray unpickles them once, so that what the function keeps serves all its items. Where
     `tolerant`, an item's exception becomes a Failure, a process that dies whenever it is at an item
     among them; SystemicError is raised as soon as there are too many, measured by the `of` items
-    that the run has in all (see `faults`). Otherwise the first exception is raised.
+    that the run has in all, and what is the run's own error is raised at once (see `faults`).
+    Otherwise the first exception is raised.
 
     One worker of loky is this very process, which a deadly item would take with it: use two where
     the clips are not to be trusted.
@@ -62,8 +72,8 @@ def map_items(
     serial = not items or (settings.backend == "loky" and settings.workers == 1)
     run = ENGINES["serial" if serial else settings.backend]
     results: list[Result | None] = [None] * len(items)
-    handled: set[int] = set()
     failures: dict[int, Failure] = {}
+    first: Exception | None = None  # of those that are not their item's own
     order = TopologicalSorter({i: (needs or {}).get(i, ()) for i in range(len(items))})
     order.prepare()
     with closing(run(function, items, settings, order)) as outcomes:
@@ -76,29 +86,38 @@ def map_items(
             disable=not items,
         )
         for index, result, error in bar:
-            if then and then(index, result, error):
-                handled.add(index)
+            if then:
+                then(index, result, error)
             if error is None:
-                if index not in handled:
+                if keep:
                     results[index] = result
                 if show and result is not None:
                     bar.set_postfix_str(f"{names[index]}: {show(result)}")
                 continue
-            failures[index] = failure_of(names[index], error)
-            if index in handled:
-                continue
             if not tolerant:
-                raise _named(error, failures[index], description)
-            open_ones = [f for i, f in failures.items() if i not in handled]
-            stop_if_systemic(open_ones, max(of, len(items)), description)
+                raise _named(error, names[index], description)
+            failures[index] = failure_of(names[index], error)
+            _forget(error)
+            first = first or (None if failures[index].own else error)
+            found = list(failures.values())
+            stop_if_systemic(found, max(of, len(items)), description, first)
     return Mapped(results, [failures[index] for index in sorted(failures)])
 
 
-def _named(error: Exception, failure: Failure, description: str) -> Exception:
+def _forget(error: BaseException) -> None:
+    """Let go what an error's frames hold, as a device's memory; its traceback stays."""
+    found: BaseException | None = error
+    while found is not None:
+        traceback.clear_frames(found.__traceback__)
+        found = found.__cause__ or found.__context__
+
+
+def _named(error: Exception, name: str, description: str) -> Exception:
     """The error to raise: of a process that died it must be said at which item."""
     if not isinstance(error, WorkerDied):
         return error
     return WorkerDied(
-        f"{description}: the process died whenever it was at {failure.name}: {failure.reason}. "
+        f"{description}: the process died whenever it was at {name}: "
+        f"{described(name, error).reason}. "
         "What is finished is kept; start again to go on from there."
     )

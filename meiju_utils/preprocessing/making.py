@@ -14,8 +14,7 @@ import pandas as pd
 from meiju_utils.corpus.official import Corpus
 from meiju_utils.errors import MeijuError
 from meiju_utils.media.reading import Part
-from meiju_utils.parallel import Failure, map_items, stop_if_systemic
-from meiju_utils.parallel.faults import failure_of
+from meiju_utils.parallel import Failure, failure_of, map_items, stop_if_systemic
 from meiju_utils.preprocessing.clips import Made, VideoTask, preprocess_video, source_of
 from meiju_utils.preprocessing.manifest import (
     Row,
@@ -118,18 +117,19 @@ def _make(
     of = int((corpus.clips["video"] != "").sum())
     with ShardWriter(folder) as writer:
 
-        def keep(place: int, made: Made | None, error: Exception | None) -> bool:
+        def take(place: int, made: Made | None, error: Exception | None) -> None:
             if made is not None:
                 for row, media in made.clips:
                     writer.add(row, media)
                 failures.extend(made.failures)
             elif error is not None:
                 failures.extend(failure_of(clip_id, error) for clip_id in tasks[place].clip_ids)
-            stop_if_systemic(failures, of, STAGE)
-            return True
+            stop_if_systemic(failures, of, STAGE, error)
 
         names = [", ".join(task.clip_ids[:3]) for task in tasks]
-        map_items(preprocess_video, tasks, names, run.config.parallel, STAGE, then=keep, of=of)
+        map_items(
+            preprocess_video, tasks, names, run.config.parallel, STAGE, then=take, of=of, keep=False
+        )
     return failures
 
 

@@ -24,18 +24,13 @@ from meiju_utils.stamping import Stamp, renewed, stamp_in
 STORE_NAME = "store.json"
 # What shapes audio and faces: modules of this package, and those of TalkNet where it is used.
 _MODULES = (
-    "meiju_utils.media.frames",
-    "meiju_utils.media.reading",
-    "meiju_utils.preprocessing.clips",
-    "meiju_utils.preprocessing.detectors",
-    "meiju_utils.preprocessing.faces",
-    "meiju_utils.preprocessing.pitch",
-    "meiju_utils.preprocessing.shots",
-    "meiju_utils.preprocessing.speaker",
-    "meiju_utils.preprocessing.tracks",
+    *(f"media.{name}" for name in ("decoding", "frames", "packets", "parts", "reading", "sound")),
+    *(f"media.{name}" for name in ("streams", "times")),
+    *(f"preprocessing.{name}" for name in ("clips", "detectors", "faces", "pitch", "shots")),
+    *(f"preprocessing.{name}" for name in ("speaker", "tracks")),
 )
 _TALKNET = tuple(
-    f"meiju_utils.preprocessing.{name}" for name in ("talknet", "talknet_layers", "talknet_scoring")
+    f"preprocessing.{name}" for name in ("talknet", "talknet_layers", "talknet_scoring")
 )
 SHARED = 0.5  # of a corpus' clips that must recur for another to be the same, grown
 
@@ -54,7 +49,7 @@ def settings_key(settings: Preprocessing) -> str:
 def code_of(settings: Preprocessing) -> str:
     """What changes with the code that makes audio and faces, and with its libraries' versions."""
     modules = [*_MODULES, *(_TALKNET if settings.speaker.startswith("talknet:") else ())]
-    return code_key(*map(import_module, modules))
+    return code_key(*(import_module(f"meiju_utils.{name}") for name in modules))
 
 
 def stores_of(run: Run) -> dict[Path, Stamp]:

@@ -6,7 +6,9 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+import traceback
 from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -53,9 +55,19 @@ class Unpicklable(Exception):
         super().__init__(reason)
 
 
-def _raise_unpicklable(item: int) -> int:
-    if item:
-        raise Unpicklable(3, "broken")
+class LockedIn(Exception):
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.lock = threading.Lock()
+
+
+def _raise(item: int) -> int:
+    if item == 1:
+        raise Unpicklable(3, "broken")  # cannot be loaded where it arrives
+    if item == 2:
+        raise LockedIn("holds a lock")  # cannot be sent
+    if item == 3:
+        raise MemoryError
     return item
 
 
@@ -181,12 +193,11 @@ def test_an_item_starts_when_those_it_needs_have_succeeded_and_were_dealt_with(
     seen = {}
     here = os.getpid()
 
-    def then(index: int, result: int | None, error: Exception | None) -> bool:
+    def then(index: int, result: int | None, error: Exception | None) -> None:
         assert os.getpid() == here
         time.sleep(0.05)  # what needs it must not start meanwhile
         (tmp_path / f"{index} dealt with").touch()
         seen[index] = (result, type(error).__name__)
-        return False
 
     items = list(range(9))
     names = [f"clip {i}" for i in items]
@@ -291,10 +302,24 @@ def test_one_bad_item_is_collected_and_the_others_keep_their_order(cluster: Para
         map_items(_reciprocal, [1, 0], ["a", "b"], cluster, "halving", tolerant=False)
 
 
-def test_an_error_that_cannot_be_pickled_is_still_a_failure(cluster: Parallel) -> None:
-    mapped = map_items(_raise_unpicklable, [0, 1], ["a", "b"], cluster, "raising")
-    assert mapped.results == [0, None]
-    assert [failure.name for failure in mapped.failures] == ["b"]
+def test_an_error_comes_from_a_worker_with_its_traceback_or_by_name(engine: Parallel) -> None:
+    errors: list[Exception | None] = [None] * 4
+    mapped = map_items(
+        _raise, [0, 1, 2, 3], list("abcd"), engine, "raising", then=partial(_keep, errors)
+    )
+    assert mapped.results == [0, None, None, None]
+    assert [(f.name, f.error, f.reason.partition(";")[0]) for f in mapped.failures] == [
+        ("b", "Unpicklable", "broken"),
+        ("c", "LockedIn", "holds a lock"),
+        ("d", "MemoryError", "MemoryError"),
+    ]
+    assert isinstance(errors[3], MemoryError)
+    shown = "".join(traceback.format_exception(errors[3]))
+    assert "in _raise" in shown
+
+
+def _keep(errors: list[Any], index: int, result: Any, error: Exception | None) -> None:
+    errors[index] = error
 
 
 def test_what_a_function_loads_is_loaded_once_a_worker(cluster: Parallel, tmp_path: Path) -> None:

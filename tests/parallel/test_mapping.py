@@ -5,7 +5,6 @@ import pytest
 
 from meiju_utils.config import Parallel
 from meiju_utils.parallel import failures_table, map_items
-from meiju_utils.parallel.faults import SystemicError
 
 
 def _reciprocal(value: int) -> float:
@@ -33,18 +32,6 @@ def test_one_bad_item_is_collected_and_the_others_keep_their_order(backend: str)
     ]
 
 
-def test_faults_stop_the_run_where_they_are_many_and_a_tenth_of_all_there_is() -> None:
-    serial = Parallel(backend="serial")
-    names = list("abcd")
-    with pytest.raises(SystemicError, match=r"4 of 4 failed.*first, a: ZeroDivisionError"):
-        map_items(_reciprocal, [0] * 4, names, serial, "halving")
-    with pytest.raises(SystemicError, match="4 of 39"):
-        map_items(_reciprocal, [0] * 4, names, serial, "halving", of=39)
-    for items, of in (([0] * 3, 3), ([0] * 4, 40)):
-        mapped = map_items(_reciprocal, items, names[: len(items)], serial, "halving", of=of)
-        assert len(mapped.failures) == len(items)
-
-
 def test_the_bar_tells_of_the_last_result(capsys: pytest.CaptureFixture[str]) -> None:
     settings = Parallel(backend="serial")
     map_items(_reciprocal, [4], ["b"], settings, "halving", show=lambda value: f"joint {value}")
@@ -65,39 +52,25 @@ def test_nothing_to_do_is_no_error() -> None:
     assert map_items(_reciprocal, [], [], Parallel(), "nothing").results == []
 
 
-def _handled(index: int, result: float | None, error: Exception | None) -> bool:
-    return error is not None
-
-
-@pytest.mark.parametrize("tolerant", [True, False])
-def test_an_error_that_is_dealt_with_stops_nothing(tolerant: bool) -> None:
-    settings = Parallel(backend="serial")
-    names = ["a", "b", "c"]
-    mapped = map_items(
-        _reciprocal, [0, 4, 2], names, settings, "x", tolerant, needs={2: [0]}, then=_handled
-    )
-    assert mapped.results == [None, 0.25, None]
-    assert [(f.name, f.error) for f in mapped.failures] == [("a", "ZeroDivisionError")]
-    failed = map_items(_reciprocal, [0, 0], names[:2], settings, "x", tolerant, then=_handled)
-    assert [failure.name for failure in failed.failures] == ["a", "b"]
-
-
-def test_an_error_that_is_not_dealt_with_is_raised_as_ever() -> None:
+def test_what_is_told_of_each_item_does_not_change_what_becomes_of_errors() -> None:
     calls: list[Any] = []
 
-    def then(*outcome: Any) -> bool:
+    def then(*outcome: Any) -> None:
         calls.append(outcome)
-        return False
 
     settings = Parallel(backend="serial")
     with pytest.raises(ZeroDivisionError):
         map_items(_reciprocal, [2, 0, 4], list("abc"), settings, "x", tolerant=False, then=then)
     assert [(index, result) for index, result, _ in calls] == [(0, 0.5), (1, None)]
+    needs = {2: [0]}
+    mapped = map_items(_reciprocal, [0, 4, 2], list("abc"), settings, "x", needs=needs, then=then)
+    assert mapped.results == [None, 0.25, None]  # the last one waits for the first for good
+    assert [(f.name, f.error) for f in mapped.failures] == [("a", "ZeroDivisionError")]
 
 
 @pytest.mark.parametrize("backend", ["serial", "loky"])
 def test_an_error_while_dealing_with_an_item_ends_the_map(backend: Any) -> None:
-    def then(index: int, result: float | None, error: Exception | None) -> bool:
+    def then(index: int, result: float | None, error: Exception | None) -> None:
         raise LookupError(index)
 
     settings = Parallel(backend=backend, workers=2)
@@ -108,9 +81,8 @@ def test_an_error_while_dealing_with_an_item_ends_the_map(backend: Any) -> None:
 def test_items_are_done_in_the_order_of_their_needs() -> None:
     done: list[int] = []
 
-    def then(index: int, result: float | None, error: Exception | None) -> bool:
+    def then(index: int, result: float | None, error: Exception | None) -> None:
         done.append(index)
-        return False
 
     needs = {0: [2], 2: [1], 3: []}
     settings = Parallel(backend="serial")
