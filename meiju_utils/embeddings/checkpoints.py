@@ -17,7 +17,7 @@ from meiju_utils.devices import torch_device
 from meiju_utils.embeddings.base import EncoderContext
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint
-from meiju_utils.run import resolve
+from meiju_utils.references import resolve
 
 if TYPE_CHECKING:
     import torch

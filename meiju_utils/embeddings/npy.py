@@ -23,7 +23,7 @@ from meiju_utils.embeddings.store import (
 )
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint
-from meiju_utils.run import resolve
+from meiju_utils.references import resolve
 
 
 @dataclass(frozen=True)

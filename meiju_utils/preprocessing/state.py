@@ -12,7 +12,8 @@ from meiju_utils.config import Preprocessing
 from meiju_utils.corpus.layout import find_layout
 from meiju_utils.files import fingerprint, listing
 from meiju_utils.preprocessing.corrections import corrections_folders, find_corrections
-from meiju_utils.run import Run, resolve
+from meiju_utils.references import resolve
+from meiju_utils.run import Run
 
 # Raise it when the same settings give other audio, faces or records.
 VERSION = 2
