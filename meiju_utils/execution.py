@@ -15,7 +15,8 @@ from meiju_utils.errors import ConfigError, MeijuError, nearest
 from meiju_utils.files import PARTIAL, fingerprint, read_json, write_json, write_text
 from meiju_utils.forcing import discard, results_of
 from meiju_utils.opening import open_run
-from meiju_utils.run import Run, project_root
+from meiju_utils.references import project_root
+from meiju_utils.run import Run
 from meiju_utils.skipping import STATE_FILE, claim, inputs_of, is_current, read_state, stamps_of
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from meiju_utils.embeddings.encoders import all_encoders
-from meiju_utils.embeddings.extract import store_folder
+from meiju_utils.embeddings.extract import store_folders
 from meiju_utils.embeddings.tiny import TINY_CHECKPOINTS
 from meiju_utils.errors import ConfigError, FeatureError, MissingStageError
 from meiju_utils.files import PARTIAL
@@ -89,10 +89,10 @@ def _of_embeddings(run: Run, notebook: str) -> list[Path]:
     from meiju_utils.preprocessing.pipeline import open_preprocessed
 
     settings, source = run.config.embeddings, open_preprocessed(run)
-    stores = []
+    stores: list[Path] = []
     for modality, encoder in all_encoders(settings):
         with suppress(FeatureError):  # its checkpoint is not there, so it made nothing
-            stores.append(store_folder(run, modality, encoder, source))
+            stores += store_folders(run, modality, encoder, source)
     tiny = TINY_CHECKPOINTS if settings.tiny_checkpoints else ()
     # Checkpoints last: by their contents the stores are found.
     return [*_tables(run, notebook), *stores, *(run.path("checkpoints", name) for name in tiny)]

@@ -15,7 +15,8 @@ from meiju_utils.config import load_profile
 from meiju_utils.errors import ConfigError, nearest
 from meiju_utils.files import write_text
 from meiju_utils.recipes.graph import check_recipes
-from meiju_utils.run import CONFIG_NAME, Run, data_folder, resolve
+from meiju_utils.references import resolve
+from meiju_utils.run import CONFIG_NAME, Run, data_folder
 
 PARAMETERS = ("profile", "data_dir", "run_dir", "overrides")  # of every notebook
 

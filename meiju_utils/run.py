@@ -1,7 +1,7 @@
 """The run: the one object a notebook opens. Where artefacts live, and what settings made them.
 
 Stages meet only at files in the run folder. Imports `config`, `errors`, `files`,
-`html` only.
+`html`, `references` only.
 """
 
 import shlex
@@ -15,6 +15,7 @@ from meiju_utils.config import Profile
 from meiju_utils.errors import ConfigError, CorpusError, DamagedError, MissingStageError
 from meiju_utils.files import read_table, write_table
 from meiju_utils.html import definition_table
+from meiju_utils.references import project_root, resolve
 
 CORRECTIONS_NAME = "corrections.csv"  # the user's, in the run folder or beside the lists
 
@@ -30,28 +31,6 @@ TABLES = {
     "encoders": "02_embedding_extraction",
     "table_one": "05_head_variant_training",
 }
-
-
-def project_root(start: Path | None = None) -> Path:
-    """The nearest folder at or above `start` (default: here) that holds the suite, else `start`.
-
-    Relative paths in parameters are meant from there, so that a notebook opened in JupyterLab
-    (working folder `notebooks/`) and papermill (working folder the project) agree.
-    """
-    here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents):
-        if (folder / "notebooks").is_dir() and (folder / "meiju_utils").is_dir():
-            return folder
-    return here
-
-
-def resolve(path: str | Path) -> Path:
-    """`path` with `~` expanded; relative ones are meant from the project's root.
-
-    `..` is followed, but a link keeps its name: the name of a run's folder is that of the run.
-    """
-    expanded = project_root() / Path(path).expanduser()
-    return expanded.resolve() if ".." in expanded.parts else expanded
 
 
 def _below_root(path: Path) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from meiju_utils.files import fingerprint, listing, read_json
-from meiju_utils.run import CONFIG_NAME, CORRECTIONS_NAME, Run, resolve
+from meiju_utils.references import resolve
+from meiju_utils.run import CONFIG_NAME, CORRECTIONS_NAME, Run
 
 STATE_FILE = "state.json"
 PACKAGE = Path(__file__).parent

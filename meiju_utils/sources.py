@@ -10,6 +10,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -47,6 +48,19 @@ def code_key(*made_of: type | ModuleType) -> str:
             found[name] = _normalised(source)
             versions |= _versions(source)
     return fingerprint(found, versions)
+
+
+def library_versions(*names: str) -> dict[str, str]:
+    """Versions of libraries by the names they are installed under; "" of one that is not."""
+    return {name: _version(name) for name in names}
+
+
+@lru_cache(maxsize=128)
+def _version(name: str) -> str:
+    try:
+        return version(name).partition("+")[0]  # torch names its build behind the plus
+    except PackageNotFoundError:
+        return ""
 
 
 def _source(module: ModuleType | None) -> str | None:
@@ -141,18 +155,29 @@ def _versions(source: str) -> dict[str, str]:
     """Versions of the third-party packages that a module's names come from."""
     found = {}
     for name in _imported(source):
-        version = getattr(sys.modules.get(name), "__version__", None)
-        if isinstance(version, str):
-            found[name] = version.partition("+")[0]  # torch names its build behind the plus
+        number = getattr(sys.modules.get(name), "__version__", None)
+        if isinstance(number, str):
+            found[name] = number.partition("+")[0]
     return found
 
 
 @lru_cache(maxsize=512)
 def _imported(source: str) -> list[str]:
+    """Top names of what a module imports when it is loaded. What its functions import later may be
+    loaded or not: a key must not depend on that (see `library_versions`)."""
     names = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in _executed(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module.partition(".")[0])
     return sorted(names - {_PACKAGE} - _WITHOUT_EFFECT - sys.stdlib_module_names)
+
+
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
+    """Nodes of a module but for those inside functions and those for type checkers alone."""
+    for node in ast.iter_child_nodes(tree):
+        only_typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not only_typing:
+            yield node
+            yield from _executed(node)

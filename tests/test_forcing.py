@@ -9,7 +9,7 @@ import pytest
 
 from meiju_utils.config import load_profile
 from meiju_utils.embeddings import all_encoders
-from meiju_utils.embeddings.extract import store_folder
+from meiju_utils.embeddings.planning import plan_store
 from meiju_utils.embeddings.tiny import TINY_CHECKPOINTS
 from meiju_utils.errors import ConfigError
 from meiju_utils.forcing import discard, results_of
@@ -103,15 +103,17 @@ def test_stores_are_found_by_the_checkpoints_that_go_after_them(
         _fill(run.path("checkpoints", name))
     _fill(run.path("features", "hog-0123"))  # of other settings
     encoders = all_encoders(run.config.embeddings)
-    folders = {store_folder(run, modality, encoder, source) for modality, encoder in encoders}
+    folders = {plan_store(run, modality, e, source).folder for modality, e in encoders}
+    other_code = next(iter(folders))
+    folders.add(other_code.with_name(other_code.name + "-2"))
     for folder in folders:
         _fill(folder)
     found = results_of(run, "02_embedding_extraction")
-    assert len(folders) == 6
-    assert set(found[:6]) == folders
-    assert found[6:] == [run.path("checkpoints", name) for name in TINY_CHECKPOINTS]
+    assert len(folders) == 7
+    assert set(found[:7]) == folders
+    assert found[7:] == [run.path("checkpoints", name) for name in TINY_CHECKPOINTS]
     discard([run.path("checkpoints", "tiny-vit")])
-    assert len(results_of(run, "02_embedding_extraction")) == 7
+    assert len(results_of(run, "02_embedding_extraction")) == 8
 
 
 def test_a_link_is_removed_and_what_it_leads_to_is_not(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import yaml
 from meiju_utils.config import parse_overrides
 from meiju_utils.errors import ConfigError, CorpusError, MissingStageError
 from meiju_utils.opening import injected_names, open_run
-from meiju_utils.run import project_root, resolve
+from meiju_utils.references import project_root, resolve
 
 
 @pytest.fixture

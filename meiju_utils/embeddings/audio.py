@@ -1,12 +1,11 @@
 """`hf:<hub id or folder>` on audio: HuBERT, wav2vec 2.0, WavLM and their kin, frame by frame.
 
-Each clip's frames are as if it went through the model alone. Imports `base`, `checkpoints`,
-`prosody`.
+Each clip's frames are as if it went through the model alone. Imports `base`, `checkpoints`.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from meiju_utils.embeddings.base import (
     Encoded,
     length_batches,
     refuse,
+    unusable,
 )
 from meiju_utils.embeddings.checkpoints import (
     CheckpointEncoder,
@@ -26,7 +26,6 @@ from meiju_utils.embeddings.checkpoints import (
     load_model,
     load_part,
 )
-from meiju_utils.embeddings.prosody import unusable
 from meiju_utils.errors import FeatureError
 
 if TYPE_CHECKING:
@@ -45,6 +44,8 @@ class HfAudio(CheckpointEncoder):
     is masked: the statistics run over time. There only audio of the same length shares a batch.
     """
 
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+
     def __post_init__(self) -> None:
         refuse(self.config, "special_tokens")
 
@@ -54,7 +55,8 @@ class HfAudio(CheckpointEncoder):
             "encoder": "hf-audio",
             "window_s": WINDOW_S,
             "overlap_s": OVERLAP_S,
-            **self.model_settings("transformers"),
+            "batch_seconds": self.context.batch_seconds,
+            **self.model_settings(),
         }
 
     def inputs_key(self, source: ClipSource) -> str:

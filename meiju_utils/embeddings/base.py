@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meiju_utils.config import EncoderConfig
 from meiju_utils.errors import ConfigError
+
+SILENT_PEAK = 1e-4  # -80 dB of full scale; 16-bit audio has steps of 3e-5
 
 Array = NDArray[np.float32]
 Item = TypeVar("Item")
@@ -42,7 +44,7 @@ class ClipSource(Protocol):
 
 @dataclass(frozen=True)
 class Absent:
-    """Why a clip has no embedding; `failed` where trying again may help."""
+    """Why a clip has no embedding; `failed` where its own files or values are at fault."""
 
     reason: str
     failed: bool = False
@@ -69,10 +71,17 @@ class Encoder(Protocol):
     """One encoder with its settings; cheap to make and picklable, the model comes with `load`.
 
     `load` returns the function that maps inputs to embeddings `[T, D]` (T frames or tokens), each
-    independent of the others in the call. `settings` and `inputs_key` change with everything that
-    shapes all of them. An encoder that is `spread` runs in many processes, any other in one: this
-    one, or a worker of a cluster where it is a model.
+    independent of the others in the call: bit for bit where the encoder takes them one by one
+    (`alone`), else but for last bits, for whose sake batches are among its settings. (A function
+    that halves a batch for want of memory counts it in an attribute `halved`.) `settings` and
+    `inputs_key` change with everything that shapes all embeddings but for code, which is that of
+    the encoder's class and its bases, and `libraries`, of which the version counts. An encoder that
+    is `spread` runs in many processes, any other in one: this one, or a worker of a cluster where
+    it is a model.
     """
+
+    alone: ClassVar[bool]
+    libraries: ClassVar[tuple[str, ...]]
 
     @property
     def settings(self) -> dict[str, Any]: ...
@@ -92,6 +101,19 @@ def refuse(config: EncoderConfig, *options: str) -> None:
                 f"Encoder {config.name!r} has no {option}: {value!r} would change nothing. "
                 f"Leave {option} out."
             )
+
+
+def unusable(samples: Array, sample_rate: int, shortest_s: float) -> Absent | None:
+    """Why audio cannot be encoded, or None where it can."""
+    if not len(samples):
+        return Absent("no audio")
+    if len(samples) < shortest_s * sample_rate:
+        return Absent(f"audio shorter than {shortest_s:g} s")
+    if not np.isfinite(samples).all():
+        return Absent("audio holds values that are not finite", failed=True)
+    if np.abs(samples).max() < SILENT_PEAK:
+        return Absent("silent audio")
+    return None
 
 
 def one_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -1,28 +1,23 @@
-"""Checkpoints of transformers and timm: from a folder or the hub, hashed, and checked once loaded.
+"""Checkpoints of transformers and timm: from a folder or the hub, and checked when loaded.
 
 Nothing is downloaded unless a name is no folder here. Imports `base`, `config`, `devices`,
-`errors`, `files`, `run`.
+`errors`, `references`.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from meiju_utils.config import EncoderConfig
 from meiju_utils.devices import torch_device
 from meiju_utils.embeddings.base import EncoderContext
 from meiju_utils.errors import FeatureError
-from meiju_utils.files import fingerprint
-from meiju_utils.run import resolve
+from meiju_utils.references import cached_commit, content_of, parse_reference
 
 if TYPE_CHECKING:
     import torch
-
-Library = Literal["transformers", "timm"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,7 @@ class Checkpoint:
     def settings(self) -> dict[str, str]:
         """What identifies the weights: the contents of a folder, the name on a hub."""
         if self.folder:
-            return {"contents": folder_hash(self.folder)}
+            return {"contents": content_of(self.folder)}
         return {"model": self.name, "revision": self.revision}
 
 
@@ -51,6 +46,7 @@ class CheckpointEncoder:
 
     config: EncoderConfig
     context: EncoderContext
+    alone: ClassVar[bool] = False  # what else is in its batch changes the last bits of a clip
 
     @property
     def spread(self) -> bool:
@@ -60,10 +56,9 @@ class CheckpointEncoder:
     def checkpoint(self) -> Checkpoint:
         return find_checkpoint(self.config, self.context.run_dir)
 
-    def model_settings(self, library: Library, *options: str) -> dict[str, Any]:
-        """What shapes the model's outputs: library, weights, and these options of the config."""
+    def model_settings(self, *options: str) -> dict[str, Any]:
+        """What shapes the model's outputs: its weights, and these options of the config."""
         return {
-            "library": version_of(library),
             **self.checkpoint.settings,
             **self.config.model_dump(include={"layers", "combine", "precision", *options}),
         }
@@ -74,34 +69,38 @@ def find_checkpoint(config: EncoderConfig, run_dir: Path) -> Checkpoint:
 
     FeatureError where the name can only be a folder and there is none.
     """
-    name = config.name.partition(":")[2]
-    path = resolve(name.replace("{run_dir}", str(run_dir)))
-    if path.is_dir():
-        return Checkpoint(str(path), path, config.revision)
-    if name.startswith(("/", ".", "~", "{run_dir}")) or "\\" in name or name.count("/") > 1:
+    reference = parse_reference(config.name, run_dir, config.revision)
+    if reference.path is None:
+        return Checkpoint(reference.target, None, config.revision)
+    if not reference.path.is_dir():
         raise FeatureError(
-            f"{config.name!r}: there is no folder {path}. Expected a folder with config.json and "
-            "the weights, or the id of a model on the hub."
+            f"{config.name!r}: there is no folder {reference.path}. Expected a folder with "
+            "config.json and the weights, or the id of a model on the hub."
         )
-    return Checkpoint(name, None, config.revision)
+    return Checkpoint(str(reference.path), reference.path, config.revision)
 
 
-def folder_hash(folder: Path) -> str:
-    """A fingerprint of the contents of a checkpoint's files, wherever the folder lies."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    visible = [p for p in files if not any(x[0] == "." for x in p.relative_to(folder).parts)]
-    hashes = [
-        (p.relative_to(folder).as_posix(), _file_hash(p, p.stat().st_size, p.stat().st_mtime_ns))
-        for p in visible
-    ]
-    return fingerprint(hashes)
+def hub_id_of(name: str) -> str:
+    """Where the model of an encoder's name lies on the hub, timm's too; "" where it does not.
+
+    As timm has it: under its own account, all activations of an architecture together.
+    """
+    reference = parse_reference(name)
+    if reference.path or not reference.target:
+        return ""
+    if reference.kind == "timm":
+        return f"timm/{reference.target.replace('_clip_quickgelu_', '_clip_')}"
+    return reference.target if reference.kind == "hf" else ""
 
 
-@lru_cache(maxsize=256)
-def _file_hash(path: Path, size: int, changed: int) -> str:
-    """SHA-256 of a file, read once a process unless its size or time of change differ."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def fetched_commit(config: EncoderConfig) -> str:
+    """The commit of a hub model, asked of the hub; FeatureError where that is out of reach."""
+    from huggingface_hub import hf_hub_download
+
+    hub_id = hub_id_of(config.name)
+    with loading(Checkpoint(parse_reference(config.name).target, None, config.revision), hub_id):
+        hf_hub_download(hub_id, "config.json", revision=config.revision)
+    return cached_commit(hub_id, config.revision)
 
 
 @contextmanager
@@ -188,13 +187,6 @@ def quiet(logging: Any) -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-def version_of(library: Library) -> str:
-    """The library's name and major version, for the key: majors have changed outputs before."""
-    from importlib.metadata import version
-
-    return f"{library} {version(library).partition('.')[0]}"
 
 
 def combine_layers(

@@ -7,23 +7,23 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from meiju_utils.challenge import Modality
 from meiju_utils.config import EncoderConfig
 from meiju_utils.embeddings.base import Absent, ClipSource, Encode, Encoded, EncoderContext, refuse
+from meiju_utils.embeddings.shards import check_ids, next_shard_number, write_shard
 from meiju_utils.embeddings.store import (
     FAILED,
+    FAULTY,
     FeatureStore,
     create_store,
-    next_shard_number,
-    write_shard,
 )
 from meiju_utils.errors import FeatureError
-from meiju_utils.files import fingerprint
-from meiju_utils.run import resolve
+from meiju_utils.files import fingerprint, listing
+from meiju_utils.references import parse_reference
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class NpyFolder:
 
     folder: Path
     spread: bool = True
+    alone: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -49,50 +51,57 @@ class NpyFolder:
 
 @dataclass(frozen=True)
 class OtherStore:
-    """`npy:<feature store>`: embeddings another run extracted, or that were imported."""
+    """`npy:<feature store>`: embeddings another run extracted, or that were imported.
+
+    `version` changes when the other store does.
+    """
 
     folder: Path
+    version: str
     spread: bool = False
+    alone: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ()
 
     @property
     def settings(self) -> dict[str, Any]:
         return {"encoder": "npy"}
 
     def inputs_key(self, source: ClipSource) -> str:
-        store = FeatureStore(self.folder)
-        return store.state
+        return _opened(self.folder, self.version).state
 
     def read(self, source: ClipSource, clip_id: str) -> Encoded:
-        store = _opened(self.folder)
+        store = _opened(self.folder, self.version)
         if clip_id in store:
             return store.get(clip_id)
-        return Absent(store.missing.get(clip_id, "not in the store").removeprefix(FAILED))
+        reason = store.missing.get(clip_id, "not in the store")
+        return Absent(reason.removeprefix(FAILED).removeprefix(FAULTY))
 
     def load(self) -> Encode:
         return list
 
 
 @lru_cache(maxsize=4)
-def _opened(folder: Path) -> FeatureStore:
+def _opened(folder: Path, version: str) -> FeatureStore:
+    """The store of that version: another process may extract into it while this one goes on."""
     return FeatureStore(folder)
 
 
 def npy_folder(config: EncoderConfig, context: EncoderContext) -> NpyFolder | OtherStore:
     """The encoder of a name `npy:<folder>`; FeatureError where there is no such folder."""
     refuse(config, "layers", "combine", "special_tokens", "revision", "precision")
-    name = config.name.partition(":")[2]
-    folder = resolve(name.replace("{run_dir}", str(context.run_dir)))
-    if not folder.is_dir():
+    folder = parse_reference(config.name, context.run_dir).path
+    if folder is None or not folder.is_dir():
         raise FeatureError(
             f"{config.name!r}: there is no folder {folder}. Expected one with <clip_id>.npy files."
         )
     if (folder / "meta.json").is_file():
-        return OtherStore(folder)
+        return OtherStore(folder, fingerprint(listing(folder)))
     return NpyFolder(folder)
 
 
 def read_npy(folder: Path, clip_id: str) -> Encoded:
     """`<folder>/<clip_id>.npy` as float32 `[T, D]`, or why not."""
+    check_ids([clip_id])
     path = folder / f"{clip_id}.npy"
     try:
         array = np.load(path, allow_pickle=False)
@@ -149,7 +158,7 @@ def import_folder(
         for clip_id in wanted[start : start + shard_size]:
             read = read_npy(source, clip_id)
             if isinstance(read, Absent):
-                missing[clip_id] = FAILED * read.failed + read.reason
+                missing[clip_id] = FAULTY * read.failed + read.reason
             else:
                 arrays[clip_id] = read
         write_shard(folder, number, arrays, missing, dtype)

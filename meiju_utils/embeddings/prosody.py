@@ -6,19 +6,17 @@ of audio. Imports `base`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meiju_utils.embeddings.base import Absent, Array, ClipSource, Encode, Encoded
+from meiju_utils.embeddings.base import Array, ClipSource, Encode, Encoded, unusable
 
-VERSION = 1
 HOP_S = 0.01
 LOWEST_HZ, HIGHEST_HZ = 60.0, 500.0
 PITCH_WINDOW_S = 0.064  # YIN compares two halves, each to hold one period of 60 Hz (17 ms)
 SHORTEST_S = 0.1  # nine frames, the width of the delta filter
-SILENT_PEAK = 1e-4  # -80 dB of full scale; 16-bit audio has steps of 3e-5
 ACTIVE_DB = 30.0  # a frame so far below the loud ones (95th percentile) is a pause
 VOICED_CORRELATION = 0.5  # of a frame with itself one period later
 
@@ -29,10 +27,12 @@ class Prosody:
 
     sample_rate: int
     spread: bool = True
+    alone: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ("librosa", "scipy")
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"encoder": "prosody", "version": VERSION, "sample_rate": self.sample_rate}
+        return {"encoder": "prosody", "sample_rate": self.sample_rate}
 
     def inputs_key(self, source: ClipSource) -> str:
         return source.key
@@ -56,19 +56,6 @@ class Prosody:
             ]
 
         return encode
-
-
-def unusable(samples: Array, sample_rate: int, shortest_s: float) -> Absent | None:
-    """Why audio cannot be encoded, or None where it can."""
-    if not len(samples):
-        return Absent("no audio")
-    if len(samples) < shortest_s * sample_rate:
-        return Absent(f"audio shorter than {shortest_s:g} s")
-    if not np.isfinite(samples).all():
-        return Absent("audio holds values that are not finite", failed=True)
-    if np.abs(samples).max() < SILENT_PEAK:
-        return Absent("silent audio")
-    return None
 
 
 def _spectral(samples: Array, rate: int) -> NDArray[np.float64]:

@@ -1,46 +1,37 @@
 """The feature store: embeddings of one encoder on disk, by clip id, found and read fast.
 
-A store is a folder of safetensors shards, an index and `meta.json`. A shard holds `[T, D]` arrays
-named by clip id and, in its header, why clips of its batch have none and what each was made from;
-it appears whole or not at all, so the shards are the truth and the index only saves reading their
-headers. Imports `errors`, `files` and `html` only.
+A store is a folder of shards (see `shards`), an index and `meta.json`. The shards are the truth,
+the index only saves reading their headers. Everything has a checksum that is looked at when it is
+read. Imports `shards`, `errors`, `files`, `html`.
 """
 
-import json
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from meiju_utils.errors import FeatureError
-from meiju_utils.files import atomic_path, fingerprint, read_json, write_json
+from meiju_utils.embeddings.shards import (
+    OpenShard,
+    ShardIndex,
+    read_index,
+    shard_paths,
+    write_index,
+)
+from meiju_utils.errors import DamagedError, FeatureError
+from meiju_utils.files import atomic_path, fingerprint, read_record, write_record
 from meiju_utils.html import definition_table
 
 Array = NDArray[np.float32]
+META = "meta.json"
 
-# Opens the reason of a clip whose reading or encoding raised: it is tried again next time, while
-# a clip that has nothing to encode (no face, empty text) is settled.
-FAILED = "failed: "
-
-
-@dataclass(frozen=True)
-class ShardIndex:
-    """What a shard holds: frames T of each clip, reasons of absent ones, how it came about.
-
-    `stamps` change with what a clip's embedding, or its absence, was made from.
-    """
-
-    width: int
-    frames: dict[str, int] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
-    stamps: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
+# What opens the reason of a clip that is tried again next time, while one that has nothing to
+# encode (no face, empty text) is settled. Of what is faulty the fault is known to be the clip's own
+# (a file that cannot be read); what has failed may be the machine's or the settings' fault.
+FAULTY, FAILED = "faulty: ", "failed: "
 
 
 class FeatureStore:
@@ -52,19 +43,8 @@ class FeatureStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            self.meta: dict[str, Any] = read_json(folder / "meta.json")
-            self.key: str = self.meta["key"]
-        except FileNotFoundError:
-            raise FeatureError(
-                f"{folder} is no feature store: it has no meta.json. Extract features first "
-                "(notebook 02), or import a folder of .npy files."
-            ) from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise FeatureError(
-                f"{folder} is no feature store: its meta.json cannot be read ({error!r}). Delete "
-                "the folder and extract again."
-            ) from error
+        self.meta = read_meta(folder)
+        self.key: str = self.meta["key"]
         self._shards, self._indexed = _read_shards(folder)
         self._shard_of: dict[str, str] = {}
         self.missing: dict[str, str] = {}
@@ -85,7 +65,7 @@ class FeatureStore:
             for clip_id in shard.missing:
                 self._shard_of.pop(clip_id, None)
             self.missing.update(shard.missing)
-        self._open: tuple[str, Any] = ("", None)
+        self._open: tuple[str, OpenShard | None] = ("", None)
 
     @property
     def width(self) -> int:
@@ -101,6 +81,11 @@ class FeatureStore:
     def seconds(self) -> float:
         """Time spent encoding, summed over workers, in seconds."""
         return sum(shard.seconds for shard in self._shards.values())
+
+    @property
+    def halved(self) -> int:
+        """How often a batch was halved because the device's memory did not hold it."""
+        return sum(shard.halved for shard in self._shards.values())
 
     @property
     def megabytes(self) -> float:
@@ -145,8 +130,8 @@ class FeatureStore:
         return [clip_id for clip_id, stamp in stamps.items() if self._stamps.get(clip_id) != stamp]
 
     def failed(self) -> dict[str, str]:
-        """Clips whose reading or encoding raised, with the reason: worth another try."""
-        return {c: r.removeprefix(FAILED) for c, r in self.missing.items() if r.startswith(FAILED)}
+        """Clips whose reading or encoding went wrong, with the reason: worth another try."""
+        return {c: r for c, r in self.missing.items() if r.startswith((FAULTY, FAILED))}
 
     def unsettled(self, stamps: Mapping[str, str]) -> list[str]:
         """Clips, of these with their stamps, that are stale or failed, in the same order."""
@@ -154,16 +139,15 @@ class FeatureStore:
         return [clip_id for clip_id in stamps if clip_id in left]
 
     def get(self, clip_id: str) -> Array:
-        """The clip's embedding as float32 `[T, D]`; FeatureError says why there is none."""
+        """The clip's embedding as float32 `[T, D]`.
+
+        FeatureError says why there is none; DamagedError where it is not what was written.
+        """
         name = self._shard_of.get(clip_id)
         if name is None:
             reason = self.missing.get(clip_id, "it was not among the clips extracted")
             raise FeatureError(f"{self.folder.name} has no embedding of {clip_id}: {reason}.")
-        try:
-            array = self._handle(name).get_tensor(clip_id)
-        except SafetensorError as error:
-            raise _unreadable(self.folder / name, error) from error
-        return np.asarray(array, dtype=np.float32)
+        return np.asarray(self._opened(name).get(clip_id), dtype=np.float32)
 
     def frames(self, clip_id: str) -> int:
         """T of a clip, without reading it."""
@@ -180,14 +164,15 @@ class FeatureStore:
     def save_index(self) -> None:
         """Write the index (and the width in `meta.json`) anew where the shards have changed."""
         if not self._indexed:
-            write_json(
-                self.folder / "index.json",
-                {name: asdict(shard) for name, shard in self._shards.items()},
-            )
+            write_index(self.folder, self._shards)
             self._indexed = True
         if self.meta.get("width") != self.width:
-            self.meta["width"] = self.width
-            write_json(self.folder / "meta.json", self.meta)
+            self.write_meta({"width": self.width})
+
+    def write_meta(self, changes: Mapping[str, Any]) -> None:
+        """Write the description with some entries changed."""
+        self.meta |= changes
+        write_record(self.folder / META, self.meta)
 
     def verify(self) -> pd.DataFrame:
         """Read everything; faults as rows of clip_id, stage, problem, reason (none: sound).
@@ -196,12 +181,12 @@ class FeatureStore:
         and `duplicate` (same values as another clip; normal for repeated subtitles).
         """
         faults: list[tuple[str, str, str]] = []
-        seen: dict[bytes, str] = {}
+        seen: dict[bytes, str] = {}  # by digest: the values of all clips may not fit into memory
         compared = 0
         for clip_id in self.clip_ids:
             try:
                 array = self.get(clip_id)
-            except FeatureError as error:
+            except DamagedError as error:
                 faults.append((clip_id, "unreadable", str(error)))
                 continue
             if array.shape != (self.frames(clip_id), self.width) or not len(array):
@@ -210,7 +195,8 @@ class FeatureStore:
                 faults.append((clip_id, "not finite", f"{(~np.isfinite(array)).sum()} values"))
             else:
                 compared += 1
-                twin = seen.setdefault(array.tobytes(), clip_id)
+                digest = hashlib.blake2b(array.tobytes(), digest_size=16).digest()
+                twin = seen.setdefault(digest, clip_id)
                 if twin != clip_id:
                     faults.append((clip_id, "duplicate", f"same values as {twin}"))
         if compared > 1 and len(seen) == 1:
@@ -228,14 +214,35 @@ class FeatureStore:
                 np.save(temporary, self.get(clip_id), allow_pickle=False)
         return len(self)
 
-    def _handle(self, name: str) -> Any:
+    def _opened(self, name: str) -> OpenShard:
         """A shard, mapped; only the last one stays so, as what was read of it counts as memory."""
-        if self._open[0] != name:
-            try:
-                self._open = name, safe_open(str(self.folder / name), framework="numpy")
-            except (SafetensorError, OSError) as error:
-                raise _unreadable(self.folder / name, error) from error
-        return self._open[1]
+        before, shard = self._open
+        if shard is None or before != name:
+            shard = OpenShard(self.folder / name)
+            self._open = name, shard
+        return shard
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """What `meta.json` says of a store.
+
+    FeatureError where there is no store, DamagedError where it is not what was written.
+    """
+    try:
+        meta = read_record(folder / META)
+    except FileNotFoundError:
+        raise FeatureError(
+            f"{folder} is no feature store: it has no {META}. Extract features first "
+            "(notebook 02), or import a folder of .npy files."
+        ) from None
+    except DamagedError as error:
+        raise DamagedError(
+            f"{error} Delete this one file and run notebook 02 again. (One of an earlier version "
+            "has no checksum: delete the folder.)"
+        ) from error
+    if not isinstance(meta.get("key"), str):
+        raise FeatureError(f"{folder} is no feature store: its {META} has no key.")
+    return meta
 
 
 def create_store(folder: Path, meta: Mapping[str, Any]) -> FeatureStore:
@@ -243,102 +250,19 @@ def create_store(folder: Path, meta: Mapping[str, Any]) -> FeatureStore:
 
     `meta` must hold `key`; FeatureError where another key's store is already there.
     """
-    path = folder / "meta.json"
-    if path.is_file() and read_json(path)["key"] != meta["key"]:
+    if not (folder / META).is_file():
+        write_record(folder / META, dict(meta))
+    elif (key := read_meta(folder)["key"]) != meta["key"]:
         raise FeatureError(
-            f"{folder} was made with other settings (key {read_json(path)['key']}, wanted "
-            f"{meta['key']}). Use another folder, or delete this one."
+            f"{folder} was made with other settings (key {key}, wanted {meta['key']}). Use another "
+            "folder, or delete this one."
         )
-    if not path.is_file():
-        write_json(path, dict(meta))
     return FeatureStore(folder)
-
-
-def write_shard(
-    folder: Path,
-    number: int,
-    arrays: Mapping[str, NDArray[Any]],
-    missing: Mapping[str, str],
-    dtype: str = "float32",
-    seconds: float = 0.0,
-    stamps: Mapping[str, str] | None = None,
-) -> Path:
-    """Write one shard, whole or not at all; where clips recur, the higher number counts.
-
-    `arrays` maps clip ids to `[T, D]` with one D and T >= 1. Raises FeatureError for another shape,
-    values that are not finite in `dtype`, and ids that are no file names.
-    """
-    width = 0
-    for clip_id, array in arrays.items():
-        if array.ndim != 2 or not array.size:
-            raise FeatureError(f"{clip_id}: an embedding of shape {array.shape}, expected [T, D].")
-        width = width or array.shape[1]
-        if array.shape[1] != width:
-            raise FeatureError(
-                f"{clip_id} has {array.shape[1]} features a frame where {next(iter(arrays))} has "
-                f"{width}; the clips of a store must agree."
-            )
-    for clip_id in (*arrays, *missing):
-        # "__metadata__" names the header's own entry in the safetensors format
-        if Path(clip_id).name != clip_id or clip_id in ("", "__metadata__"):
-            raise FeatureError(f"{clip_id!r} cannot be a clip id: it is no plain file name.")
-    with np.errstate(over="ignore"):
-        tensors = {c: np.ascontiguousarray(a, dtype=np.dtype(dtype)) for c, a in arrays.items()}
-    for clip_id, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
-            raise FeatureError(f"{clip_id}: the embedding holds values not finite as {dtype}.")
-    shard = ShardIndex(
-        width=width,
-        frames={clip_id: len(tensor) for clip_id, tensor in tensors.items()},
-        missing=dict(missing),
-        stamps=dict(stamps or {}),
-        seconds=seconds,
-    )
-    path = shard_path(folder, number, [*arrays, *missing])
-    with atomic_path(path) as temporary:
-        header = json.dumps(asdict(shard), ensure_ascii=False)
-        save_file(tensors, temporary, {"shard": header})
-    return path
-
-
-def shard_path(folder: Path, number: int, clip_ids: Sequence[str]) -> Path:
-    """Where the shard of some clips is, or will be."""
-    return folder / f"{number:05d}-{fingerprint(sorted(clip_ids))}.safetensors"
-
-
-def next_shard_number(folder: Path) -> int:
-    """One more than the highest shard number of the store."""
-    return 1 + max((int(path.name.split("-")[0]) for path in _shard_paths(folder)), default=-1)
-
-
-def _shard_paths(folder: Path) -> list[Path]:
-    return sorted(folder.glob("[0-9]*-*.safetensors"))
 
 
 def _read_shards(folder: Path) -> tuple[dict[str, ShardIndex], bool]:
     """Shards in order of writing, and whether the index file lists just these."""
-    try:
-        entries = read_json(folder / "index.json")
-        indexed = {name: ShardIndex(**entry) for name, entry in entries.items()}
-    except (OSError, ValueError, TypeError, AttributeError):  # the headers say the same
-        indexed = {}
-    names = [path.name for path in _shard_paths(folder)]
-    shards = {
-        name: indexed[name] if name in indexed else _read_header(folder / name) for name in names
-    }
-    return shards, bool(indexed) and list(indexed) == names
-
-
-def _read_header(path: Path) -> ShardIndex:
-    try:
-        with safe_open(str(path), framework="numpy") as shard:
-            return ShardIndex(**json.loads(shard.metadata()["shard"]))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> FeatureError:
-    return FeatureError(
-        f"The shard {path} cannot be read ({error}). Delete this one file and extract again: only "
-        "its clips are computed anew."
-    )
+    indexed = read_index(folder)
+    paths = shard_paths(folder)
+    shards = {path.name: indexed.get(path.name) or OpenShard(path).index() for path in paths}
+    return shards, bool(indexed) and list(indexed) == list(shards)

@@ -5,7 +5,7 @@ Imports `base`, `checkpoints`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,7 +28,6 @@ from meiju_utils.embeddings.checkpoints import (
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint
 
-CHAR_NGRAM_VERSION = 1
 CHAR_NGRAM_WIDTH = 512
 EMPTY = Absent("empty text")
 
@@ -46,12 +45,13 @@ class CharNgram:
 
     context: EncoderContext
     spread: bool = False
+    alone: ClassVar[bool] = False  # the rotation of many rows at once differs in last bits
+    libraries: ClassVar[tuple[str, ...]] = ("scikit-learn", "scipy")
 
     @property
     def settings(self) -> dict[str, Any]:
         return {
             "encoder": "char-ngram",
-            "version": CHAR_NGRAM_VERSION,
             "width": CHAR_NGRAM_WIDTH,
             "fitted_on": fingerprint(self._corpus()),
         }
@@ -104,11 +104,14 @@ class HfText(CheckpointEncoder):
     Texts beyond 510 tokens (or the model's own length) are cut there; a subtitle has some 20.
     """
 
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers")
+
     @property
     def settings(self) -> dict[str, Any]:
         return {
             "encoder": "hf-text",
-            **self.model_settings("transformers", "special_tokens"),
+            "batch_tokens": self.context.batch_tokens,
+            **self.model_settings("special_tokens"),
         }
 
     def inputs_key(self, source: ClipSource) -> str:
@@ -147,6 +150,8 @@ class HfText(CheckpointEncoder):
         def encode(clips: Sequence[str]) -> list[Encoded]:
             encoded: list[Encoded] = [EMPTY] * len(clips)
             filled = [i for i, text in enumerate(clips) if text.strip()]
+            if not filled:  # a tokenizer takes no empty list
+                return encoded
             inputs = tokenizer(
                 [clips[i] for i in filled],
                 truncation=True,

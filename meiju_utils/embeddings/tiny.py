@@ -1,18 +1,20 @@
 """Tiny checkpoints of the real architectures with seeded random weights, in the hubs' formats.
 
 They stand for the paper's encoders where nothing may be downloaded: the code that loads and runs
-them is the code that loads and runs the real ones. Imports `checkpoints` and `files`.
+them is the code that loads and runs the real ones. Imports `checkpoints`, `files`,
+`sources`.
 """
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from meiju_utils.files import fingerprint, read_json, write_json, write_text
+from meiju_utils.sources import code_key, library_versions
 
-VERSION = 1
 WIDTH = 32
 TINY_CHECKPOINTS = ("tiny-vit", "tiny-hubert", "tiny-bert")
 
@@ -24,7 +26,7 @@ def write_tiny_checkpoints(folder: Path, texts: Sequence[str], seed: int = 0) ->
     weights, byte for byte; what is already there of the same seed and texts is left alone.
     """
     characters = sorted({c for text in texts for c in text.lower() if not c.isspace()})
-    key = fingerprint(VERSION, WIDTH, seed, characters)
+    key = fingerprint(_code(), seed, characters)
     writers: tuple[Callable[[Path], None], ...] = (
         _write_vit,
         _write_hubert,
@@ -34,6 +36,13 @@ def write_tiny_checkpoints(folder: Path, texts: Sequence[str], seed: int = 0) ->
         name: _write_once(folder / name, key, seed, write)
         for name, write in zip(TINY_CHECKPOINTS, writers, strict=True)
     }
+
+
+def _code() -> str:
+    """Changes with what writes the checkpoints."""
+    return code_key(sys.modules[__name__]) + fingerprint(
+        library_versions("torch", "timm", "transformers", "tokenizers")
+    )
 
 
 def _write_once(target: Path, key: str, seed: int, write: Callable[[Path], None]) -> Path:

@@ -6,7 +6,7 @@ One embedding a crop. Imports `base`, `checkpoints`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,6 @@ from meiju_utils.files import read_json
 
 Crops = NDArray[np.uint8]
 
-HOG_VERSION = 1
 HOG_SIDE, HOG_CELL = 60, 12  # pixels: 5 x 5 cells, 4 x 4 blocks of 2 x 2, 8 orientations = 512
 NO_FACE = Absent("no face")
 # A few images keep a CPU busy; more no longer fit its caches.
@@ -44,10 +43,12 @@ class Hog:
     """Histograms of oriented gradients `[n, 512]` of n face crops, in shades of grey."""
 
     spread: bool = True
+    alone: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ("opencv-python-headless", "scikit-image")
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"encoder": "hog", "version": HOG_VERSION, "side": HOG_SIDE, "cell": HOG_CELL}
+        return {"encoder": "hog", "side": HOG_SIDE, "cell": HOG_CELL}
 
     def inputs_key(self, source: ClipSource) -> str:
         return source.key
@@ -81,11 +82,14 @@ class Timm(CheckpointEncoder):
     special tokens are in) of that block's output.
     """
 
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "timm", "torchvision", "pillow")
+
     @property
     def settings(self) -> dict[str, Any]:
         return {
             "encoder": "timm",
-            **self.model_settings("timm", "special_tokens"),
+            "batch_images": self.context.batch_images,
+            **self.model_settings("special_tokens"),
         }
 
     def inputs_key(self, source: ClipSource) -> str:

@@ -18,7 +18,7 @@ from meiju_utils.parallel import map_items
 from meiju_utils.parallel.faults import FEW
 from meiju_utils.preprocessing.speaker import is_silent
 from meiju_utils.preprocessing.store import Preprocessed
-from meiju_utils.run import resolve
+from meiju_utils.references import resolve
 
 SAMPLE_RATE = 16000  # Hz, Whisper's
 WINDOW_S = 30  # seconds it hears at once; longer sound is worked through by its own time stamps

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meiju_utils.errors import ConfigError, nearest
-from meiju_utils.run import resolve
+from meiju_utils.references import resolve
 
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 YUNET_HUB = "opencv/face_detection_yunet"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from meiju_utils.devices import torch_device
 from meiju_utils.errors import ConfigError, nearest
 from meiju_utils.media.frames import TRACKING_RATE
-from meiju_utils.run import resolve
+from meiju_utils.references import resolve
 
 # Below one second neither scorer is to be trusted: it is not asked.
 LEAST_FRAMES = TRACKING_RATE

@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from typing import Any
 from meiju_utils.config import Preprocessing
 from meiju_utils.corpus.layout import Layout
 from meiju_utils.errors import ConfigError, DamagedError
-from meiju_utils.files import fingerprint, listing, read_record, write_record
+from meiju_utils.files import fingerprint, read_record, write_record
 from meiju_utils.preprocessing.corrections import corrections_folders, find_corrections
-from meiju_utils.run import Run, resolve
+from meiju_utils.references import parse_reference, parse_target
+from meiju_utils.run import Run
 from meiju_utils.sources import code_key
 from meiju_utils.stamping import Stamp, renewed, stamp_in
 
@@ -42,8 +42,8 @@ def settings_key(settings: Preprocessing) -> str:
     """
     without = settings.model_dump(mode="json", exclude={"transcripts", "speaker", "device"})
     without["faces"].pop("detector")
-    models = [_model(name) for name in (settings.faces.detector, settings.speaker)]
-    return fingerprint(without, models)
+    models = [parse_reference(name) for name in (settings.faces.detector, settings.speaker)]
+    return fingerprint(without, [(model.kind, model.identity) for model in models])
 
 
 def code_of(settings: Preprocessing) -> str:
@@ -94,8 +94,8 @@ def state_of(run: Run, identity: str, layout: Layout | None) -> dict[str, Any]:
     settings = run.config.preprocessing
     state: dict[str, Any] = {
         "identity": identity,
-        "transcripts": settings.transcripts.model_dump(mode="json"),
-        "asr": fingerprint(listing(resolve(asr))) if (asr := settings.transcripts.asr) else "",
+        "transcripts": settings.transcripts.model_dump(mode="json", exclude={"asr"}),
+        "asr": parse_target(settings.transcripts.asr).identity,
     }
     if layout is not None:
         told = [
@@ -133,20 +133,3 @@ def refuse_other_corpus(run: Run, clips: Any) -> None:
             f"are in {run.data_dir}, {int(same.sum())} with the same words and labels. Give "
             "another run_dir, or delete this one."
         )
-
-
-def _model(name: str) -> list[str]:
-    """Kind and content of a model that is a file; the name of one on a hub, or of none."""
-    kind, _, model = name.partition(":")
-    path = resolve(model)
-    if not model or not path.is_file():
-        return [name]
-    status = path.stat()
-    return [kind, _file_digest(path, status.st_size, status.st_mtime_ns)]
-
-
-@lru_cache(maxsize=4)
-def _file_digest(path: Path, size: int, modified_ns: int) -> str:
-    """Asked for again and again in a run, and a checkpoint takes a while to read."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -28,7 +28,8 @@ from meiju_utils.recipes.book import Recipe, load_recipes
 from meiju_utils.recipes.code import code_of
 from meiju_utils.recipes.experiment import Experiment, Member
 from meiju_utils.recipes.pool_labels import PseudoLabelSet, has_pool, pseudo_label_set
-from meiju_utils.run import Run, resolve
+from meiju_utils.references import resolve
+from meiju_utils.run import Run
 
 Recipes = Mapping[str, Recipe]
 

@@ -22,7 +22,8 @@ import pandas as pd
 from meiju_utils.challenge import SUBMISSIONS_IN_ALL, SUBMISSIONS_PER_DAY, Setting
 from meiju_utils.errors import SubmissionError
 from meiju_utils.files import atomic_path
-from meiju_utils.run import Run, project_root
+from meiju_utils.references import project_root
+from meiju_utils.run import Run
 
 if TYPE_CHECKING:
     from meiju_utils.recipes.experiment import Experiment

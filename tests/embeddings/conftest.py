@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from meiju_utils.config import load_profile
 from meiju_utils.embeddings import write_tiny_checkpoints
+from meiju_utils.embeddings.encoders import ENCODERS
 from meiju_utils.preprocessing.store import Preprocessed
 from meiju_utils.run import Run
 
@@ -121,6 +122,16 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
         return run
 
     return make
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts a class in place of an encoder; one whose methods are replaced would be refused."""
+
+    def put(modality: Any, name: str, encoder: Callable[..., Any]) -> None:
+        monkeypatch.setitem(ENCODERS[modality], name, encoder)
+
+    return put
 
 
 @pytest.fixture(scope="session")

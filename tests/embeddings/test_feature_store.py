@@ -1,5 +1,6 @@
 import json
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,16 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from meiju_utils.embeddings import FeatureStore, import_folder, stores_in, stores_table
-from meiju_utils.embeddings.store import (
-    FAILED,
-    create_store,
+from meiju_utils.embeddings.shards import (
+    DAMAGED,
+    OpenShard,
     next_shard_number,
+    set_damaged_aside,
     write_shard,
 )
-from meiju_utils.errors import FeatureError
+from meiju_utils.embeddings.store import FAILED, create_store
+from meiju_utils.errors import DamagedError, FeatureError
+from meiju_utils.files import read_record, write_record
 
 META = {"encoder": "toy", "modality": "audio", "key": "k1", "dtype": "float32", "settings": {}}
 A, B, C = "Track1_Training_00001", "片段 01", "a.b'c\"{}"
@@ -88,7 +92,7 @@ def test_any_file_stem_can_be_a_clip_id(tmp_path: Path, ids: list[str]) -> None:
     assert all(store.get(c).shape[1] == 4 for c in ids)
 
 
-@pytest.mark.parametrize("clip_id", ["../outside", "a/b", "__metadata__", ""])
+@pytest.mark.parametrize("clip_id", ["../outside", "/tmp/x", "a/b", "__metadata__", "..", ""])
 def test_ids_that_are_no_file_names_are_refused(folder: Path, clip_id: str) -> None:
     with pytest.raises(FeatureError, match="clip id"):
         write_shard(folder, 0, arrays(clip_id), {})
@@ -146,7 +150,7 @@ def test_an_index_that_cannot_be_read_is_made_anew(folder: Path, text: str) -> N
 @pytest.mark.parametrize("text", ["", "{}", "[]"])
 def test_a_store_whose_description_is_damaged_says_so(folder: Path, text: str) -> None:
     (folder / "meta.json").write_text(text)
-    with pytest.raises(FeatureError, match=r"meta\.json cannot be read.*Delete"):
+    with pytest.raises(DamagedError, match=r"meta\.json is damaged.*Delete this one file"):
         FeatureStore(folder)
 
 
@@ -166,12 +170,88 @@ def test_a_damaged_shard_is_named(folder: Path) -> None:
     path = write_shard(folder, 0, arrays(A), {})
     FeatureStore(folder).save_index()
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(FeatureError, match=path.name):
+    with pytest.raises(DamagedError, match=rf"{path.name}.*Delete this one file.*notebook 02"):
         FeatureStore(folder).get(A)
     assert FeatureStore(folder).verify()["problem"].tolist() == ["unreadable"]
     (folder / "index.json").unlink()
-    with pytest.raises(FeatureError, match=path.name):
+    with pytest.raises(DamagedError, match=path.name):
         FeatureStore(folder)
+
+
+def test_a_flipped_bit_anywhere_in_a_shard_is_noticed(folder: Path) -> None:
+    written = arrays(A, B)
+    path = write_shard(folder, 0, written, {C: "no face"}, stamps={A: "1"})
+    whole = path.read_bytes()
+    FeatureStore(folder).save_index()  # says what the header says, so that nobody need look at it
+    unnoticed = []
+    for bit in range(len(whole) * 8):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try:
+            OpenShard(path).check()
+            unnoticed.append(bit)
+        except DamagedError:
+            pass
+        if bit % 97 == 0 and FeatureStore(folder).verify().empty:
+            unnoticed.append(bit)
+    assert unnoticed == []
+    assert set_damaged_aside(folder) == [path.with_name(path.name + DAMAGED)]
+    assert len(FeatureStore(folder)) == 0
+    assert next_shard_number(folder) == 1  # so that the index never speaks of another shard
+
+
+def test_a_flipped_bit_in_the_index_or_the_description_is_noticed(folder: Path) -> None:
+    write_shard(folder, 0, arrays(A, B), {C: "no face"})
+    sound = FeatureStore(folder)
+    sound.save_index()
+    for name in ("index.json", "meta.json"):
+        path = folder / name
+        whole = path.read_bytes()
+        for position in range(0, len(whole), 7):
+            flipped = bytearray(whole)
+            flipped[position] ^= 1 << position % 7
+            path.write_bytes(flipped)
+            try:
+                store = FeatureStore(folder)
+            except DamagedError:
+                assert name == "meta.json"
+            else:
+                assert (store.clip_ids, store.missing) == (sound.clip_ids, sound.missing)
+                assert store.meta == sound.meta
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("clip_id", ["../x", "/tmp/x", "__metadata__", ".."])
+@pytest.mark.parametrize("place", ["header", "index"])
+def test_ids_that_lead_out_of_a_folder_are_refused_where_another_wrote_them(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip_id: str, place: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("meiju_utils.embeddings.shards.check_ids", lambda _: None)
+        path = write_shard(folder, 0, arrays(A) if "_" in clip_id else arrays(clip_id), {})
+        if place == "index":
+            FeatureStore(folder).save_index()
+            entries = read_record(folder / "index.json")
+            entries[path.name]["frames"] = {clip_id: 1}
+            write_record(folder / "index.json", entries)
+        elif "_" in clip_id:
+            return  # the format itself has no such tensor
+    with pytest.raises(FeatureError, match="cannot be a clip id"):
+        FeatureStore(folder).export(tmp_path / "out" / "deep")
+    assert not (tmp_path / "out").exists()
+
+
+def test_verify_needs_no_more_memory_than_a_clip(folder: Path) -> None:
+    big = np.random.default_rng(0).standard_normal((8, 100, 500)).astype(np.float32)
+    for number, array in enumerate(big):
+        write_shard(folder, number, {f"clip {number}": array}, {})
+    store = FeatureStore(folder)
+    tracemalloc.start()
+    assert store.verify().empty
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.7 * big.nbytes  # some copies of one clip, not all eight
 
 
 def test_settings_and_widths_never_mix(folder: Path) -> None:
@@ -221,7 +301,7 @@ def test_verify_finds_what_another_program_wrote_wrongly(folder: Path) -> None:
     tensors[B] = tensors[B][:, :2]
     save_file(tensors, path, about)
     faults = FeatureStore(folder).verify().set_index("clip_id")["problem"]
-    assert faults.to_dict() == {A: "not finite", B: "shape"}
+    assert faults.to_dict() == dict.fromkeys((A, B), "unreadable")
 
 
 def test_verify_calls_a_store_of_one_value_constant(folder: Path) -> None:

@@ -15,9 +15,10 @@ from meiju_utils.execution import notebook_paths, run_notebooks
 from meiju_utils.forcing import results_of
 from meiju_utils.opening import PARAMETERS
 from meiju_utils.recipes import load_experiment
+from meiju_utils.references import project_root
 from meiju_utils.reporting.results import read_results
 from meiju_utils.reporting.summary import final_summary
-from meiju_utils.run import Run, project_root
+from meiju_utils.run import Run
 from meiju_utils.scoring import YARDSTICKS
 from meiju_utils.submission.ledger import read_ledger
 
