@@ -24,7 +24,6 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-import soundfile
 import timm
 import torch
 from peak import peak
@@ -48,7 +47,8 @@ from transformers import (
 from meiju_utils.challenge import Modality
 from meiju_utils.config import EncoderConfig, load_profile
 from meiju_utils.embeddings import FeatureStore, extract_features
-from meiju_utils.preprocessing.store import Preprocessed
+from meiju_utils.preprocessing.manifest import ShardWriter, read_rows
+from meiju_utils.preprocessing.store import Preprocessed, serve
 from meiju_utils.run import Run
 
 CLIPS = 64
@@ -119,8 +119,8 @@ class Bench:
         model = AutoModel.from_pretrained(self.folder / "hubert").eval()
 
         def encode(clip_id: str) -> torch.Tensor:
-            samples, rate = soundfile.read(self.clips.audio_file(clip_id), dtype="float32")
-            inputs = extractor(samples, sampling_rate=rate, return_tensors="pt").input_values
+            samples = self.clips.audio(clip_id)
+            inputs = extractor(samples, sampling_rate=RATE, return_tensors="pt").input_values
             states = model(inputs, output_hidden_states=True).hidden_states
             return torch.stack(states)[LAST_FOUR].sum(dim=0)[0]
 
@@ -140,19 +140,18 @@ def make_bench(folder: Path, cores: int) -> Bench:
     save_for_hf(vit, folder / "vit", model_config={"num_classes": 0})
     chance = np.random.default_rng(0)
     texts = {}
-    for kind in ("audio", "faces"):
-        (folder / "preprocessed" / kind).mkdir(parents=True)
+    store = folder / "preprocessed"
+    writer = ShardWriter(store)
     for number in range(CLIPS):
         clip_id = f"{number:05}"
         seconds = chance.uniform(1.5, 6)
         samples = chance.normal(0, 0.1, round(seconds * RATE)).astype(np.float32)
-        soundfile.write(folder / f"preprocessed/audio/{clip_id}.wav", samples, RATE)
         crops = chance.integers(0, 255, (1 + int(seconds / 1.2), 112, 112, 3), dtype=np.uint8)
-        np.savez(
-            folder / f"preprocessed/faces/{clip_id}.npz", crops=crops, times=np.arange(len(crops))
-        )
+        sound = np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+        writer.add({"clip_id": clip_id, "flags": "[]"}, {"audio": sound, "crops": crops})
         texts[clip_id] = "".join(chance.choice(CHARACTERS, chance.integers(5, 31)))
-    return Bench(folder, Preprocessed("bench", folder / "preprocessed", texts), cores)
+    writer.flush()
+    return Bench(folder, serve("bench", store, texts, read_rows(store)), cores)
 
 
 def timed(function: Callable[[Path], Any]) -> float:

@@ -12,7 +12,8 @@ from meiju_utils.errors import ConfigError, MissingStageError
 from meiju_utils.files import PARTIAL
 from meiju_utils.forcing import discard, made_by
 from meiju_utils.preprocessing.manifest import DAMAGED
-from meiju_utils.run import CONFIG_NAME, Run, resolve
+from meiju_utils.references import resolve
+from meiju_utils.run import CONFIG_NAME, Run
 from meiju_utils.run_folder import writing
 
 # What a kind of artefact lies in, and the notebooks that make it.

@@ -24,8 +24,7 @@ from meiju_utils.embeddings.store import FAILED, FeatureStore
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint
 from meiju_utils.parallel import map_items
-from meiju_utils.parallel.engines import WorkerDied
-from meiju_utils.parallel.faults import FEW, Failure, failure_of, stop_if_systemic
+from meiju_utils.parallel.faults import FEW, Failure, WorkerDied, failure_of, stop_if_systemic
 from meiju_utils.run import Run
 
 NOTEBOOK = "02_embedding_extraction"

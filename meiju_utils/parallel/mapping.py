@@ -47,7 +47,7 @@ def map_items(
     tolerant: bool = True,
     show: Callable[[Result], str] | None = None,
     needs: Mapping[int, Collection[int]] | None = None,
-    then: Callable[[int, Result | None, Exception | None], None] | None = None,
+    then: Callable[[int, Result | None, Exception | None], bool | None] | None = None,
     of: int = 0,
     keep: bool = True,
 ) -> Mapped[Result]:
@@ -56,8 +56,8 @@ def map_items(
     `show` tells what the bar says of the last result. `needs` has, by an item's place, the places
     of those that must have succeeded before it starts; where one of them fails it never does.
     `then` is called here with place, result and error of each item that has finished, before what
-    needs it starts; what it raises ends the map. Where results are large and `then` takes them, do
-    not `keep` them.
+    needs it starts; what it raises ends the map, True says that an error is dealt with. Where
+    results are large and `then` takes them, do not `keep` them.
 
     `function` and the items must be picklable unless the backend is serial; a worker of Dask or
     Ray unpickles them once, so that what the function keeps serves all its items. Where
@@ -86,13 +86,15 @@ def map_items(
             disable=not items,
         )
         for index, result, error in bar:
-            if then:
-                then(index, result, error)
+            dealt_with = then(index, result, error) if then else False
             if error is None:
                 if keep:
                     results[index] = result
                 if show and result is not None:
                     bar.set_postfix_str(f"{names[index]}: {show(result)}")
+                continue
+            if dealt_with:
+                _forget(error)
                 continue
             if not tolerant:
                 raise _named(error, names[index], description)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
 from numpy.typing import NDArray
 
 from meiju_utils.config import load_profile
@@ -16,6 +15,7 @@ from meiju_utils.embeddings import write_tiny_checkpoints
 from meiju_utils.embeddings.encoders import ENCODERS
 from meiju_utils.preprocessing.store import Preprocessed
 from meiju_utils.run import Run
+from tests.clips import store_clips
 
 RATE = 16000
 TEXTS = ["你真的这么想吗？", "太好了！", "嗯。", "我不同意，别说了", "OK 好"]
@@ -95,14 +95,7 @@ def on_disk(tmp_path: Path) -> Callable[[MemorySource], Preprocessed]:
 
     def write(source: MemorySource) -> Preprocessed:
         folder = tmp_path / "preprocessed"
-        for kind in ("audio", "faces"):
-            (folder / kind).mkdir(parents=True)
-        for clip_id, samples in source.sounds.items():
-            soundfile.write(folder / "audio" / f"{clip_id}.wav", samples, RATE, "PCM_16")
-        for clip_id, crops in source.crops.items():
-            times = np.arange(len(crops), dtype=float)
-            np.savez(folder / "faces" / f"{clip_id}.npz", crops=crops, times=times)
-        return Preprocessed(source.key, folder, dict(source.texts))
+        return store_clips(folder, source.sounds, source.crops, source.texts, source.key)
 
     return write
 

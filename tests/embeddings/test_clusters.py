@@ -91,7 +91,7 @@ def test_a_worker_that_dies_costs_only_its_shard(
     notes = tmp_path / "notes"
     notes.mkdir()
     ids = clips.clip_ids
-    deadly = DeadlyClips(clips.key, clips.folder, clips.texts, notes=notes, deadly=ids[3])
+    deadly = DeadlyClips(**vars(clips), notes=notes, deadly=ids[3])
     _assert_same(_extract(make_run, cluster, "visual", config, deadly), serial, shards=3)
     again = {path.name.rsplit("-", 1)[0] for path in notes.glob("*-1")}
     assert again == {ids[2], ids[3]}
