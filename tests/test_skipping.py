@@ -23,7 +23,7 @@ CODE_OF_ALL = {
     *("loading", "media", "opening", "parallel", "predictions", "preprocessing", "reporting"),
     *("run", "scoring", "strict_yaml"),
 }
-SETTINGS_OF_ALL = {"name", "track", "language", "data_dir", "preprocessing"}
+SETTINGS_OF_ALL = {"name", "track", "language", "data_dir", "follow_links", "preprocessing"}
 
 
 def _module(path: Path) -> str:

@@ -204,6 +204,9 @@ class Profile(_Section):
     track: TrackNumber = 1
     language: Language = "mandarin"
     data_dir: str = ""
+    follow_links: bool = Field(
+        default=False, description="read files that links in the data folder lead to, out of it"
+    )
     seed: int = 0
     preprocessing: Preprocessing = Preprocessing()
     embeddings: Embeddings = Embeddings()

@@ -1,15 +1,16 @@
 """Where do the release's folders and files lie? Finds them under every spelling seen in the wild.
 
-Nothing outside the data folder is followed. Imports `challenge`, `errors`, `lists` only.
+It looks at a listing of the data folder, not at the disk. Imports `challenge`, `errors`, `lists`,
+`listing` only.
 """
 
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from meiju_utils.challenge import Setting, Split
+from meiju_utils.corpus.listing import FolderListing, Stamp, list_folder
 from meiju_utils.corpus.lists import VIDEO_SUFFIX, clip_id_of
 from meiju_utils.errors import CorpusError
 
@@ -33,8 +34,8 @@ class Layout:
     videos were looked for in, `ambiguous` those that may be another language's and were not.
     """
 
-    root: Path
-    folder: Path
+    listing: FolderListing
+    language: str
     lists: dict[Split, list[str]] = field(default_factory=dict)
     tables: dict[Split, list[str]] = field(default_factory=dict)
     videos: dict[Split, dict[str, str]] = field(default_factory=dict)
@@ -44,12 +45,18 @@ class Layout:
     faults: list[str] = field(default_factory=list)
 
     @property
-    def listing(self):
-        from types import SimpleNamespace
+    def root(self) -> Path:
+        """The data folder."""
+        return self.listing.root
 
-        from meiju_utils.files import listing
+    @property
+    def folder(self) -> Path:
+        """That of the language."""
+        return self.root / self.language
 
-        return SimpleNamespace(files={n: (s, t) for n, s, t in listing(self.root)})
+    def stamp(self, path: str) -> Stamp | None:
+        """Size and time of change of a file; None where it is not there."""
+        return self.listing.files.get(path)
 
     @property
     def features_only(self) -> bool:
@@ -62,20 +69,32 @@ def plain(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).casefold()
 
 
-def find_layout(data_dir: Path, setting: Setting) -> Layout:
-    """Find the setting's files below `data_dir`.
+def find_layout(data_dir: Path, setting: Setting, listing: FolderListing | None = None) -> Layout:
+    """Find the setting's files below `data_dir`, in its `listing` (see `listing.list_folder`).
 
     `data_dir` may be the release's root, the track's or the language's folder, or a folder that
     holds the lists of one setting directly. Raises CorpusError saying what is there instead.
     """
-    layout = Layout(data_dir, _find_language_folder(data_dir, setting))
-    inside = _Inside(data_dir.resolve(), layout)
-    top = [layout.folder, *inside.folders([layout.folder], "Annotation")]
+    if not data_dir.is_dir():
+        raise CorpusError(
+            f"No data folder {data_dir}. Give the folder that holds Track{setting.track}."
+        )
+    inside = _Inside(listing or list_folder(data_dir))
+    language = _find_language_folder(inside, setting)
+    layout = Layout(inside.listing, language, faults=inside.faults)
+    for folder, links in inside.listing.outside.items():
+        first = f"{folder}/{links[0]}" if folder else links[0]
+        more = f" and {len(links) - 1} more beside it link" if links[1:] else " links"
+        layout.faults.append(
+            f"{first}{more} to {(inside.root / first).resolve()}, outside the data folder. Give "
+            "the folder that holds the files as data_dir, copy them, or set follow_links: true."
+        )
+    top = [language, *inside.folders([language], "Annotation")]
     for split, word in WORDS.items():
         own = inside.folders(top, word)
         if split == "test":
-            own = _testing_folders(layout, inside, setting, own)
-        layout.searched[split] = [inside.relative(place) for place in own]
+            own = _testing_folders(layout, inside, setting, language, own)
+        layout.searched[split] = own
         places = [*own, *top] if split == "unlabeled" else [*top, *own]
         layout.tables[split] = inside.files(places, _names(setting, f"{word}_transcription", "csv"))
         if split == "unlabeled":  # has no list
@@ -84,13 +103,13 @@ def find_layout(data_dir: Path, setting: Setting) -> Layout:
         else:
             names = _names(setting, f"{word}_files", "txt", "csv")
             layout.lists[split] = inside.files(places, names)
-        layout.videos[split] = inside.videos(own)
+        layout.videos[split] = inside.videos(own, layout.doubled)
     return layout
 
 
 def _testing_folders(
-    layout: Layout, inside: "_Inside", setting: Setting, own: list[Path]
-) -> list[Path]:
+    layout: Layout, inside: "_Inside", setting: Setting, language: str, own: list[str]
+) -> list[str]:
     """The test clips came as a download of their own: also `Testing` inside itself or further up.
 
     Further up it may be either language's, whose clips bear the same names: it is taken where it
@@ -98,22 +117,28 @@ def _testing_folders(
     """
     word = WORDS["test"]
     own = [*own, *inside.folders(own, word)]
-    if any(path.suffix.lower() == VIDEO_SUFFIX for place in own for path in inside.entries(place)):
+    if any(name.lower().endswith(VIDEO_SUFFIX) for place in own for name in inside.names(place)):
         return own
-    above = [folder for folder in layout.folder.parents if folder.is_relative_to(layout.root)]
+    above = _parents(language)
     outer = inside.folders(above, word)
     outer += inside.folders(outer, word)
     named = inside.folders(outer, setting.language)
-    shared = [track for track in above[:1] if all(_subfolders(track, name) for name in LANGUAGES)]
+    shared = [track for track in above[:1] if all(inside.folders([track], n) for n in LANGUAGES)]
     if named or not shared:
         return [*own, *(named or outer)]
-    layout.ambiguous += [inside.relative(folder) for folder in outer]
+    layout.ambiguous += outer
     return own
 
 
-def describe(folder: Path, limit: int = 8) -> str:
+def _parents(folder: str) -> list[str]:
+    """The folders above one, nearest first; the last is the data folder itself."""
+    parents = [str(parent) for parent in PurePosixPath(folder).parents] if folder else []
+    return ["" if parent == "." else parent for parent in parents]
+
+
+def describe(listing: FolderListing, folder: str, limit: int = 8) -> str:
     """The first names in a folder, for messages that say what is there."""
-    names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+    names = listing.names(folder)
     listed = ", ".join(names[:limit]) + (f", … ({len(names)} in all)" if names[limit:] else "")
     return f"it holds {listed}" if names else "it is empty"
 
@@ -129,100 +154,88 @@ def _names(setting: Setting, stem: str, *suffixes: str) -> set[str]:
 
 
 class _Inside:
-    """Looks into folders, once each, and never through a link that leaves the data folder."""
+    """Looks for folders and files in a listing; paths are relative, with slashes."""
 
-    def __init__(self, root: Path, layout: Layout) -> None:
-        self.root = root
-        self.layout = layout
-        self.seen: dict[Path, list[Path]] = {}
+    def __init__(self, listing: FolderListing) -> None:
+        self.listing = listing
+        self.root = listing.root
+        self.faults: list[str] = []
 
-    def entries(self, folder: Path) -> list[Path]:
-        """What a folder holds, by name, without hidden files."""
-        if folder not in self.seen:
-            kept = []
-            for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-                path = folder / entry.name
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_symlink() and not path.resolve().is_relative_to(self.root):
-                    self.layout.faults.append(
-                        f"{self.relative(path)} links to {path.resolve()}, outside the data "
-                        "folder; give the folder that holds the files as data_dir, or copy them."
-                    )
-                    continue
-                kept.append(path)
-            self.seen[folder] = kept
-        return self.seen[folder]
+    def names(self, folder: str) -> list[str]:
+        return self.listing.names(folder)
 
-    def folders(self, places: Iterable[Path], word: str) -> list[Path]:
+    def folders(self, places: Iterable[str], word: str) -> list[str]:
         return [
             path
-            for place in places
-            for path in self.entries(place)
-            if plain(path.name) == plain(word) and path.is_dir()
+            for path in self._paths(places)
+            if plain(_name(path)) == plain(word) and path in self.listing.folders
         ]
 
-    def files(self, places: Iterable[Path], names: set[str]) -> list[str]:
+    def files(self, places: Iterable[str], names: set[str]) -> list[str]:
         return [
-            self.relative(path)
-            for place in places
-            for path in self.entries(place)
-            if plain(path.name) in names and path.is_file()
+            path
+            for path in self._paths(places)
+            if plain(_name(path)) in names and path in self.listing.files
         ]
 
-    def videos(self, places: Iterable[Path]) -> dict[str, str]:
-        """Clip id → path of the clips lying in folders."""
+    def videos(self, places: Iterable[str], doubled: list[tuple[str, str]]) -> dict[str, str]:
+        """Clip id → path of the clips lying in folders; more of one clip go to `doubled`."""
         found: dict[str, str] = {}
-        for place in places:
-            for path in self.entries(place):
-                if path.suffix.lower() != VIDEO_SUFFIX or not path.is_file():
-                    continue
-                try:
-                    clip_id = clip_id_of(path.name)
-                except CorpusError as error:
-                    self.layout.faults.append(f"{self.relative(path)}: {error}")
-                    continue
-                if clip_id in found:
-                    self.layout.doubled.append((clip_id, self.relative(path)))
-                else:
-                    found[clip_id] = self.relative(path)
+        for path in self._paths(places):
+            if not path.lower().endswith(VIDEO_SUFFIX) or path not in self.listing.files:
+                continue
+            try:
+                clip_id = clip_id_of(_name(path))
+            except CorpusError as error:
+                self.faults.append(f"{path}: {error}")
+                continue
+            if clip_id in found:
+                doubled.append((clip_id, path))
+            else:
+                found[clip_id] = path
         return found
 
-    def relative(self, path: Path) -> str:
-        return path.relative_to(self.layout.root).as_posix()
-
-
-def _find_language_folder(data_dir: Path, setting: Setting) -> Path:
-    if not data_dir.is_dir():
-        raise CorpusError(
-            f"No data folder {data_dir}. Give the folder that holds Track{setting.track}."
+    def _paths(self, places: Iterable[str]) -> Iterable[str]:
+        return (
+            f"{place}/{name}" if place else name for place in places for name in self.names(place)
         )
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _find_language_folder(inside: _Inside, setting: Setting) -> str:
+    root = inside.root
     track, language = f"track{setting.track}", setting.language
-    tracks = _subfolders(data_dir, track)
+    tracks = inside.folders([""], track)
     if tracks:
-        found = [folder for t in tracks for folder in _subfolders(t, language)]
+        found = inside.folders(tracks, language)
         if not found:
-            raise CorpusError(f"No {language.capitalize()} in {tracks[0]}: {describe(tracks[0])}.")
-    elif _holds_lists(data_dir):
-        found = [data_dir]
+            place = root / tracks[0]
+            there = describe(inside.listing, tracks[0])
+            raise CorpusError(f"No {language.capitalize()} in {place}: {there}.")
+    elif _holds_lists(inside):
+        found = [""]
     else:
-        found = _subfolders(data_dir, language)
+        found = inside.folders([""], language)
     if not found:
+        if linked := [n for names in inside.listing.outside.values() for n in names]:
+            raise CorpusError(
+                f"{root / linked[0]} links to {(root / linked[0]).resolve()}, outside the data "
+                "folder; give the folder that holds the files as data_dir, or set follow_links: "
+                "true to allow it."
+            )
         raise CorpusError(
-            f"No Track{setting.track}/{language.capitalize()} in {data_dir}: {describe(data_dir)}. "
+            f"No Track{setting.track}/{language.capitalize()} in {root}: "
+            f"{describe(inside.listing, '')}. "
             f"Give the folder that holds Track{setting.track}, or a profile of another setting."
         )
     if len(found) > 1:
-        names = " and ".join(str(folder.relative_to(data_dir)) for folder in found)
-        raise CorpusError(f"{data_dir} holds both {names}; keep one, or give one as data_dir.")
-    folder = found[0]
-    if not folder.resolve().is_relative_to(data_dir.resolve()):
-        raise CorpusError(
-            f"{folder} links to {folder.resolve()}, outside the data folder; give the folder that "
-            "holds the files as data_dir."
-        )
-    _refuse_other_setting(folder, setting)
-    return folder
+        names = " and ".join(found)
+        raise CorpusError(f"{root} holds both {names}; keep one, or give one as data_dir.")
+    _refuse_other_setting(root / found[0], setting)
+    return found[0]
 
 
 def _refuse_other_setting(folder: Path, setting: Setting) -> None:
@@ -237,10 +250,6 @@ def _refuse_other_setting(folder: Path, setting: Setting) -> None:
         )
 
 
-def _subfolders(folder: Path, name: str) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and plain(path.name) == name)
-
-
-def _holds_lists(folder: Path) -> bool:
-    names = {plain(path.name) for path in folder.iterdir()}
+def _holds_lists(inside: _Inside) -> bool:
+    names = set(map(plain, inside.names("")))
     return bool(names & {"annotation", "training", "trainingfiles.txt"})

@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from meiju_utils.challenge import SPLITS, Setting, Split
-from meiju_utils.corpus.layout import find_layout
+from meiju_utils.corpus.layout import Layout, find_layout
+from meiju_utils.corpus.listing import list_folder
 from meiju_utils.corpus.schema import CLIP_COLUMNS, validate_clips
 from meiju_utils.corpus.splits import Clip, Findings, first_few, read_split
 from meiju_utils.errors import CorpusError
@@ -23,16 +24,13 @@ class Corpus:
 
     `clips` holds one row a clip, sorted by split and id (see schema.validate_clips); `video` is
     relative to `root`. `problems` holds what was found amiss and survived (clip_id, stage,
-    problem, reason); clip_id is "" where a whole split is meant.
+    problem, reason); clip_id is "" where a whole split is meant. `layout` says where its files lie.
     """
 
     root: Path
     clips: pd.DataFrame
     problems: pd.DataFrame
-    layout: object = None
-
-    def stamp(self, video):
-        return self.layout.listing.files.get(video)
+    layout: Layout
 
     @property
     def features_only(self) -> bool:
@@ -48,14 +46,14 @@ class Survey:
     faults: list[str]
 
 
-def read_corpus(data_dir: Path, setting: Setting) -> Corpus:
+def read_corpus(data_dir: Path, setting: Setting, follow_links: bool = False) -> Corpus:
     """Read a setting's official release below `data_dir` (see layout.find_layout).
 
     Raises CorpusError for a folder that is not there and for contradictions: unknown labels,
     doubled ids, transcripts of unlisted clips, labels that differ between list and table,
     malformed lines, undecodable text, links or ids that leave the folder, no training clips.
     """
-    survey = survey_corpus(data_dir, setting)
+    survey = survey_corpus(data_dir, setting, follow_links)
     if survey.faults:
         raise CorpusError(
             f"The {setting.name} corpus in {data_dir} cannot be used, {len(survey.faults)} "
@@ -65,12 +63,13 @@ def read_corpus(data_dir: Path, setting: Setting) -> Corpus:
     return survey.corpus
 
 
-def survey_corpus(data_dir: Path, setting: Setting) -> Survey:
-    """Read whatever can be read, and collect the contradictions instead of raising them.
+def survey_corpus(data_dir: Path, setting: Setting, follow_links: bool = False) -> Survey:
+    """Look at the data folder as it is now, read whatever can be read, collect the contradictions.
 
     Raises CorpusError only where there is no folder of this setting.
     """
-    layout = find_layout(data_dir, setting)
+    listing = list_folder(data_dir, follow_links, fresh=True) if data_dir.is_dir() else None
+    layout = find_layout(data_dir, setting, listing)
     findings = Findings(faults=list(layout.faults))
     if layout.features_only:
         findings.problem("", "features only", "no clip has a video file")
@@ -97,7 +96,8 @@ def survey_corpus(data_dir: Path, setting: Setting) -> Survey:
     problems = pd.DataFrame(
         findings.problems, columns=["clip_id", "stage", "problem", "reason"], dtype="str"
     )
-    return Survey(Corpus(data_dir, _clips_table(clips, setting), problems, layout), findings.faults)
+    corpus = Corpus(data_dir, _clips_table(clips, setting), problems, layout)
+    return Survey(corpus, findings.faults)
 
 
 def _clips_table(clips: Sequence[Clip], setting: Setting) -> pd.DataFrame:

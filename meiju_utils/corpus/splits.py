@@ -129,7 +129,7 @@ def _members(
     if split == "train" or in_tables or videos:
         findings.faults.append(
             f"No {split} labels: there is no {WORDS[split]}_files.txt in {layout.folder} or its "
-            f"Annotation folder; {describe(layout.folder)}."
+            f"Annotation folder; {describe(layout.listing, layout.language)}."
         )
     return []
 

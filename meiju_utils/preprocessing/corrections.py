@@ -7,21 +7,20 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from meiju_utils.challenge import Language
-from meiju_utils.corpus.layout import find_layout, plain
+from meiju_utils.corpus.layout import Layout, plain
 from meiju_utils.corpus.lists import decode_text
 from meiju_utils.corpus.tables import parse_table
 from meiju_utils.errors import CorpusError, nearest
 from meiju_utils.run import CORRECTIONS_NAME, Run
 
 
-def corrections_folders(run: Run, layout=None) -> list[Path]:
+def corrections_folders(run: Run, layout: Layout) -> list[Path]:
     """Where corrections are looked for: the run folder, and beside the setting's lists.
 
     Not further up in the data folder: the same clip ids stand for other clips in the other
     language.
     """
-    layout = layout or find_layout(run.data_dir, run.setting)
-    lists = {(run.data_dir / path).parent for paths in layout.lists.values() for path in paths}
+    lists = {(layout.root / path).parent for paths in layout.lists.values() for path in paths}
     return [run.folder, *sorted({layout.folder, *lists})]
 
 
@@ -38,12 +37,12 @@ def find_corrections(folders: Sequence[Path]) -> Path | None:
     return found[0] if found else None
 
 
-def stray_corrections(run: Run) -> list[str]:
+def stray_corrections(run: Run, layout: Layout) -> list[str]:
     """What looks like corrections but is not read, in the run folder, the data folder, or between.
 
     As a path below the run or the data folder.
     """
-    used = corrections_folders(run)
+    used = corrections_folders(run, layout)
     stray = []
     for root, inside in ((run.folder, used[:1]), (run.data_dir, used[1:])):
         above = {parent for folder in inside for parent in folder.parents}

@@ -42,10 +42,13 @@ def make_manifest(run: Run, corpus: Corpus, folder: Path, identity: str) -> pd.D
         return rows_table([])
     parts = _parts(filmed)
     remove_leftovers(folder)
-    rows = _current(corpus, read_rows(folder), parts)
-    failures = _make(run, corpus, folder, identity, {c: parts[c] for c in parts if c not in rows})
-    if len(rows) < len(parts):
-        rows |= _current(corpus, read_rows(folder), parts)
+    rows = _current(corpus, _rows(folder), parts)
+    if wanted := {clip_id: parts[clip_id] for clip_id in parts if clip_id not in rows}:
+        failures = _make(run, corpus, folder, identity, wanted)
+        # as they were when they were decoded, should they have changed since they were listed
+        rows |= {row["clip_id"]: row for row in _rows(folder) if row["clip_id"] in wanted}
+    else:
+        failures = []
     for failure in failures:
         rows[failure.name] = {
             "clip_id": failure.name,
@@ -66,6 +69,11 @@ def make_manifest(run: Run, corpus: Corpus, folder: Path, identity: str) -> pd.D
     return manifest
 
 
+def _rows(folder: Path) -> list[Row]:
+    records = read_rows(folder).to_dict("records")
+    return [{str(name): value for name, value in record.items()} for record in records]
+
+
 def _parts(filmed: pd.DataFrame) -> dict[str, tuple[str, Part]]:
     """Clip id → its video and which part of it."""
     columns = filmed[["clip_id", "video", "start_s", "end_s"]]
@@ -81,17 +89,16 @@ def part_of(start_s: Any, end_s: Any) -> Part:
 
 
 def _current(
-    corpus: Corpus, known: pd.DataFrame, parts: dict[str, tuple[str, Part]]
+    corpus: Corpus, known: list[Row], parts: dict[str, tuple[str, Part]]
 ) -> dict[str, Row]:
     """Rows of the clips that are there, with the size and time that their videos have now."""
     found: dict[str, Row] = {}
-    for values in known.to_dict("records"):
-        row = {str(name): value for name, value in values.items()}
+    for row in known:
         video, part = parts.get(row["clip_id"], ("", None))
         if part != Part(row["start_s"], row["end_s"]):
             continue
         made_from = (row["source_size"], row["source_modified_ns"])
-        now = corpus.stamp(video)
+        now = corpus.layout.stamp(video)
         if now != made_from:
             if now is None or now[0] != made_from[0]:
                 continue
@@ -136,7 +143,7 @@ def _make(
 def is_still_made(run: Run, corpus: Corpus, folder: Path) -> bool:
     """Whether a few clips of a folder, of other code, come out the same by the present code."""
     filmed = corpus.clips[corpus.clips["video"] != ""]
-    rows = _current(corpus, read_rows(folder), _parts(filmed))
+    rows = _current(corpus, _rows(folder), _parts(filmed))
     usable = [clip_id for clip_id, row in rows.items() if not row["problem"]]
     return bool(usable) and all(
         _same_again(run, corpus, rows[clip_id]) for clip_id in spread_over(usable)

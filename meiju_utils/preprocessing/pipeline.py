@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from meiju_utils.corpus.layout import Layout, find_layout
+from meiju_utils.corpus.listing import list_folder
 from meiju_utils.corpus.official import Corpus
 from meiju_utils.errors import ConfigError, DamagedError, MeijuError
 from meiju_utils.files import atomic_path, read_record, write_record
@@ -97,18 +98,20 @@ def _preprocess(run: Run, corpus: Corpus) -> Preprocessed:
     run.path("preprocessed", _STATE).unlink(missing_ok=True)
     _save_tables(run, corpus, manifest, reviewed, failed)
     write_record(run.path("preprocessed", _STATE), state)
-    return open_preprocessed(run, corpus.layout)
+    return serve(identity, folder, _texts(reviewed.transcripts), manifest)
 
 
-def open_preprocessed(run: Run, layout: Layout | None = None) -> Preprocessed:
+def open_preprocessed(run: Run) -> Preprocessed:
     """What `preprocess_corpus` left.
 
     MissingStageError where it has not run with these settings, on this data folder as it is now (a
     video, a list or a correction that was changed, added or taken away), unless the data folder is
     not there any more: then on what it was.
     """
-    if layout is None and run.data_dir.is_dir():
-        layout = find_layout(run.data_dir, run.setting)
+    layout = None
+    if run.data_dir.is_dir():
+        listing = list_folder(run.data_dir, run.config.follow_links)
+        layout = find_layout(run.data_dir, run.setting, listing)
     path = run.path("preprocessed", _STATE)
     missing = run.missing("preprocessed clips for these settings and data", NOTEBOOK)
     try:
@@ -124,19 +127,21 @@ def open_preprocessed(run: Run, layout: Layout | None = None) -> Preprocessed:
         raise missing from error
     if layout is not None and not _same_videos(manifest, layout):
         raise missing
-    texts = dict(zip(transcripts["clip_id"], transcripts["text"], strict=True))
-    return serve(identity, folder, texts, manifest)
+    return serve(identity, folder, _texts(transcripts), manifest)
+
+
+def _texts(transcripts: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(transcripts["clip_id"], transcripts["text"], strict=True))
 
 
 def _same_videos(manifest: pd.DataFrame, layout: Layout) -> bool:
     """Whether the data folder's videos are those that the manifest's clips were made from."""
     videos = {clip_id: path for split in layout.videos.values() for clip_id, path in split.items()}
-    files = layout.listing.files
     columns = ["clip_id", "video", "source_size", "source_modified_ns"]
     made = manifest.loc[manifest["source_size"] >= 0, columns]
     return all(
         # under another path where another folder of the release was given
-        (files.get(video) or files.get(videos.get(clip_id, ""))) == (size, modified_ns)
+        (layout.stamp(video) or layout.stamp(videos.get(clip_id, ""))) == (size, modified_ns)
         for clip_id, video, size, modified_ns in made.itertuples(index=False, name=None)
     )
 
@@ -228,7 +233,7 @@ def _problems(
 ) -> pd.DataFrame:
     rows = [
         ("", "transcripts", "unused corrections", f"{path} is not read; {WHERE}")
-        for path in stray_corrections(run)
+        for path in stray_corrections(run, corpus.layout)
     ]
     rows += [(clip_id, "asr", problem, reason) for clip_id, problem, reason in unheard]
     columns = ["clip_id", "problem", "reason", "flags"]
