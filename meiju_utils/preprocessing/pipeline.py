@@ -177,7 +177,7 @@ def _records(run: Run, corpus: Corpus) -> dict[str, Record]:
     if filmed.empty:
         return {}
     make_detector(settings.faces.detector)
-    make_scorer(settings.speaker, settings.sample_rate)
+    make_scorer(settings.speaker, settings.sample_rate, settings.device)
     remove_partial_files(folder)
     tasks = [
         ClipTask(clip_id, corpus.root / video, folder, settings)
@@ -215,7 +215,14 @@ def _recognise(run: Run, texts: dict[str, str]) -> tuple[Recognised, list[tuple[
         return {}, []
     key = preprocessing_key(settings)
     clips = Preprocessed(key, run.path("preprocessed", key), texts)
-    return recognise_speech(clips, textless, settings.transcripts.asr, run.setting.language)
+    return recognise_speech(
+        clips,
+        textless,
+        settings.transcripts.asr,
+        run.setting.language,
+        settings.device,
+        of=len(texts),
+    )
 
 
 def _save_tables(

@@ -26,7 +26,9 @@ def preprocessing_key(settings: Preprocessing) -> str:
     models = [
         _digest(name.partition(":")[2]) for name in (settings.faces.detector, settings.speaker)
     ]
-    return fingerprint(VERSION, settings.model_dump(mode="json", exclude={"transcripts"}), models)
+    return fingerprint(
+        VERSION, settings.model_dump(mode="json", exclude={"transcripts", "device"}), models
+    )
 
 
 def state_of(run: Run) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def state_of(run: Run) -> dict[str, Any]:
     corrections = find_corrections(corrections_folders(run))
     return {
         "key": preprocessing_key(settings),
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json", exclude={"device"}),
         "asr": fingerprint(listing(resolve(asr))) if (asr := settings.transcripts.asr) else "",
         "data_dir": str(run.data_dir.resolve()),
         "lists": fingerprint([listing(run.data_dir / path) for path in told]),
