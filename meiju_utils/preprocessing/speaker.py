@@ -130,7 +130,8 @@ def check_scorer(name: str, sample_rate: int, device: str = "auto") -> None:
     check_device(device, "preprocessing.device")
     path = resolve(checkpoint)
     there = path.is_file()
-    if not there or not all(weight in _names_in(path) for weight in _TALKNET_WEIGHTS):
+    names = _names_in(path) if there else b""
+    if not all(weight in names for weight in _TALKNET_WEIGHTS):
         raise ConfigError(
             f"preprocessing.speaker = {name!r}: "
             + (
