@@ -142,6 +142,8 @@ class TextModel(Halving):
     def __call__(self, clips: Sequence[str]) -> list[Encoded]:
         encoded: list[Encoded] = [EMPTY] * len(clips)
         filled = [i for i, text in enumerate(clips) if text.strip()]
+        if not filled:  # of which the tokenizer makes an error
+            return encoded
         inputs = self.tokenizer(
             [clips[i] for i in filled],
             truncation=True,

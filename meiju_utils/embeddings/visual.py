@@ -150,7 +150,7 @@ class ImageModel(Halving):
         with torch.inference_mode(), mixed_precision(self.device, self.config.precision):
             return np.asarray(self._forward(images.to(self.device)).float().cpu().numpy())
 
-    def _forward(self, images: Any) -> Any:
+    def _forward(self, images: "torch.Tensor") -> Any:
         import torch
 
         config = self.config
