@@ -221,7 +221,7 @@ def _recognise(run: Run, texts: dict[str, str]) -> tuple[Recognised, list[tuple[
         settings.transcripts.asr,
         run.setting.language,
         settings.device,
-        of=len(texts),
+        len(texts),
     )
 
 
