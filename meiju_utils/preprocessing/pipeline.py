@@ -11,7 +11,7 @@ import pandas as pd
 
 from meiju_utils.corpus.official import Corpus
 from meiju_utils.errors import ConfigError, MeijuError
-from meiju_utils.files import atomic_path, fingerprint, read_json, write_json
+from meiju_utils.files import fingerprint, read_json, write_json
 from meiju_utils.media.reading import Media, read_media
 from meiju_utils.parallel import map_items
 from meiju_utils.preprocessing.asr import SAMPLE_RATE, Recognised, recognise_speech
@@ -30,7 +30,13 @@ from meiju_utils.preprocessing.corrections import (
 )
 from meiju_utils.preprocessing.detectors import make_detector
 from meiju_utils.preprocessing.faces import ClipFaces, find_faces
-from meiju_utils.preprocessing.review import ReviewedTexts, review_texts
+from meiju_utils.preprocessing.review import (
+    CHANGES_FILE,
+    SUGGESTIONS_FILE,
+    ReviewedTexts,
+    review_texts,
+    save_review,
+)
 from meiju_utils.preprocessing.speaker import make_scorer
 from meiju_utils.preprocessing.state import preprocessing_key, state_of
 from meiju_utils.preprocessing.store import Preprocessed
@@ -52,8 +58,6 @@ MEDIA_COLUMNS = {
     "face_reason": "str",
 }
 FOUND = ("duration_s", "face_choice", "face_score", "face_reason")  # also in the clips table
-CHANGES_FILE = "transcript_changes.csv"
-SUGGESTIONS_FILE = "transcript_suggestions.csv"
 _STATE = "current.json"
 _STAMPS = "stamps.json"
 WHERE = f"expected {CORRECTIONS_NAME} in the run folder or beside the setting's lists"
@@ -130,22 +134,6 @@ def written_files(run: Run) -> list[Path]:
     names = (_STATE, _STAMPS, preprocessing_key(run.config.preprocessing))
     kept = [run.path("preprocessed", name) for name in names]
     return [*kept, run.path(CHANGES_FILE), run.path(SUGGESTIONS_FILE)]
-
-
-def open_review(run: Run) -> ReviewedTexts:
-    """What was done to the transcripts, and which end marks were suggested.
-
-    MissingStageError where `preprocess_corpus` has not run.
-    """
-    tables = []
-    for name in (CHANGES_FILE, SUGGESTIONS_FILE):
-        path = run.path(name)
-        if not path.is_file():
-            raise run.missing(f"the table {name}", "01_preprocessing")
-        tables.append(pd.read_csv(path, encoding="utf-8-sig", keep_default_na=False))
-    changes, suggestions = tables
-    # A file without rows says nothing of its columns' kinds.
-    return ReviewedTexts(run.table("transcripts"), changes, suggestions.astype({"applied": bool}))
 
 
 def inspect_clip(run: Run, clip_id: str) -> tuple[Media, ClipFaces]:
@@ -232,15 +220,8 @@ def _save_tables(
     clips = corpus.clips.assign(**found).fillna({"face_choice": "", "face_reason": ""})
     run.save_table("clips", clips.astype(corpus.clips.dtypes))
     run.save_table("media", media)
-    run.save_table("transcripts", reviewed.transcripts)
     run.save_table("problems", _problems(run, corpus, list(records.values()), unheard))
-    # For people to open in a spreadsheet, which takes UTF-8 for granted only with a BOM.
-    for name, table in (
-        (CHANGES_FILE, reviewed.changes),
-        (SUGGESTIONS_FILE, reviewed.suggestions),
-    ):
-        with atomic_path(run.path(name)) as temporary:
-            table.to_csv(temporary, index=False, encoding="utf-8-sig", lineterminator="\n")
+    save_review(run, reviewed)
 
 
 def _problems(

@@ -1,7 +1,7 @@
 """Plots by topic. Each function takes data and returns a figure; none shows or saves it.
 
-Text in figures is Latin only, since no font with Chinese glyphs is certain to be there; Chinese is
-shown in the HTML tables of `reporting.tables`.
+Sentences in Chinese are shown in the HTML tables of `reporting.tables`: no font with Chinese glyphs
+is certain to be there for figures, which use one where it is (for names of clips).
 """
 
 from meiju_utils.reporting.palette import EMOTION_COLORS, INTENT_COLORS, LABEL_COLORS
