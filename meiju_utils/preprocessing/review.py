@@ -6,7 +6,6 @@ sure enough, and the user's corrections. Imports `transcripts`, `end_marks`, `fi
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from IPython import display
 from numpy.typing import NDArray
 
@@ -29,6 +30,13 @@ def audio_player(samples: NDArray[np.float32], rate: int) -> Any:
     if len(samples) == 0:
         return _note("no audio")
     return _Audio(np.clip(samples, -1, 1), rate=rate, normalize=False)
+
+
+def clip_player(data_dir: Path, clip: pd.Series) -> Any:
+    """A player for a row of the clips table, whose video lies below the data folder."""
+    if not clip["video"]:
+        return _note(f"{clip['clip_id']} has no video")
+    return video_player(data_dir / clip["video"], start_s=clip["start_s"], end_s=clip["end_s"])
 
 
 def video_player(

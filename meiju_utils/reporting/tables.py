@@ -289,11 +289,15 @@ def _styler(table: pd.DataFrame, caption: str) -> Styler:
     styler = Styler(table.reset_index(drop=True), uuid=key, cell_ids=False).hide(axis="index")
     numbers = [c for c in table.columns if pd.api.types.is_numeric_dtype(table[c])]
     others: Any = [c for c in table.columns if c not in numbers]
-    styler = styler.format(_cell).set_table_attributes(LITERAL).set_table_styles(
-        [
-            {"selector": "caption", "props": "text-align:left;font-weight:bold;padding:4px 0"},
-            {"selector": "th", "props": "text-align:left"},
-        ]
+    styler = (
+        styler.format(_cell)
+        .set_table_attributes(LITERAL)
+        .set_table_styles(
+            [
+                {"selector": "caption", "props": "text-align:left;font-weight:bold;padding:4px 0"},
+                {"selector": "th", "props": "text-align:left"},
+            ]
+        )
     )
     styler = styler.set_properties(subset=others, **{"text-align": "left"})
     return styler.set_caption(escape(caption)) if caption else styler

@@ -60,7 +60,7 @@ def png(figure: Figure) -> bytes:
     where a font with it is installed.
     """
     buffer = io.BytesIO()
-    literally = {"text.parse_math": False, "font.family": _families()}
+    literally: Any = {"text.parse_math": False, "font.family": _families()}
     # What is made while drawing, as some ticks are, obeys the context; what is there is told.
     with rc_context(literally), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
