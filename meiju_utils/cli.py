@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from meiju_utils import __version__
+from meiju_utils.console import tolerate_encoding, wrapped
 from meiju_utils.errors import MeijuError
 
 app = typer.Typer(
@@ -25,6 +26,8 @@ app = typer.Typer(
 
 features = typer.Typer(no_args_is_help=True, help="Look after feature stores.")
 app.add_typer(features, name="features")
+
+INTERRUPTED = 130  # typer's exit code after Ctrl-C, and that of shells
 
 DataDir = Annotated[str, typer.Option(help="Challenge folder; default: the profile's.")]
 ProfileName = Annotated[str, typer.Option(help="Built-in profile or path of a YAML file.")]
@@ -228,12 +231,20 @@ def _absolute(path: str) -> str:
 
 
 def main() -> None:
-    """Run the command line; the package's own errors become one readable message, exit code 1."""
+    """Run the command line; the package's own errors become one readable message, exit code 1.
+
+    An interrupted command ends with one line and exit code 130, as shells have it.
+    """
+    tolerate_encoding()
     try:
         app(prog_name="meiju")  # also as `python -m meiju_utils`
     except MeijuError as error:
-        typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
+        typer.secho(wrapped(f"{type(error).__name__}: {error}"), fg="red", err=True)
         sys.exit(1)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            typer.echo("\nInterrupted; the same command goes on from there.", err=True)
+        raise
 
 
 if __name__ == "__main__":

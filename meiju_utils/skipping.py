@@ -49,7 +49,7 @@ COMES_WITH: dict[str, Reads] = {
         (),
         (
             *("reporting.gather", "reporting.report", "reporting.results", "reporting.sections"),
-            *("reporting.summary", "reporting.templates", "submission"),
+            *("reporting.summary", "reporting.templates", "submission", "console"),
         ),
     ),
 }
