@@ -99,7 +99,7 @@ def find_faces(media: Media, settings: Preprocessing) -> ClipFaces:
     moments = np.rint(media.frame_times * TRACKING_RATE).astype(int)
     moments = np.minimum(moments, len(media.tracking) - 1)
     decision = _decide(tracks, scores, moments, silent)
-    scale = media.width / media.tracking.shape[2]
+    scale = media.frames.shape[2] / media.tracking.shape[2]
     if decision.choice == "whole-frame":
         crops = [_letterbox(frame, size) for frame in media.frames]
         return _result(tracks, scores, decision, crops, media.frame_times)
