@@ -303,16 +303,16 @@ def test_a_model_runs_on_one_thread_whatever_the_machine_has(
 ) -> None:
     import torch
 
-    from meiju_utils.embeddings.visual import Timm
+    from meiju_utils.embeddings.visual import ImageModel
 
     threads = []
-    forward = Timm._forward
+    forward = ImageModel._forward
 
-    def record(self: Timm, model: Any, images: Any) -> Any:
+    def record(self: ImageModel, images: Any) -> Any:
         threads.append(torch.get_num_threads())
-        return forward(self, model, images)
+        return forward(self, images)
 
-    monkeypatch.setattr(Timm, "_forward", record)
+    monkeypatch.setattr(ImageModel, "_forward", record)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
