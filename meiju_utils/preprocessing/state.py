@@ -3,16 +3,13 @@
 Imports `corrections`, `corpus.layout`, `config`, `files`, `run`.
 """
 
-import hashlib
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from meiju_utils.config import Preprocessing
 from meiju_utils.corpus.layout import find_layout
 from meiju_utils.files import fingerprint, listing
 from meiju_utils.preprocessing.corrections import corrections_folders, find_corrections
-from meiju_utils.references import resolve
+from meiju_utils.references import parse_reference, resolve
 from meiju_utils.run import Run
 
 # Raise it when the same settings give other audio, faces or records.
@@ -22,12 +19,13 @@ VERSION = 2
 def preprocessing_key(settings: Preprocessing) -> str:
     """What names the folder of audio and faces: all that shapes them, and the code's version.
 
-    Of a model that is a file, as `talknet:<path>`, its content counts.
+    Of a model that is a file, as `talknet:<path>`, its content counts, not where it lies.
     """
-    models = [
-        _digest(name.partition(":")[2]) for name in (settings.faces.detector, settings.speaker)
-    ]
-    return fingerprint(VERSION, settings.model_dump(mode="json", exclude={"transcripts"}), models)
+    plain = settings.model_dump(
+        mode="json", exclude={"transcripts": True, "speaker": True, "faces": {"detector"}}
+    )
+    models = [_model(name) for name in (settings.faces.detector, settings.speaker)]
+    return fingerprint(VERSION, plain, models)
 
 
 def state_of(run: Run) -> dict[str, Any]:
@@ -49,17 +47,7 @@ def state_of(run: Run) -> dict[str, Any]:
     }
 
 
-def _digest(model: str) -> str:
-    """Of a file's content; "" for the name of a model on the hub, or none."""
-    path = resolve(model)
-    if not model or not path.is_file():
-        return ""
-    status = path.stat()
-    return _file_digest(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _file_digest(path: Path, size: int, modified_ns: int) -> str:
-    """Asked for again and again in a run, and a checkpoint takes a while to read."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _model(name: str) -> tuple[str, str]:
+    """What a name such as `talknet:<path>` stands for: its kind, and what the model holds."""
+    reference = parse_reference(name)
+    return reference.kind, reference.identity
