@@ -119,6 +119,8 @@ class Packets:
         except FFmpegError:
             self.broken += 1
             yield from ((index, None) for index in indices)
+        except IndexError:  # PyAV at the end, where a stream showed up after the header
+            yield from ((index, None) for index in indices)
 
     def _note(self, index: int, packet: Any) -> None:
         if packet is None:

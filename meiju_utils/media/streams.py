@@ -173,7 +173,7 @@ def _packet_counts(path: Path, indices: list[int]) -> Counter[int]:
         try:
             for packet in itertools.islice(packets, _COUNTED):
                 counts[packet.stream.index] += packet.size > 0
-        except FFmpegError:
+        except (FFmpegError, IndexError):  # see Packets
             pass  # what was counted counts
     return counts
 
