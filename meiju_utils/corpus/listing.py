@@ -7,6 +7,8 @@ Imports `files` and `errors` only.
 import os
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -48,8 +50,9 @@ def list_folder(root: Path, follow_links: bool = False, fresh: bool = False) -> 
 
     A walk's result is kept for `KEPT` times as long as the walk took: a small folder is looked at
     anew almost at once, a network disk is not walked over and over. `meiju run` walks once and
-    hands the result to its notebooks (`hand_over`). `fresh`: walk now. Raises OSError where there
-    is no such folder.
+    hands the result to its notebooks (`handed_over`). `fresh`: walk now, and hand on what is seen:
+    later notebooks then see the same as the one that read the corpus. Raises OSError where there is
+    no such folder.
     """
     key = (root.resolve(), follow_links)
     until, known = _seen.get(key, (0.0, None))
@@ -60,7 +63,24 @@ def list_folder(root: Path, follow_links: bool = False, fresh: bool = False) -> 
     began = time.monotonic()
     found = _walk(root, follow_links)
     _seen[key] = time.monotonic() + KEPT * (time.monotonic() - began), found
+    if fresh and _handed_over(key[0], follow_links):
+        hand_over(found, follow_links, Path(os.environ[HANDED_OVER]))
     return found
+
+
+@contextmanager
+def handed_over(path: Path) -> Iterator[None]:
+    """Processes that are started meanwhile take what `hand_over` wrote there for the present
+    state of its folder."""
+    before = os.environ.get(HANDED_OVER)
+    os.environ[HANDED_OVER] = str(path)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(HANDED_OVER, None)
+        else:
+            os.environ[HANDED_OVER] = before
 
 
 def hand_over(listing: FolderListing, follow_links: bool, path: Path) -> dict[str, str]:
