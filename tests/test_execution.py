@@ -1,5 +1,6 @@
 """Headless execution, on toy notebooks in a project of their own."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,11 @@ import nbformat
 import pytest
 
 from meiju_utils import execution, skipping
+from meiju_utils.config import load_profile
+from meiju_utils.corpus import listing
 from meiju_utils.errors import ConfigError
 from meiju_utils.execution import Executed, NotebookError, run_notebooks, select_notebooks
+from meiju_utils.run import Run
 
 PARAMETERS = 'profile = "demo"\ndata_dir = ""\nrun_dir = ""\noverrides = {}\n'
 OPEN = "from meiju_utils import open_run\nrun = open_run(profile, data_dir, run_dir, overrides)"
@@ -148,6 +152,65 @@ def test_what_other_settings_made_is_outdated_until_the_old_ones_return(project:
     other = _run(project, only=["01"], overrides={"training.epochs": 1})
     assert other == {"01_first": "run", "02_second": "outdated"}
     assert _run(project) == {"01_first": "run", "02_second": "up to date"}
+
+
+@pytest.fixture
+def walks(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A word for each look into the data folder itself."""
+    looks = []
+    scandir = os.scandir
+
+    def count(path: str | os.PathLike[str] = ".") -> Any:
+        if Path(path) == project / "data":
+            looks.append("look")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", count)
+    return looks
+
+
+# What a process of its own would do: it has seen nothing yet.
+LOOK = """from meiju_utils.corpus import listing
+listing._seen.clear()
+seen = listing.list_folder(run.data_dir, fresh={fresh})
+(run.folder / "{name}").write_text(str(sorted(seen.files)))"""
+
+
+@pytest.mark.usefixtures("without_kernels")
+def test_a_run_walks_over_the_data_folder_once_and_the_reader_of_the_corpus_once_more(
+    project: Path, walks: list[str]
+) -> None:
+    add = "late = run.data_dir / 'late.mp4'\nlate.exists() or late.touch()"
+    read = LOOK.format(fresh=True, name="first.txt")
+    later = LOOK.format(fresh=False, name="second.txt")
+    _write_notebook(project / "notebooks" / "01_first.ipynb", add, read)
+    _write_notebook(project / "notebooks" / "02_second.ipynb", later)
+    _run(project)
+    assert len(walks) == 2
+    # The later one sees what the first has read, not what the run saw before it.
+    for name in ("first.txt", "second.txt"):
+        assert (project / "r" / name).read_text() == "['late.mp4']", name
+    assert listing.HANDED_OVER not in os.environ
+    assert _run(project) == {"01_first": "run", "02_second": "run"}  # the clip is new to them
+    walks.clear()
+    assert set(_run(project).values()) == {"up to date"}
+    assert len(walks) == 1
+
+
+def test_a_run_passed_on_without_its_data_knows_what_its_data_were(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "clip.mp4").touch()
+    run = Run(load_profile("demo"), data, tmp_path / "r")
+    files = skipping.inputs_of(run).files
+    (data / "clip.mp4").unlink()
+    assert skipping.inputs_of(run).files != files
+    (data / "clip.mp4").touch()
+    files = skipping.inputs_of(run).files
+    copy = Run(run.config, tmp_path / "not here", run.folder.rename(tmp_path / "copy"))
+    assert skipping.inputs_of(copy).files == files
+    (copy.folder / "notebooks" / skipping.LISTING_FILE).write_text("damaged")
+    assert skipping.inputs_of(copy).files != files
 
 
 @pytest.mark.usefixtures("without_kernels")

@@ -82,13 +82,6 @@ def find_layout(data_dir: Path, setting: Setting, listing: FolderListing | None 
     inside = _Inside(listing or list_folder(data_dir))
     language = _find_language_folder(inside, setting)
     layout = Layout(inside.listing, language, faults=inside.faults)
-    for folder, links in inside.listing.outside.items():
-        first = f"{folder}/{links[0]}" if folder else links[0]
-        more = f" and {len(links) - 1} more beside it link" if links[1:] else " links"
-        layout.faults.append(
-            f"{first}{more} to {(inside.root / first).resolve()}, outside the data folder. Give "
-            "the folder that holds the files as data_dir, copy them, or set follow_links: true."
-        )
     top = [language, *inside.folders([language], "Annotation")]
     for split, word in WORDS.items():
         own = inside.folders(top, word)
@@ -104,7 +97,34 @@ def find_layout(data_dir: Path, setting: Setting, listing: FolderListing | None 
             names = _names(setting, f"{word}_files", "txt", "csv")
             layout.lists[split] = inside.files(places, names)
         layout.videos[split] = inside.videos(own, layout.doubled)
+    layout.faults += _unread(layout)
     return layout
+
+
+def _unread(layout: Layout) -> list[str]:
+    """What lies where the setting's files are looked for, and was not read: a fault a folder."""
+    places = {layout.language, *(place for own in layout.searched.values() for place in own)}
+
+    def concerns(path: str) -> bool:
+        inside = any(not place or f"{path}/".startswith(f"{place}/") for place in places)
+        above = path.rpartition("/")[0] in _parents(layout.language)
+        return inside or (above and plain(_name(path)) == plain(WORDS["test"]))
+
+    faults = []
+    for folder, links in layout.listing.outside.items():
+        found = [path for name in links if concerns(path := f"{folder}/{name}".lstrip("/"))]
+        if found:
+            more = f" and {len(found) - 1} more beside it link" if found[1:] else " links"
+            faults.append(
+                f"{found[0]}{more} to {(layout.root / found[0]).resolve()}, outside the data "
+                "folder. Give the folder that holds the files as data_dir, copy them, or set "
+                "follow_links: true."
+            )
+    return faults + [
+        f"{path}: {why}; mend it or take it away."
+        for path, why in layout.listing.unreadable.items()
+        if concerns(path.strip("'"))
+    ]
 
 
 def _testing_folders(
