@@ -8,7 +8,7 @@ from pathlib import Path
 
 from meiju_utils.challenge import Language
 from meiju_utils.corpus.layout import Layout, plain
-from meiju_utils.corpus.lists import decode_text
+from meiju_utils.corpus.encodings import decode_text
 from meiju_utils.corpus.tables import parse_table
 from meiju_utils.errors import CorpusError, nearest
 from meiju_utils.run import CORRECTIONS_NAME, Run

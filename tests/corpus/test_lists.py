@@ -10,7 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from meiju_utils.challenge import EMOTIONS, INTENTS
-from meiju_utils.corpus.lists import clip_id_of, decode_text, parse_list
+from meiju_utils.corpus.encodings import damage, decode_text
+from meiju_utils.corpus.lists import clip_id_of, parse_list, visible
 from meiju_utils.corpus.tables import HEADINGS, parse_table
 from meiju_utils.errors import CorpusError
 
