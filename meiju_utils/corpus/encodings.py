@@ -74,17 +74,17 @@ def _decode(data: bytes, source: str, language: Language) -> str:
         return text
     if _mostly_utf8(data):
         return _strict(data, "utf-8", source)
-    runs = re.findall(rb"[\x80-\xff]+", data)
-    western = any(len(run) % 2 for run in runs)
+    western = _has_lone_bytes(data)
     likely = "cp1252" if language == "english" and western else "gb18030"
     first = _attempt(data, likely)
     odd = _oddness(first, likely) if first else 1.0
     korean = likely == "gb18030" and _is_korean(data, first)
     if first and odd < DOUBTFUL and not korean:
         return first
+    japanese = likely == "gb18030" and _is_japanese(first)
     for encoding in BIG5 if likely != "cp1252" else ("gb18030", *BIG5):
         text = _attempt(data, encoding)
-        if text and _oddness(text, encoding) <= min(PLAIN, odd - DOUBTFUL):
+        if text and not japanese and _oddness(text, encoding) <= min(PLAIN, odd - DOUBTFUL):
             return text
     if not first:
         return _strict(data, likely, source)
@@ -187,9 +187,25 @@ def _is_korean(data: bytes, text: str) -> bool:
     """Hangul in EUC-KR have the bytes of hanzi up to a third of the way through the alphabet."""
     hanzi = {char for char in text if "\u4e00" <= char <= "\u9fff"}
     leads = [char.encode("gb18030")[0] for char in hanzi]
-    return len(hanzi) >= FEW_HANZI and all(0xB0 <= lead <= 0xC8 for lead in leads) and bool(
-        _attempt(data, "cp949")
+    return (
+        len(hanzi) >= FEW_HANZI
+        and all(0xB0 <= lead <= 0xC8 for lead in leads)
+        and bool(_attempt(data, "cp949"))
     )
+
+
+def _is_japanese(text: str) -> bool:
+    """Kana have the same bytes in EUC-JP; those of Big5's hanzi give some kana among others."""
+    kana = sum("\u3041" <= char <= "\u30ff" for char in text)
+    others = sum(not char.isascii() for char in text) - kana
+    return kana > others and not any(map(_is_damage, text))
+
+
+def _has_lone_bytes(data: bytes) -> bool:
+    """Whether non-ASCII bytes come in no pairs, and few at a time as in English."""
+    runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", data)]
+    few = sum(length for length in runs if length <= 3)
+    return any(length % 2 for length in runs) and 2 * few >= sum(runs)
 
 
 def _is_damage(char: str) -> bool:

@@ -7,6 +7,7 @@ It looks at a listing of the data folder, not at the disk. Imports `challenge`, 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from meiju_utils.challenge import Setting, Split
@@ -32,7 +33,7 @@ class Layout:
     a video's name as a clip id to its path. `faults` are things that must stop a run (links that
     leave the data folder), `doubled` is (clip id, path) of files whose clip may have another.
     `searched` are the folders videos were looked for in, `ambiguous` those that may be another
-    language's and were not.
+    language's and were not, `foreign` those named after another language or track.
     """
 
     listing: FolderListing
@@ -43,6 +44,7 @@ class Layout:
     doubled: list[tuple[str, str]] = field(default_factory=list)
     searched: dict[Split, list[str]] = field(default_factory=dict)
     ambiguous: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -59,15 +61,22 @@ class Layout:
         """Size and time of change of a file; None where it is not there."""
         return self.listing.files.get(path)
 
-    @property
+    @cached_property
     def all_videos(self) -> list[str]:
         """Every video in the language's folder and in those searched, whosever it is."""
-        folders = {self.language, *(place for own in self.searched.values() for place in own)}
-        return [
+        return self.below({self.language, *(p for own in self.searched.values() for p in own)})
+
+    def below(self, folders: Iterable[str]) -> list[str]:
+        """The videos in folders and further down, but for those of another setting."""
+        starts, foreign = (
+            tuple(f"{folder}/" if folder else "" for folder in places)
+            for places in (folders, self.foreign)
+        )
+        return sorted(
             path
             for path in self.listing.files
-            if is_video(path) and any(path.startswith(join(folder, "")) for folder in folders)
-        ]
+            if is_video(path) and path.startswith(starts) and not path.startswith(foreign)
+        )
 
     @property
     def features_only(self) -> bool:
@@ -90,9 +99,10 @@ def find_layout(data_dir: Path, setting: Setting, listing: FolderListing | None 
         raise CorpusError(
             f"No data folder {data_dir}. Give the folder that holds Track{setting.track}."
         )
-    inside = _Inside(listing or list_folder(data_dir))
+    listing = listing or list_folder(data_dir)
+    inside = _Inside(listing)
     language = _find_language_folder(inside, setting)
-    layout = Layout(inside.listing, language)
+    layout = Layout(listing, language)
     top = [language, *inside.folders([language], "Annotation")]
     for split, word in WORDS.items():
         own = inside.folders(top, word)
@@ -107,19 +117,25 @@ def find_layout(data_dir: Path, setting: Setting, listing: FolderListing | None 
         else:
             names = _names(setting, f"{word}_files", "txt", "csv")
             layout.lists[split] = inside.files(places, names)
-    others = [
-        path
-        for path in layout.listing.folders
-        if plain(_name(path)) in {*map(plain, WORDS.values()), *LANGUAGES}
-    ]
+    layout.foreign = [path for path in listing.folders if _is_foreign(plain(_name(path)), setting)]
+    words = set(map(plain, WORDS.values()))
+    others = layout.foreign + [path for path in listing.folders if plain(_name(path)) in words]
     for split, own in layout.searched.items():
         # Without a list any video would be a clip: raw films and copies in subfolders are none.
-        videos = find_videos(layout.listing, own, others, deeper=bool(layout.lists[split]))
+        videos = find_videos(listing, own, others, deeper=bool(layout.lists[split]))
         layout.videos[split] = videos.paths
         layout.doubled += videos.doubled
         layout.faults += videos.faults
     layout.faults += _unread(layout)
     return layout
+
+
+def _is_foreign(name: str, setting: Setting) -> bool:
+    """Whether a folder's plain name is another language's or track's."""
+    track = re.fullmatch(r"track(\d)", name)
+    return name in set(LANGUAGES) - {setting.language} or (
+        bool(track) and name != f"track{setting.track}"
+    )
 
 
 def _unread(layout: Layout) -> list[str]:
@@ -219,9 +235,7 @@ class _Inside:
         ]
 
     def _paths(self, places: Iterable[str]) -> Iterable[str]:
-        return (
-            join(place, name) for place in places for name in self.names(place)
-        )
+        return (join(place, name) for place in places for name in self.names(place))
 
 
 def _name(path: str) -> str:
