@@ -56,7 +56,7 @@ def damage(text: str) -> str:
     encoding and saved so.
     """
     if found := "".join(char for char in dict.fromkeys(text) if _is_damage(char)):
-        return f"holds {ascii(found)}"
+        return f"holds {found!a}"
     for encoding in () if text.isascii() else ("cp1252", "latin-1"):
         try:
             meant = text.encode(encoding).decode("utf-8")
@@ -98,7 +98,7 @@ def _decode(data: bytes, source: str, language: Language) -> str:
         line = first.count("\n", 0, strange[0]) + 1
         wrong = first[strange[0] :].splitlines()[0][:8]
         raise CorpusError(
-            f"{source}:{line}: in {likely} it reads {ascii(wrong)}, which is no text: the file is "
+            f"{source}:{line}: in {likely} it reads {wrong!a}, which is no text: the file is "
             f"neither UTF-8 nor GB18030. {REMEDY}"
         )
     return first

@@ -100,7 +100,7 @@ def build_listing(source: str, named: Iterable[Entry], faults: Iterable[str] = (
             continue
         if clip_id in entries:
             written = entry.clip_id.strip()
-            spelled = f" (written {ascii(written)})" if written != visible(written) else ""
+            spelled = f" (written {written!a})" if written != visible(written) else ""
             found.append(
                 f"{where}: {clip_id}{spelled} stands here for the second time (first in line "
                 f"{entries[clip_id].line}); expected each clip once."

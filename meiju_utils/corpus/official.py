@@ -160,8 +160,8 @@ def _describe_unused(paths: Sequence[str], whose: str, clips: Sequence[Clip]) ->
     split = clips[0].split if clips else "unlabeled"
     name = clips[0].clip_id if clips else "<clip>"
     return (
-        f"{len(paths)} videos lie in {folder}, the first {paths[0]!r}, and none belongs to {whose}; "
-        f"expected {WORDS[split]}/{name}{VIDEO_SUFFIXES[0]}, one of each name."
+        f"{len(paths)} videos lie in {folder}, the first {paths[0]!r}, and none belongs to "
+        f"{whose}; expected {WORDS[split]}/{name}{VIDEO_SUFFIXES[0]}, one of each name."
     )
 
 

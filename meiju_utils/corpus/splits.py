@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from meiju_utils.challenge import TASKS, Setting, Split
-from meiju_utils.corpus.layout import WORDS, Layout, describe
 from meiju_utils.corpus.encodings import damage, decode_text
+from meiju_utils.corpus.layout import WORDS, Layout, describe
 from meiju_utils.corpus.lists import TABLE_SUFFIX, Listing, parse_list
 from meiju_utils.corpus.tables import parse_table
 from meiju_utils.corpus.videos import match_videos
