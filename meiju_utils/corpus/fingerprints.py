@@ -4,7 +4,8 @@ The sound's fingerprint follows Haitsma and Kalker (A Highly Robust Audio Finger
 ISMIR 2002) with half their bands, each twice as wide: one utterance must suffice, not a song. The
 picture's is the usual perceptual hash, signs of low DCT coefficients. Both are written here:
 Chromaprint wants several seconds and a system library, imagehash brings Pillow, SciPy and
-PyWavelets for the five lines of `picture_hash`. Imports PyAV, OpenCV.
+PyWavelets for the five lines of `picture_hash`. Opening, streams, times and limits are those of
+`media`. Imports `media`, PyAV, OpenCV.
 """
 
 import hashlib
@@ -16,31 +17,44 @@ import av
 import cv2
 import numpy as np
 from av.error import FFmpegError
-from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
-VERSION = 1  # raise it when the same file gives another glimpse
+from meiju_utils.errors import MediaError
+from meiju_utils.media.frames import Screen
+from meiju_utils.media.sound import SoundCollector, SoundStream
+from meiju_utils.media.streams import (
+    MAX_PADDING_S,
+    MAX_SECONDS,
+    TOLERANCE_S,
+    Source,
+    open_source,
+    promised_s,
+    start_s,
+)
+
+VERSION = 2  # raise it when the same file gives another glimpse
 
 RATE = 8000  # Hz; the bands end at 2 kHz
 FRAME = 2960  # samples, 0.37 s: so long that a shift by half a hop changes little
 HOP = 93  # samples, 11.6 ms
+HOPS_AT_ONCE = 128  # some 13 MB on the way; a minute at once takes 500
 BITS = 16
 EDGES = np.geomspace(300, 2000, BITS + 2)  # Hz; 17 bands have 16 differences
 FFT = 4096
 QUIET = 10 ** (-55 / 20)  # RMS; below -55 dBFS the signs are those of the noise
 HASHED_SIDE = 32  # pixels a picture is reduced to
 FLAT = 4.0  # grey levels; a picture with less spread (black, white) has no hash
-LOST_S = 0.25  # a header may promise a little more than there is
 
 
 @dataclass(frozen=True)
 class Glimpse:
     """What was seen of one clip.
 
-    `fault` says why nothing can be read ("" if something can), `remarks` what else is amiss. After
-    a deep look: `digest` hashes the decoded samples ("" without sound), `sound` is uint16 [hops]
-    (0 where quiet), `pictures` hashes the first and the middle frame, uint64 [2] (0: no hash),
-    `picture_s` is the picture's length by its header (0: none, or it does not say).
+    `fault` says why nothing can be read ("" if something can), `remarks` what else is amiss, in the
+    names of `media`'s flags. After a deep look: `digest` hashes the decoded samples ("" without
+    sound), `sound` is uint16 [hops] (0 where quiet), `pictures` hashes the first and the middle
+    frame, uint64 [2] (0: no hash), `picture_s` is the picture's length by its header (0: none, or
+    it does not say).
     """
 
     fault: str = ""
@@ -57,31 +71,36 @@ def look_at(path: Path, deep: bool) -> Glimpse:
     Never raises for a bad file: that is what it is asked to find.
     """
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:
-            return _look(container, deep)
-    except (FFmpegError, OSError) as error:
-        return Glimpse(fault=f"does not open as a media file ({error.strerror})")
+        with open_source(path) as source:
+            return _look(source, deep)
+    except (MediaError, FFmpegError, OSError) as error:
+        return Glimpse(fault=str(error))
 
 
-def _look(container: Any, deep: bool) -> Glimpse:
-    video, audio = container.streams.best("video"), container.streams.best("audio")
-    if video is not None:
-        video.thread_type = "NONE"  # clips are spread over processes instead
-    first = _frame(container, video, 0.0)
-    remarks = [] if first else ["no picture"]
-    samples, sound_s = _samples(container, audio, None if deep else 1)
+def _look(source: Source, deep: bool) -> Glimpse:
+    video = source.video
+    first = _frame(source, 0.0)
+    sound, samples = _sound(source, None if deep else 1)
+    remarks = []
+    if not first:
+        remarks.append("no-video")
+    elif Screen(video, first).scale < 1:
+        remarks.append("too-large")
     if not samples.size:
-        remarks.append("no sound")
-    if len(remarks) == 2:
+        remarks.append("no-audio")
+    if not first and not samples.size:
         return Glimpse(fault="opens, but neither picture nor sound decodes")
     if not deep:
         return Glimpse(remarks=tuple(remarks))
-    picture_s = _promised_s(video)
+    picture_s, sound_s = promised_s(video), promised_s(source.audio)
     # Of the picture, not of the file: sound may go on long after it.
-    middle = _frame(container, video, (picture_s or (container.duration or 0) / av.time_base) / 2)
-    lost = samples.size and samples.size / RATE < sound_s - LOST_S
+    length = picture_s or (source.container.duration or 0) / av.time_base
+    middle = _frame(source, (start_s(video) or 0.0) + length / 2)
+    if picture_s > MAX_SECONDS or sound.samples > (MAX_SECONDS + MAX_PADDING_S) * RATE:
+        remarks.append("too-long")
+    lost = samples.size and samples.size / RATE < min(sound_s, MAX_SECONDS) - TOLERANCE_S
     if lost or (first and picture_s and not middle):
-        remarks.append("cut short or damaged")
+        remarks.append("truncated")
     silent = not samples.any()
     if samples.size and silent:
         remarks.append("silent")
@@ -89,19 +108,19 @@ def _look(container: Any, deep: bool) -> Glimpse:
         remarks=tuple(remarks),
         digest="" if silent else hashlib.sha256(samples.tobytes()).hexdigest(),
         sound=sound_fingerprint(samples),
-        pictures=np.array([_hash(first), _hash(middle)], np.uint64),
+        pictures=np.array([_hash(video, first), _hash(video, middle)], np.uint64),
         picture_s=picture_s,
     )
 
 
-def _frame(container: Any, video: Any, time_s: float) -> Any:
+def _frame(source: Source, time_s: float) -> Any:
     """The first frame shown at `time_s` or later, else the one still shown then; None: neither."""
-    if video is None:
+    if source.video is None:
         return None
     frame = None
     try:
-        container.seek(round(time_s * av.time_base))
-        for frame in container.decode(video):
+        source.container.seek(round(time_s * av.time_base))
+        for frame in source.container.decode(source.video):
             if frame.time is None or frame.time >= time_s:
                 return frame
     except FFmpegError:
@@ -110,30 +129,26 @@ def _frame(container: Any, video: Any, time_s: float) -> Any:
         return None
     timed = frame.duration and frame.time_base
     shown_s = float(frame.duration * frame.time_base) if timed else 0.0
-    return frame if frame.time + shown_s >= time_s - LOST_S else None
+    return frame if frame.time + shown_s >= time_s - TOLERANCE_S else None
 
 
-def _promised_s(stream: Any) -> float:
-    """Length of a stream by its header, seconds; 0 where there is none or it says nothing."""
-    return float(stream.duration * stream.time_base) if stream and stream.duration else 0.0
-
-
-def _samples(container: Any, audio: Any, most: int | None) -> tuple[NDArray[np.int16], float]:
-    """Mono samples at RATE of at most so many packets, and the length the header promises, s."""
-    if audio is None:
-        return np.zeros(0, np.int16), 0.0
-    resampler = av.AudioResampler("s16", "mono", RATE)
-    parts: list[NDArray[np.int16]] = []
+def _sound(source: Source, most: int | None) -> tuple[SoundStream, NDArray[np.int16]]:
+    """The sound up to `MAX_SECONDS`, of at most so many frames, and its mono samples at RATE."""
+    sound, kept = SoundStream(RATE), SoundCollector(0, round(MAX_SECONDS * RATE))
+    if source.audio is None:
+        return sound, kept.finish(0)
     try:
-        container.seek(0)
-        for count, frame in enumerate(container.decode(audio), start=1):
-            parts.extend(part.to_ndarray()[0] for part in resampler.resample(frame))
-            if count == most:
+        source.container.seek(0)
+        for count, frame in enumerate(source.container.decode(source.audio), start=1):
+            for block in sound.add(frame):
+                kept.add(block)
+            if count == most or sound.samples > (MAX_SECONDS + MAX_PADDING_S) * RATE:
                 break
     except FFmpegError:
         pass  # what decoded is kept; the promised length shows the loss
-    parts.extend(part.to_ndarray()[0] for part in resampler.resample(None) if parts)
-    return np.concatenate(parts) if parts else np.zeros(0, np.int16), _promised_s(audio)
+    for block in sound.flush():
+        kept.add(block)
+    return sound, kept.finish(sound.samples)
 
 
 def sound_fingerprint(samples: NDArray[np.int16]) -> NDArray[np.uint16]:
@@ -144,15 +159,26 @@ def sound_fingerprint(samples: NDArray[np.int16]) -> NDArray[np.uint16]:
     """
     if len(samples) < FRAME + HOP:
         return np.zeros(0, np.uint16)
-    frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP] / np.float32(2**15)
-    window = np.hanning(FRAME).astype(np.float32)
-    power = np.abs(np.fft.rfft(frames * window, FFT)) ** 2
-    edges = np.searchsorted(np.fft.rfftfreq(FFT, 1 / RATE), EDGES)
-    energy = np.add.reduceat(power, edges, axis=1)[:, :-1]  # [hops + 1, 17]; last: above the bands
+    frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP]
+    blocks = [
+        _bands(frames[start : start + HOPS_AT_ONCE])
+        for start in range(0, len(frames), HOPS_AT_ONCE)
+    ]
+    energy = np.concatenate([energy for energy, _ in blocks])
+    loud = np.concatenate([loud for _, loud in blocks])
     fell = np.diff(np.diff(energy, axis=1), axis=0) < 0
     words = np.packbits(fell, axis=1).view(np.uint16)[:, 0]
-    loud = np.sqrt((frames**2).mean(axis=1)) > QUIET
     return np.where(loud[1:] & loud[:-1], words, np.uint16(0))
+
+
+def _bands(frames: NDArray[np.int16]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Energy [frames, 17] in the bands of each frame, and which frames are loud enough."""
+    scaled = frames / np.float32(2**15)
+    window = np.hanning(FRAME).astype(np.float32)
+    power = np.abs(np.fft.rfft(scaled * window, FFT)) ** 2
+    edges = np.searchsorted(np.fft.rfftfreq(FFT, 1 / RATE), EDGES)
+    energy = np.add.reduceat(power, edges, axis=1)[:, :-1]  # the last is above the bands
+    return energy, np.sqrt((scaled**2).mean(axis=1)) > QUIET
 
 
 def picture_hash(grey: NDArray[np.uint8]) -> int:
@@ -164,8 +190,5 @@ def picture_hash(grey: NDArray[np.uint8]) -> int:
     return int.from_bytes(np.packbits(signs).tobytes(), "big")
 
 
-def _hash(frame: Any) -> int:
-    if frame is None:
-        return 0
-    small = frame.reformat(HASHED_SIDE, HASHED_SIDE, "gray", interpolation=Interpolation.AREA)
-    return picture_hash(small.to_ndarray())
+def _hash(video: Any, frame: Any) -> int:
+    return 0 if frame is None else picture_hash(Screen(video, frame).square(frame, HASHED_SIDE))

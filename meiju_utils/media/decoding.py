@@ -83,9 +83,9 @@ class DecodingPass:
     def run(self) -> Iterator[tuple[int, Media | MediaError]]:
         for index, packet in self.packets:
             self._take(index, packet)
-            for stream in self.source.streams:
-                if stream.index not in self._ended and self.packets.left_behind(stream):
-                    self._take(stream.index, None)
+            behind = self.packets.left_behind()
+            if behind is not None and behind not in self._ended:
+                self._take(behind, None)
             yield from self._complete()
             if not self._open and not self._waiting:
                 return

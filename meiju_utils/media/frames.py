@@ -44,13 +44,16 @@ class Screen:
         return self.picture(frame, "rgb24", math.floor(max(self._size) * self.scale))
 
     def picture(self, frame: Any, pixels: str, side: int) -> NDArray[np.uint8]:
-        """A frame whose longer side is at most `side`, upright."""
-        return upright(self._converted(frame, pixels, side), self._orientation)
+        """A frame whose longer side is at most `side`."""
+        return self._converted(frame, pixels, *_fit(self._size, side))
 
-    def _converted(self, frame: Any, pixels: str, side: int) -> NDArray[np.uint8]:
+    def square(self, frame: Any, side: int) -> NDArray[np.uint8]:
+        """[side, side] grey, out of proportion."""
+        return self._converted(frame, "gray", side, side)
+
+    def _converted(self, frame: Any, pixels: str, width: int, height: int) -> NDArray[np.uint8]:
         # One converter an output: a new one costs more than the conversion itself.
-        converter = self._converters.setdefault((pixels, side), VideoReformatter())
-        width, height = _fit(self._size, side)
+        converter = self._converters.setdefault((pixels, width), VideoReformatter())
         shrunk = width < frame.width or height < frame.height
         converted = converter.reformat(
             frame,
@@ -61,7 +64,7 @@ class Screen:
             interpolation="AREA" if shrunk else "BICUBIC",
             threads=1,
         )
-        return np.asarray(converted.to_ndarray(), np.uint8)
+        return _upright(np.asarray(converted.to_ndarray(), np.uint8), self._orientation)
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def _display_orientation(frame: Any) -> _Orientation:
     return _UPRIGHT
 
 
-def upright(picture: NDArray[np.uint8], orientation: _Orientation) -> NDArray[np.uint8]:
+def _upright(picture: NDArray[np.uint8], orientation: _Orientation) -> NDArray[np.uint8]:
     transposed, left_right, up_down = orientation
     if transposed:
         picture = picture.swapaxes(0, 1)

@@ -38,19 +38,18 @@ class Packets:
         self.broken = 0
         self.first_s: dict[int, float] = {}
         self._indices: list[int] = [stream.index for stream in source.streams]
+        self._tick = {stream.index: float(stream.time_base) for stream in source.streams}
         self._count = dict.fromkeys(self._indices, 0)
         self._rising = dict.fromkeys(self._indices, True)
         self._last_pts: dict[int, int] = {}
-        starts: dict[int, float] = {
-            stream.index: start_s(stream) or 0.0 for stream in source.streams
-        }
+        starts: dict[int, float] = {s.index: start_s(s) or 0.0 for s in source.streams}
         first = min(starts.values(), default=0.0)
         # Clocks further apart than that have nothing to do with each other.
         related = max(starts.values(), default=0.0) - first <= MAX_SECONDS
         self._zero = {index: first if related else start for index, start in starts.items()}
-        self._reached = dict(starts)
+        self._reached = {index: start - self._zero[index] for index, start in starts.items()}
         self._end: dict[int, float] = {
-            stream.index: starts[stream.index] + promised - TOLERANCE_S
+            stream.index: self._reached[stream.index] + promised - TOLERANCE_S
             for stream in source.streams
             if (promised := promised_s(stream))
         }
@@ -63,7 +62,8 @@ class Packets:
             for item in items:
                 self._note(*item)
                 yield item
-                if (behind := self._missed(item[0])) is not None:
+                behind = self._behind()
+                if behind is not None and (not self._count[behind] or self._promised(behind)):
                     own = stack.enter_context(open_container(self.source.path))
                     late = itertools.islice(self._demux(own, [behind]), self._count[behind], None)
                     rest = (item for item in items if item[0] != behind)
@@ -78,25 +78,27 @@ class Packets:
 
     def others_s(self, stream: Any) -> float:
         """How far the other stream was read, seconds of its own clock."""
-        other = [index for index in self._indices if index != stream.index]
-        return self._reached[other[0]] if other and self._count[other[0]] else -float("inf")
-
-    def left_behind(self, stream: Any) -> bool:
-        """Whether a stream seems to have ended: far behind the other, and promised no more."""
-        index: int = stream.index
-        return bool(self._count[index]) and self._lag(index) > LAG_S and not self._promised(index)
-
-    def _missed(self, ahead: int) -> int | None:
-        """The stream that comes far too late in the file, if there is one."""
         for index in self._indices:
-            missed = not self._count[index] or self._promised(index)
-            if index != ahead and missed and self._lag(index) > LAG_S:
-                return index
-        return None
+            if index != stream.index and self._count[index]:
+                return self._reached[index] + self._zero[index]
+        return -float("inf")
 
-    def _lag(self, index: int) -> float:
-        reached = {i: time - self._zero[i] for i, time in self._reached.items()}
-        return max(reached.values()) - reached[index]
+    def left_behind(self) -> int | None:
+        """The stream that seems to have ended: far behind the other, and promised no more."""
+        behind = self._behind()
+        if behind is None or not self._count[behind] or self._promised(behind):
+            return None
+        return behind
+
+    def _behind(self) -> int | None:
+        """The stream that is far behind the other in the file, if one is."""
+        if len(self._indices) < 2:
+            return None
+        one, other = self._indices
+        apart = self._reached[one] - self._reached[other]
+        if abs(apart) <= LAG_S:
+            return None
+        return other if apart > 0 else one
 
     def _promised(self, index: int) -> bool:
         return self._reached[index] < self._end.get(index, -float("inf"))
@@ -115,15 +117,19 @@ class Packets:
         if packet is None:
             return
         self._count[index] += 1
-        if packet.pts is None or packet.pts <= self._last_pts.get(index, packet.pts - 1):
+        pts, dts = packet.pts, packet.dts
+        if pts is None or pts <= self._last_pts.get(index, pts - 1):
             self._rising[index] = False
         else:
-            self._last_pts[index] = packet.pts
-        ticks = packet.pts if packet.dts is None else packet.dts
+            self._last_pts[index] = pts
+        ticks = pts if dts is None else dts
         if ticks is not None:
-            time = float((ticks + (packet.duration or 0)) * packet.time_base)
-            self.first_s.setdefault(index, float(ticks * packet.time_base))
-            self._reached[index] = max(time, self._reached[index])
+            tick = self._tick[index]
+            if index not in self.first_s:
+                self.first_s[index] = ticks * tick
+            end = (ticks + (packet.duration or 0)) * tick - self._zero[index]
+            if end > self._reached[index]:
+                self._reached[index] = end
 
     def _time(self, item: Item) -> float:
         """When a packet is due on the clock of both streams; ends come last."""
@@ -131,5 +137,6 @@ class Packets:
         if packet is None:
             return float("inf")
         ticks = packet.pts if packet.dts is None else packet.dts
-        time = self._reached[index] if ticks is None else float(ticks * packet.time_base)
-        return time - self._zero[index]
+        if ticks is None:
+            return self._reached[index]
+        return float(ticks * self._tick[index] - self._zero[index])

@@ -126,7 +126,7 @@ def _chosen_track(
     tracks: Sequence[FaceTrack], decision: _Decision, media: Media
 ) -> NDArray[np.float64]:
     """Where the face that stands for the clip is, as `ClipFaces.track`."""
-    scale = media.width / media.tracking.shape[2]
+    scale = media.frames.shape[2] / media.tracking.shape[2]
     geometry = {which: tracks[which].geometry() * scale for which in decision.allowed}
     rows = [
         (moment / TRACKING_RATE, *geometry[which][moment - tracks[which].start])
