@@ -58,7 +58,7 @@ UNREAD = Reads(
     # Where work is done, and by how many, changes none of its results: stages find them whatever
     # these say, so a notebook would only show the same again. (Clips that failed for want of memory
     # are tried again where a notebook is run by hand.)
-    ("parallel", "embeddings.device", "training.device"),
+    ("parallel", "preprocessing.device", "embeddings.device", "training.device"),
     # They run notebooks; of profiles the settings count.
     ("__main__", "cli", "execution", "forcing", "skipping", "profiles"),
 )

@@ -43,7 +43,10 @@ def test_an_encoder_may_be_written_as_its_plain_name(tmp_path: Path) -> None:
         ({"learning_rat": 1}, "did you mean 'training.learning_rate'?"),
         ({"model.epochs": 5}, "'model.epochs': did you mean 'training.epochs'?"),
         ({"embeddings.epochs": 5}, "'embeddings.epochs': did you mean 'training.epochs'?"),
-        ({"device": "cpu"}, "did you mean 'embeddings.device' or 'training.device'?"),
+        (
+            {"device": "cpu"},
+            "did you mean 'preprocessing.device', 'embeddings.device' or 'training.device'?",
+        ),
         ({"detector": "x"}, "did you mean 'preprocessing.faces.detector'?"),
         ({"faces": {}}, "did you mean 'preprocessing.faces'?"),
         (

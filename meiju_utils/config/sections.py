@@ -66,6 +66,9 @@ class Preprocessing(_Section):
         default="correlation", description="active speaker scorer, or talknet:<checkpoint>"
     )
     transcripts: Transcripts = Transcripts()
+    device: str = Field(
+        default="auto", description="of speech recognition and TalkNet: auto, cpu, cuda, mps"
+    )
 
 
 def _encoder_shorthand(value: Any) -> Any:

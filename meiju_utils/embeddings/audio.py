@@ -1,6 +1,7 @@
 """`hf:<hub id or folder>` on audio: HuBERT, wav2vec 2.0, WavLM and their kin, frame by frame.
 
-Each clip's frames are as if it went through the model alone. Imports `base`, `checkpoints`.
+Each clip's frames are as if it went through the model alone. Imports `base`, `checkpoints`,
+`devices`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from meiju_utils.config import EncoderConfig
-from meiju_utils.devices import mixed_precision, torch_device
+from meiju_utils.devices import Halving, mixed_precision, torch_device
 from meiju_utils.embeddings.base import (
     Array,
     ClipSource,
@@ -81,13 +82,13 @@ class HfAudio(CheckpointEncoder):
                 f"{self.config.name!r} expects audio at {extractor.sampling_rate} Hz, but "
                 f"preprocessing.sample_rate is {rate}."
             )
-        model.to(torch_device(self.context.device))
+        model.to(torch_device(self.context.device, "embeddings.device"))
         # one clip fills the cores of a CPU: batches of eight took a fifth longer there
         seconds = 0 if model.device.type == "cpu" else self.context.batch_seconds
         return SpeechModel(model, extractor, self.config, seconds)
 
 
-class SpeechModel:
+class SpeechModel(Halving):
     """The loaded model; called with clips' samples it returns their frames."""
 
     def __init__(
@@ -116,7 +117,8 @@ class SpeechModel:
         frames: list[torch.Tensor] = [torch.empty(0)] * len(pieces)
         lengths = [len(piece) for piece in pieces]
         for batch in length_batches(lengths, self.batch_seconds * rate, padded=self.maskable):
-            for position, encoded in zip(batch, self._run([pieces[i] for i in batch]), strict=True):
+            made = self.in_halves(self._run, [pieces[i] for i in batch])
+            for position, encoded in zip(batch, made, strict=True):
                 frames[position] = encoded
         return [
             reason or self._joined([frames[i] for i in mine]).numpy()

@@ -1,6 +1,6 @@
 """Text encoders: `char-ngram` (no download) and `hf:<hub id or folder>` (BERT, RoBERTa and kin).
 
-Imports `base`, `checkpoints`.
+Imports `base`, `checkpoints`, `devices`.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from meiju_utils.devices import mixed_precision, torch_device
+from meiju_utils.config import EncoderConfig
+from meiju_utils.devices import Halving, mixed_precision, torch_device
 from meiju_utils.embeddings.base import (
     Absent,
     Array,
@@ -121,49 +122,63 @@ class HfText(CheckpointEncoder):
         return source.text(clip_id)
 
     def load(self) -> Encode:
-        import torch
         from transformers import AutoTokenizer
 
         tokenizer = load_part(self.checkpoint, AutoTokenizer.from_pretrained)
         model = load_model(self.checkpoint, ignore=("pooler.",))
-        device = torch_device(self.context.device)
-        model.to(device)
+        model.to(torch_device(self.context.device, "embeddings.device"))
+        return TextModel(model, tokenizer, self.config, self.context.batch_tokens)
+
+
+class TextModel(Halving):
+    """The loaded model; called with clips' texts it returns their tokens."""
+
+    def __init__(
+        self, model: Any, tokenizer: Any, config: EncoderConfig, batch_tokens: int
+    ) -> None:
+        self.model, self.tokenizer, self.config = model, tokenizer, config
+        self.batch_tokens = batch_tokens
         # RoBERTa's positions start at 2, so the table is two longer than the longest text
         positions = getattr(model.config, "max_position_embeddings", 512) - 2
-        limit = min(tokenizer.model_max_length, positions)
+        self.limit = min(tokenizer.model_max_length, positions)
 
-        def run(inputs: Any) -> list[Array]:
-            special = inputs.pop("special_tokens_mask").bool()
-            keep = inputs["attention_mask"].bool()
-            if not self.config.special_tokens:
-                keep &= ~special
-            with torch.inference_mode(), mixed_precision(device, self.config.precision):
-                output = model(**inputs.to(device), output_hidden_states=bool(self.config.layers))
-                tokens = combine_layers(
-                    output.hidden_states,
-                    output.last_hidden_state,
-                    self.config.layers,
-                    self.config.combine,
-                ).cpu()
-            return [row[kept].numpy() for row, kept in zip(tokens, keep, strict=True)]
-
-        def encode(clips: Sequence[str]) -> list[Encoded]:
-            encoded: list[Encoded] = [EMPTY] * len(clips)
-            filled = [i for i, text in enumerate(clips) if text.strip()]
-            if not filled:  # a tokenizer takes no empty list
-                return encoded
-            inputs = tokenizer(
-                [clips[i] for i in filled],
-                truncation=True,
-                max_length=limit,
-                return_special_tokens_mask=True,
-            )
-            lengths = [len(ids) for ids in inputs["input_ids"]]
-            for batch in length_batches(lengths, self.context.batch_tokens):
-                chosen = {name: [values[i] for i in batch] for name, values in inputs.items()}
-                tokens = run(tokenizer.pad(chosen, return_tensors="pt"))
-                for i, rows in zip(batch, tokens, strict=True):
-                    encoded[filled[i]] = rows if len(rows) else Absent("no tokens in the text")
+    def __call__(self, clips: Sequence[str]) -> list[Encoded]:
+        encoded: list[Encoded] = [EMPTY] * len(clips)
+        filled = [i for i, text in enumerate(clips) if text.strip()]
+        if not filled:  # of which the tokenizer makes an error
             return encoded
+        inputs = self.tokenizer(
+            [clips[i] for i in filled],
+            truncation=True,
+            max_length=self.limit,
+            return_special_tokens_mask=True,
+        )
 
-        return encode
+        def run(batch: Sequence[int]) -> list[Array]:
+            chosen = {name: [values[i] for i in batch] for name, values in inputs.items()}
+            return self._run(self.tokenizer.pad(chosen, return_tensors="pt"))
+
+        lengths = [len(ids) for ids in inputs["input_ids"]]
+        for batch in length_batches(lengths, self.batch_tokens):
+            for i, rows in zip(batch, self.in_halves(run, batch), strict=True):
+                encoded[filled[i]] = rows if len(rows) else Absent("no tokens in the text")
+        return encoded
+
+    def _run(self, inputs: Any) -> list[Array]:
+        """Tokens `[T, D]` of each text of a padded batch."""
+        import torch
+
+        device = self.model.device
+        special = inputs.pop("special_tokens_mask").bool()
+        keep = inputs["attention_mask"].bool()
+        if not self.config.special_tokens:
+            keep &= ~special
+        with torch.inference_mode(), mixed_precision(device, self.config.precision):
+            output = self.model(**inputs.to(device), output_hidden_states=bool(self.config.layers))
+            tokens = combine_layers(
+                output.hidden_states,
+                output.last_hidden_state,
+                self.config.layers,
+                self.config.combine,
+            ).cpu()
+        return [row[kept].numpy() for row, kept in zip(tokens, keep, strict=True)]

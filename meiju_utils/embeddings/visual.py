@@ -1,17 +1,18 @@
 """Visual encoders: `hog` (no download) and `timm:<model or folder>` over the speaker's face crops.
 
-One embedding a crop. Imports `base`, `checkpoints`.
+One embedding a crop. Imports `base`, `checkpoints`, `devices`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meiju_utils.devices import mixed_precision, torch_device
+from meiju_utils.config import EncoderConfig
+from meiju_utils.devices import Halving, mixed_precision, torch_device
 from meiju_utils.embeddings.base import (
     Absent,
     Array,
@@ -29,6 +30,9 @@ from meiju_utils.embeddings.checkpoints import (
 )
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import read_json
+
+if TYPE_CHECKING:
+    import torch
 
 Crops = NDArray[np.uint8]
 
@@ -99,49 +103,66 @@ class Timm(CheckpointEncoder):
         return source.faces(clip_id)
 
     def load(self) -> Encode:
-        import torch
-        from PIL import Image
+        device = torch_device(self.context.device, "embeddings.device")
+        model = _load_timm(self.checkpoint).to(device)
+        size = self.context.batch_images
+        if device.type == "cpu":
+            size = min(size, CPU_IMAGES)
+        return ImageModel(model, device, self.config, size)
+
+
+class ImageModel(Halving):
+    """The loaded model; called with clips' crops it returns an embedding a crop."""
+
+    def __init__(
+        self, model: Any, device: "torch.device", config: EncoderConfig, batch_images: int
+    ) -> None:
         from timm.data.config import resolve_model_data_config
         from timm.data.transforms_factory import create_transform
 
-        device = torch_device(self.context.device)
-        model = _load_timm(self.checkpoint).to(device)
+        self.model, self.device, self.config = model, device, config
+        self.batch_images = batch_images
         settings: dict[str, Any] = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
-        transform: Any = create_transform(**settings, is_training=False)
+        self.transform: Any = create_transform(**settings, is_training=False)
 
-        def prepare(batch: Sequence[Crops]) -> torch.Tensor:
-            return torch.stack([transform(Image.fromarray(crop)) for crop in batch])
+    def __call__(self, clips: Sequence[Crops]) -> list[Encoded]:
+        # crops of many clips go through the model together, then back to their clips
+        crops = [crop for clip in clips for crop in clip]
+        size = self.batch_images
+        batches = [crops[start : start + size] for start in range(0, len(crops), size)]
+        embedded = [
+            row
+            for images in one_ahead(self._prepare, batches)
+            for row in self.in_halves(self._run, images)
+        ]
+        rows = np.split(
+            np.stack(embedded) if embedded else np.empty((0, 0), np.float32),
+            np.cumsum([len(clip) for clip in clips])[:-1],
+        )
+        return [row if len(row) else NO_FACE for row in rows]
 
-        def run(images: torch.Tensor) -> Array:
-            with torch.inference_mode(), mixed_precision(device, self.config.precision):
-                return np.asarray(self._forward(model, images.to(device)).float().cpu().numpy())
+    def _prepare(self, batch: Sequence[Crops]) -> "torch.Tensor":
+        import torch
+        from PIL import Image
 
-        def encode(clips: Sequence[Crops]) -> list[Encoded]:
-            # crops of many clips go through the model together, then back to their clips
-            crops = [crop for clip in clips for crop in clip]
-            size = self.context.batch_images
-            if device.type == "cpu":
-                size = min(size, CPU_IMAGES)
-            batches = [crops[start : start + size] for start in range(0, len(crops), size)]
-            parts = [run(images) for images in one_ahead(prepare, batches)]
-            rows = np.split(
-                np.concatenate(parts) if parts else np.empty((0, 0), np.float32),
-                np.cumsum([len(clip) for clip in clips])[:-1],
-            )
-            return [row if len(row) else NO_FACE for row in rows]
+        return torch.stack([self.transform(Image.fromarray(crop)) for crop in batch])
 
-        return encode
-
-    def _forward(self, model: Any, images: Any) -> Any:
+    def _run(self, images: "torch.Tensor") -> Array:
         """`[B, D]` of images `[B, 3, H, W]`."""
+        import torch
+
+        with torch.inference_mode(), mixed_precision(self.device, self.config.precision):
+            return np.asarray(self._forward(images.to(self.device)).float().cpu().numpy())
+
+    def _forward(self, images: "torch.Tensor") -> Any:
         import torch
 
         config = self.config
         if not config.layers:
-            return model(images)
+            return self.model(images)
         tokens = [
             torch.cat([prefix, patches], dim=1) if config.special_tokens else patches
-            for patches, prefix in model.forward_intermediates(
+            for patches, prefix in self.model.forward_intermediates(
                 images, output_fmt="NLC", return_prefix_tokens=True, intermediates_only=True
             )
         ]

@@ -12,13 +12,12 @@ from typing import Any
 from meiju_utils.challenge import Language
 from meiju_utils.config import Parallel
 from meiju_utils.devices import torch_device, torch_dtype
-from meiju_utils.errors import ConfigError, MeijuError
-from meiju_utils.files import fingerprint, listing, read_json, safe_name, write_json
+from meiju_utils.errors import ConfigError, DamagedError
+from meiju_utils.files import fingerprint, read_json, read_record, safe_name, write_record
 from meiju_utils.parallel import map_items
-from meiju_utils.parallel.faults import FEW
 from meiju_utils.preprocessing.speaker import is_silent
 from meiju_utils.preprocessing.store import Preprocessed
-from meiju_utils.references import resolve
+from meiju_utils.references import parse_target, resolve
 
 SAMPLE_RATE = 16000  # Hz, Whisper's
 WINDOW_S = 30  # seconds it hears at once; longer sound is worked through by its own time stamps
@@ -32,19 +31,54 @@ PROMPTS: dict[Language, str] = {
 
 Recognised = dict[str, str]
 
+_EXPECTED = (
+    "Expected a Whisper model on the hub, as openai/whisper-large-v3, or, without a network, the "
+    "folder of a downloaded one."
+)
+# Of each part the sets of files that it may be of.
+_PARTS: dict[str, list[tuple[str, ...]]] = {
+    "weights": [
+        ("model.safetensors",),
+        ("model.safetensors.index.json",),
+        ("pytorch_model.bin",),
+        ("pytorch_model.bin.index.json",),
+    ],
+    "tokenizer (tokenizer.json, or vocab.json and merges.txt)": [
+        ("tokenizer.json",),
+        ("vocab.json", "merges.txt"),
+    ],
+    "feature extractor (preprocessor_config.json)": [
+        ("preprocessor_config.json",),
+        ("processor_config.json",),  # as transformers 5 writes it
+    ],
+}
+
 
 def recognise_speech(
-    clips: Preprocessed, clip_ids: Sequence[str], model: str, language: Language
+    clips: Preprocessed,
+    clip_ids: Sequence[str],
+    model: str,
+    language: Language,
+    device: str = "auto",
+    of: int = 0,
 ) -> tuple[Recognised, list[tuple[str, str, str]]]:
     """Texts by clip id, and (clip_id, problem, reason) of clips that failed.
 
-    `model`: a Whisper model on the hub or a folder. Clips without sound are left out. A text is
-    kept as soon as it is recognised and made anew only when the clip's audio or the folder's files
-    change. Raises ConfigError for a model that does not load, MeijuError where all of more than
-    a few clips fail.
+    Clips without sound are left out. A text is kept as soon as it is recognised and made anew only
+    when the clip's audio or the folder's files change; a clip that failed is tried again the next
+    time. Raises ConfigError for a model that does not load and a device that is not there,
+    SystemicError where too many fail.
+
+    Args:
+        clips: whose audio is heard.
+        clip_ids: those that lack a text.
+        model: a Whisper model on the hub or a folder.
+        language: that is spoken.
+        device: as `preprocessing.device`.
+        of: how many clips the corpus has, by which failures are judged (see `parallel.faults`).
     """
-    code = fingerprint(model, language, PROMPTS[language], listing(resolve(model)))
-    folder = clips.folder / f"asr-{safe_name(model)}-{code}"
+    key = fingerprint(parse_target(model).identity, language, PROMPTS[language])
+    folder = clips.folder / f"asr-{safe_name(Path(model).name)}-{key}"
     texts: Recognised = {}
     pending = []
     for clip_id in clip_ids:
@@ -54,62 +88,86 @@ def recognise_speech(
             pending += [clip_id] if known is None else []
     if not pending:
         return texts, []
-    load_whisper(model)
+    load_whisper(model, device)
     # One process: the model is large, and its own work is spread over cores or a GPU.
     made = map_items(
-        partial(_recognise, clips=clips, model=model, language=language, folder=folder),
+        partial(
+            _recognise, clips=clips, model=model, language=language, device=device, folder=folder
+        ),
         pending,
         pending,
         Parallel(backend="serial"),
         "Recognising speech",
-    ).succeeded()
-    texts |= {record["clip_id"]: record["text"] for record in made if not record["problem"]}
-    failed = [(r["clip_id"], r["problem"], r["reason"]) for r in made if r["problem"]]
-    if len(failed) == len(pending) > FEW:
-        clip_id, problem, reason = failed[0]
-        raise MeijuError(
-            f"Speech recognition with {model!r} failed in all {len(failed)} clips; the first, "
-            f"{clip_id}: {problem}: {reason}"
-        )
-    return texts, failed
+        of=of,
+    )
+    heard = zip(pending, made.results, strict=True)
+    texts |= {clip_id: text for clip_id, text in heard if text is not None}
+    return texts, [(failure.name, failure.error, failure.reason) for failure in made.failures]
+
+
+def check_whisper(model: str) -> None:
+    """ConfigError for a folder that holds no whole Whisper model: quick, without loading it.
+
+    What is no folder may be the name of a model on the hub, which is not asked for.
+    """
+    name = f"preprocessing.transcripts.asr = {model!r}"
+    folder = resolve(model)
+    if not folder.is_dir():
+        if folder.exists() or model.startswith(("/", ".", "~")) or model.count("/") > 1:
+            raise ConfigError(f"{name}: there is no folder {folder}. {_EXPECTED}")
+        return
+    try:
+        kind = read_json(folder / "config.json").get("model_type")
+    except (OSError, ValueError, AttributeError):
+        kind = None
+    if kind != "whisper":
+        found = f"it is a {kind} model" if kind else "it has no config.json that names its kind"
+        raise ConfigError(f"{name} is no Whisper model: {found}. {_EXPECTED}")
+    lacking = [
+        what
+        for what, choices in _PARTS.items()
+        if not any(all((folder / file).is_file() for file in files) for files in choices)
+    ]
+    if lacking:
+        raise ConfigError(f"{name} lacks its {' and its '.join(lacking)}. {_EXPECTED}")
 
 
 @lru_cache(maxsize=1)
-def load_whisper(model: str) -> Any:
-    """transformers' pipeline of a Whisper model, on the GPU where there is one."""
+def load_whisper(model: str, device: str = "auto") -> Any:
+    """transformers' pipeline of a Whisper model, on the device of `preprocessing.device`."""
+    check_whisper(model)
     from transformers import pipeline
 
-    device = torch_device("auto")
+    where = torch_device(device, "preprocessing.device")
     local = resolve(model)
     try:
         whisper = pipeline(
             "automatic-speech-recognition",
             model=str(local) if local.is_dir() else model,
-            device=device,
-            dtype=torch_dtype(device, "float16"),
+            device=where,
+            dtype=torch_dtype(where, "float16"),
         )
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # the library raises anything here, from OSError to TypeError
         raise ConfigError(
-            f"preprocessing.transcripts.asr = {model!r} does not load ({error}). Expected a "
-            "Whisper model on the hub, as openai/whisper-large-v3, or, without a network, the "
-            "folder of a downloaded one."
+            f"preprocessing.transcripts.asr = {model!r} does not load "
+            f"({type(error).__name__}: {error}). {_EXPECTED}"
         ) from error
     if whisper.type != "seq2seq_whisper":
-        raise ConfigError(f"preprocessing.transcripts.asr = {model!r} is no Whisper model.")
+        raise ConfigError(
+            f"preprocessing.transcripts.asr = {model!r} is no Whisper model. {_EXPECTED}"
+        )
     return whisper
 
 
 def _recognise(
-    clip_id: str, clips: Preprocessed, model: str, language: Language, folder: Path
-) -> dict[str, Any]:
-    try:
-        audio = clips.audio(clip_id)
-        text = "" if is_silent(audio) else _transcribe(load_whisper(model), audio, language)
-    except Exception as error:  # one odd clip must not stop the others
-        return {"clip_id": clip_id, "problem": type(error).__name__, "reason": str(error)}
-    record = {"clip_id": clip_id, "problem": "", "text": text, "clip": clips.stamp(clip_id)}
-    write_json(folder / f"{clip_id}.json", record)
-    return record
+    clip_id: str, clips: Preprocessed, model: str, language: Language, device: str, folder: Path
+) -> str:
+    audio = clips.audio(clip_id)
+    whisper = load_whisper(model, device)
+    text = "" if is_silent(audio) else _transcribe(whisper, audio, language)
+    record = {"clip_id": clip_id, "text": text, "clip": clips.stamp(clip_id)}
+    write_record(folder / f"{clip_id}.json", record)
+    return text
 
 
 def _transcribe(whisper: Any, audio: Any, language: Language) -> str:
@@ -130,7 +188,7 @@ def _transcribe(whisper: Any, audio: Any, language: Language) -> str:
 def _known(path: Path, stamp: str) -> str | None:
     """The text recognised before from this very audio."""
     try:
-        record = read_json(path)
-    except (OSError, ValueError):
+        record = read_record(path)
+    except (OSError, DamagedError):
         return None
     return str(record["text"]) if record.get("clip") == stamp else None

@@ -60,6 +60,7 @@ class YuNet:
             self.detector = cv2.FaceDetectorYN.create(
                 str(path), "", (320, 320), score_threshold=self.SCORE
             )
+            self.detect(np.zeros((64, 64), np.uint8))  # where another model first shows
         except cv2.error as error:
             raise ConfigError(
                 f"{path} does not load as YuNet ({error.err}). Expected {YUNET_FILE} of OpenCV's "
@@ -89,13 +90,33 @@ def make_detector(name: str) -> Detector:
     Made once a process, since loading takes longer than a clip. Raises ConfigError for an unknown
     name and for a model that is not there or does not load.
     """
+    kind, model = _parsed(name)
+    return DETECTORS[kind](model)
+
+
+def check_detector(name: str) -> None:
+    """ConfigError for what `make_detector` could not make: quick, without a network.
+
+    A model that is a file is loaded; one on the hub is not asked for.
+    """
+    kind, model = _parsed(name)
+    if kind == "yunet" and not _is_hub_id(model):
+        make_detector(name)
+
+
+def _parsed(name: str) -> tuple[str, str]:
     kind, _, model = name.partition(":")
     if kind not in DETECTORS or bool(model) != (kind == "yunet"):
         raise ConfigError(
             f"preprocessing.faces.detector = {name!r}: "
             + nearest(name, ["dlib-hog", f"yunet:{YUNET_HUB}", "yunet:<path of its .onnx file>"])
         )
-    return DETECTORS[kind](model)
+    return kind, model
+
+
+def _is_hub_id(model: str) -> bool:
+    path = resolve(model)
+    return not path.is_file() and path.suffix != ".onnx" and model.count("/") == 1
 
 
 def _yunet_path(model: str) -> Path:
@@ -106,7 +127,7 @@ def _yunet_path(model: str) -> Path:
     path = resolve(model)
     if path.is_file():
         return path
-    if path.suffix == ".onnx" or model.count("/") != 1:
+    if not _is_hub_id(model):
         raise ConfigError(f"No YuNet model at {path}. {offline}")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

@@ -98,7 +98,7 @@ def find_faces(media: Media, settings: Preprocessing) -> ClipFaces:
         return _result((), (), decision, [], media.frame_times)
     tracks = _tracks(media, settings)
     silent = is_silent(media.audio)
-    scorer = make_scorer(settings.speaker, media.sample_rate)
+    scorer = make_scorer(settings.speaker, media.sample_rate, settings.device)
     hop = media.sample_rate // TRACKING_RATE
     asked = [w for w, track in enumerate(tracks) if not silent and len(track) >= LEAST_FRAMES]
     heard = scorer.score_all(

@@ -69,7 +69,7 @@ def preprocess_corpus(run: Run, corpus: Corpus) -> Preprocessed:
         )
     if (corpus.clips["video"] != "").any():
         make_detector(settings.faces.detector)
-        make_scorer(settings.speaker, settings.sample_rate)
+        make_scorer(settings.speaker, settings.sample_rate, settings.device)
     with writing(run.folder, NOTEBOOK):
         refuse_other_corpus(run, corpus.clips)
         return _preprocess(run, corpus)
@@ -202,7 +202,14 @@ def _recognise(run: Run, clips: Preprocessed) -> tuple[Recognised, list[tuple[st
     textless = [clip_id for clip_id in clips.clip_ids if not clips.text(clip_id)]
     if not settings.transcripts.asr or not textless:
         return {}, []
-    return recognise_speech(clips, textless, settings.transcripts.asr, run.setting.language)
+    return recognise_speech(
+        clips,
+        textless,
+        settings.transcripts.asr,
+        run.setting.language,
+        settings.device,
+        len(clips.clip_ids),
+    )
 
 
 def _save_tables(

@@ -1,17 +1,20 @@
 """Does this face speak? Scores of a face track against the sound, behind one interface.
 
 A scorer gives one number a video frame; above zero means speaking, and a track's score is their
-mean. Imports numpy, `devices`, `errors`, `frames`, `run`; TalkNet only where a profile names it.
+mean. Imports numpy, `devices`, `errors`, `frames`, `run`; TalkNet and torch only where a scorer of
+that name is made.
 """
 
+import zipfile
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meiju_utils.devices import torch_device
+from meiju_utils.devices import check_device, torch_device
 from meiju_utils.errors import ConfigError, nearest
 from meiju_utils.media.frames import TRACKING_RATE
 from meiju_utils.references import resolve
@@ -69,12 +72,13 @@ class Correlation:
 
 
 class TalkNetScorer:
-    """TalkNet with published weights: logits of speaking. On the GPU where there is one."""
+    """TalkNet with published weights: logits of speaking."""
 
-    def __init__(self, checkpoint: str) -> None:
+    def __init__(self, checkpoint: str, device: str) -> None:
         from meiju_utils.preprocessing.talknet import TalkNet
 
-        self.model = TalkNet.from_checkpoint(resolve(checkpoint)).to(torch_device("auto"))
+        where = torch_device(device, "preprocessing.device")
+        self.model = TalkNet.from_checkpoint(resolve(checkpoint)).to(where)
 
     def score_all(self, tracks: Sequence[Track]) -> list[NDArray[np.float32]]:
         from meiju_utils.preprocessing.talknet_scoring import score_tracks
@@ -82,18 +86,33 @@ class TalkNetScorer:
         return score_tracks(self.model, tracks)
 
 
-SCORERS: dict[str, Callable[[str, int], Scorer]] = {
-    "correlation": lambda _, sample_rate: Correlation(sample_rate),
-    "talknet": lambda checkpoint, _: TalkNetScorer(checkpoint),
+SCORERS: dict[str, Callable[[str, int, str], Scorer]] = {
+    "correlation": lambda _, sample_rate, __: Correlation(sample_rate),
+    "talknet": lambda checkpoint, _, device: TalkNetScorer(checkpoint, device),
 }
+
+# Names of weights by which a file is known as TalkNet's before it is loaded.
+_TALKNET_WEIGHTS = (b"visualFrontend.frontend3D.0.weight", b"lossAV.FC.weight")
+_HEAD_BYTES = 2**20  # of safetensors and of PyTorch's old format: there stand the names
 
 
 @lru_cache(maxsize=2)
-def make_scorer(name: str, sample_rate: int) -> Scorer:
+def make_scorer(name: str, sample_rate: int, device: str = "auto") -> Scorer:
     """The scorer of a profile: `correlation`, or `talknet:<path of pretrain_TalkSet.model>`.
 
-    Made once a process. Raises ConfigError for an unknown name or a sample rate TalkNet was not
-    trained on, FeatureError for a checkpoint that does not load.
+    Made once a process. `device` is TalkNet's. Raises ConfigError as `check_scorer` does,
+    FeatureError for a checkpoint that does not load.
+    """
+    check_scorer(name, sample_rate, device)
+    kind, _, checkpoint = name.partition(":")
+    return SCORERS[kind](checkpoint, sample_rate, device)
+
+
+def check_scorer(name: str, sample_rate: int, device: str = "auto") -> None:
+    """ConfigError for what `make_scorer` could not make: quick, without loading the weights.
+
+    That is an unknown name, a sample rate TalkNet was not trained on, a device that is not there,
+    and a file that is missing or none of TalkNet's.
     """
     kind, _, checkpoint = name.partition(":")
     if kind not in SCORERS or bool(checkpoint) != (kind == "talknet"):
@@ -101,12 +120,40 @@ def make_scorer(name: str, sample_rate: int) -> Scorer:
             f"preprocessing.speaker = {name!r}: "
             + nearest(name, ["correlation", "talknet:<path of pretrain_TalkSet.model>"])
         )
-    if kind == "talknet" and sample_rate != 16000:
+    if kind != "talknet":
+        return
+    if sample_rate != 16000:
         raise ConfigError(
             f"preprocessing.sample_rate = {sample_rate}: TalkNet needs 16000; change it, or set "
             "preprocessing.speaker to correlation."
         )
-    return SCORERS[kind](checkpoint, sample_rate)
+    check_device(device, "preprocessing.device")
+    path = resolve(checkpoint)
+    there = path.is_file()
+    names = _names_in(path) if there else b""
+    if not all(weight in names for weight in _TALKNET_WEIGHTS):
+        raise ConfigError(
+            f"preprocessing.speaker = {name!r}: "
+            + (
+                f"{path} does not hold TalkNet's weights. "
+                if there
+                else f"there is no file {path}. "
+            )
+            + "Expected the published pretrain_TalkSet.model or a .safetensors file of its "
+            "tensors; correct the path, or set preprocessing.speaker to correlation, which needs "
+            "no weights."
+        )
+
+
+def _names_in(path: Path) -> bytes:
+    """The part of a checkpoint that has the names of its weights."""
+    try:
+        with zipfile.ZipFile(path) as parts:  # what torch.save writes
+            (listed,) = [part for part in parts.namelist() if part.endswith("/data.pkl")]
+            return parts.read(listed)
+    except (zipfile.BadZipFile, ValueError):
+        with path.open("rb") as file:
+            return file.read(_HEAD_BYTES)
 
 
 def is_silent(audio: NDArray[np.float32]) -> bool:

@@ -1,7 +1,7 @@
 """How surely does each face of a clip speak, frame by frame? TalkNet's windowed scores.
 
-Windows of equal length share a pass, whichever track they are of. Imports numpy, torch, `errors`,
-`talknet`.
+Windows of equal length share a pass, whichever track they are of; one for which the device's memory
+does not suffice goes in halves. Imports numpy, torch, `devices`, `errors`, `talknet`.
 """
 
 from collections import Counter
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from meiju_utils.devices import Halving
 from meiju_utils.errors import FeatureError
 from meiju_utils.preprocessing.talknet import (
     FACE_SIZE,
@@ -132,6 +133,12 @@ def _batched(
     A pass takes at most so many `frames`, counted by a piece's last part.
     """
     results: dict[int, Tensor] = {}
+    batches = Halving()
+
+    def together(batch: Sequence[int]) -> Tensor:
+        parts = zip(*(pieces[index] for index in batch), strict=True)
+        return function(*(torch.stack(part) for part in parts))
+
     by_length: dict[int, list[int]] = {}
     for index, piece in enumerate(pieces):
         by_length.setdefault(len(piece[-1]), []).append(index)
@@ -139,9 +146,7 @@ def _batched(
         size = max(1, frames // length)
         for start in range(0, len(indices), size):
             batch = indices[start : start + size]
-            parts = zip(*(pieces[index] for index in batch), strict=True)
-            made = function(*(torch.stack(part) for part in parts))
-            results |= dict(zip(batch, made, strict=True))
+            results |= dict(zip(batch, batches.in_halves(together, batch), strict=True))
     return [results[index] for index in range(len(pieces))]
 
 

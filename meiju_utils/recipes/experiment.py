@@ -3,9 +3,10 @@
 A folder with `config.json` (effective settings, what it is made from), `predictions.parquet`,
 `answers.parquet` and `scores.parquet`; where a network was trained also `history.parquet` and, of
 each training, the best epoch's weights `seed-<n>.safetensors` or, with folds,
-`seed-<n>-fold-<k>.safetensors`. Where a training diverged there is
-`failed.json` instead. What is gone is made again from what is there. Nothing downstream needs the
-weights again. Imports `predictions`, `scoring`, `decisions`, `modelling.checkpoints`.
+`seed-<n>-fold-<k>.safetensors`. Where a training failed there is `failed.json` instead, which
+settles the matter where it would fail again (it diverged). What is gone is made again from what is
+there. Nothing downstream needs the weights again. Imports `predictions`, `scoring`, `decisions`,
+`modelling.checkpoints`.
 """
 
 import json
@@ -73,9 +74,11 @@ class Experiment:
 
     @property
     def done(self) -> bool:
-        """Whether all its files are there, or a training of it has diverged."""
+        """Whether all its files are there, or a training of it would fail again."""
+        if self.failure:
+            return bool(self._failed.get("settled", True))
         there = self.has_predictions and all((self.folder / name).is_file() for name in _RESULTS)
-        return (there and self._scored_by() == _scoring()) or bool(self.failure)
+        return there and self._scored_by() == _scoring()
 
     def _scored_by(self) -> str:
         """The key of the code that made the scores."""
@@ -94,13 +97,17 @@ class Experiment:
     @property
     def failure(self) -> str:
         """Why there are no results; "" where nothing failed."""
-        path = self.folder / FAILURE
-        if not path.is_file():
-            return ""
-        found = read_json(path)
+        found = self._failed
         # It lasts as long as that of the recipe it comes from.
-        root = self.folder.parent / found["root"] / FAILURE
-        return str(found["reason"]) if root.is_file() else ""
+        there = found and (self.folder.parent / found["root"] / FAILURE).is_file()
+        return str(found["reason"]) if there else ""
+
+    @property
+    def _failed(self) -> dict[str, Any]:
+        """What `write_failure` wrote; empty where there is nothing."""
+        path = self.folder / FAILURE
+        found: dict[str, Any] = read_json(path) if path.is_file() else {}
+        return found
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -211,14 +218,22 @@ def _scoring() -> str:
     return code_key(f1, comparison, scoring_table)
 
 
-def write_failure(experiment: Experiment, reason: str, cause: Experiment | None = None) -> None:
+def write_failure(
+    experiment: Experiment, reason: str, cause: Experiment | None = None, settled: bool = True
+) -> None:
     """Note that a recipe has no results, and how to try again.
 
-    `cause` is the experiment it is made from that failed; without, it failed itself.
+    `cause` is the experiment it is made from that failed; without, it failed itself. What is not
+    `settled` is tried again by the next call, as it may not be the training's own fault.
     """
-    root = experiment.folder.name if cause is None else read_json(cause.folder / FAILURE)["root"]
-    again = f"{reason} (To try again delete {root} in experiments.)"
-    write_json(experiment.folder / FAILURE, {"reason": again, "root": root})
+    root = experiment.folder.name
+    if cause is not None:
+        root, settled = cause._failed["root"], cause.done
+    again = (
+        f"To try again delete {root} in experiments." if settled else "The next call tries again."
+    )
+    told = f"{reason} ({again})"
+    write_json(experiment.folder / FAILURE, {"reason": told, "root": root, "settled": settled})
 
 
 def write_results(

@@ -2,7 +2,8 @@
 
 Every experiment is keyed by all that shapes it, so nothing is trained twice: recipes that start
 from the same stage share it, and a second call returns at once. A training that diverges fails its
-recipe and those built on it, and no other. Imports `graph`, `parallel`.
+recipe and those built on it, and no other; so does one that meets any other fault, which the next
+call tries again, unless too many do (see `parallel.faults`). Imports `graph`, `parallel`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,14 +15,17 @@ import pandas as pd
 
 from meiju_utils.components import build
 from meiju_utils.decisions import ENSEMBLES
-from meiju_utils.errors import TrainingError
+from meiju_utils.errors import MeijuError, TrainingError
 from meiju_utils.files import PARTIAL
+from meiju_utils.graphs import with_needs
 from meiju_utils.modelling.dataset import Dataset
-from meiju_utils.parallel import map_items
+from meiju_utils.parallel import failure_of, map_items
+from meiju_utils.parallel.faults import is_of_the_run
 from meiju_utils.predictions import NO_SEED
 from meiju_utils.recipes.book import load_recipes
 from meiju_utils.recipes.code import run_job
 from meiju_utils.recipes.experiment import (
+    FAILURE,
     Experiment,
     write_failure,
     write_results,
@@ -58,12 +62,18 @@ def train_recipe(run: Run, name: str, recipes: Recipes | None = None) -> Experim
     """The experiment of a recipe, trained (with whatever it builds on) where it is not there yet.
 
     Raises ConfigError for an unknown recipe, MissingStageError where features are missing,
-    FeatureError and TrainingError where training cannot start or diverges.
+    FeatureError and TrainingError where training cannot start or diverges, and what nobody foresaw
+    as it is.
     """
-    experiment = train_recipes(run, [name], recipes)[name]
-    if experiment.failure:
-        raise TrainingError(f"Recipe {name!r} has no results: {experiment.failure}")
-    return experiment
+    found, errors = _train(run, [name], recipes)
+    if found[name].failure:
+        told = f"Recipe {name!r} has no results: {found[name].failure}"
+        for error in errors:
+            if not isinstance(error, MeijuError):
+                error.add_note(told)
+                raise error
+        raise TrainingError(told)
+    return found[name]
 
 
 def train_recipes(
@@ -71,16 +81,27 @@ def train_recipes(
 ) -> dict[str, Experiment]:
     """Experiments by recipe; missing ones are trained, recipes × seeds side by side.
 
-    One that diverges has no results but a `failure` that says why, as has what is built on it.
-    Without an unlabelled pool a recipe with pseudo labels is the one it starts from.
+    One that diverges has no results but a `failure` that says why, as has what is built on it; one
+    that fails for another reason too, but is tried again by the next call. Raises SystemicError
+    where that strikes many trainings, and at once what the others would meet as well. Without an
+    unlabelled pool a recipe with pseudo labels is the one it starts from.
     """
+    return _train(run, names, recipes)[0]
+
+
+def _train(
+    run: Run, names: Sequence[str], recipes: Recipes | None
+) -> tuple[dict[str, Experiment], list[Exception]]:
+    """Experiments by recipe, and the errors that some trainings met in this call."""
     graph = RecipeGraph(run, recipes)
     resolved = {name: graph.resolve(name) for name in names}
     todo = graph.unfinished(list(resolved.values()))
     for name in todo:
         graph.check(name)
-    _Training(graph, todo).run()
-    return {name: graph.experiment(other) for name, other in resolved.items()}
+    plan = with_needs(resolved.values(), graph.needs)
+    training = _Training(graph, todo)
+    training.run(of=sum(len(graph.members(name)) for name in plan))
+    return {name: graph.experiment(other) for name, other in resolved.items()}, training.errors
 
 
 def load_experiment(run: Run, name: str, recipes: Recipes | None = None) -> Experiment:
@@ -94,7 +115,7 @@ def load_experiment(run: Run, name: str, recipes: Recipes | None = None) -> Expe
 def _load(graph: RecipeGraph, name: str) -> Experiment:
     resolved = graph.resolve(name)
     experiment = graph.experiment(resolved)
-    if not experiment.done:
+    if not experiment.done and not experiment.failure:
         what = f"experiment {name!r} with the present settings"
         raise graph.run.missing(what, graph.recipes[resolved].notebook)
     return experiment
@@ -124,6 +145,9 @@ class _Training:
         self.jobs: list[Job] = []
         self.left: dict[str, set[int]] = {}  # recipe → places of its jobs that are not done
         self.only_tables: set[str] = set()  # recipes whose predictions are there already
+        self.errors: list[Exception] = []
+        for experiment in [one for name in names if (one := graph.experiment(name)).failure]:
+            (experiment.folder / FAILURE).unlink()  # not settled, else it were not among the names
         for name in names:
             self.left[name] = set()
             if self._fail_with_others(name):
@@ -135,7 +159,8 @@ class _Training:
             self.left[name] = set(range(len(self.jobs), len(self.jobs) + len(missing)))
             self.jobs += missing
 
-    def run(self) -> None:
+    def run(self, of: int) -> None:
+        """Do the jobs; `of` counts all trainings of the plan, those done before among them."""
         self._finish_what_is_complete()
         settings = self.graph.run.config.parallel
         with _shared(self.graph, self.jobs) as jobs:
@@ -145,10 +170,10 @@ class _Training:
                 [_shown(job) for job in jobs],
                 settings,
                 "trainings",
-                tolerant=False,
                 show=lambda joint: f"joint {joint:.3f}" if joint >= 0 else "fitted",
                 needs={place: self._needs(job) for place, job in enumerate(jobs)},
                 then=self._finished,
+                of=of,
             )
 
     def _needs(self, job: Job) -> set[int]:
@@ -174,17 +199,19 @@ class _Training:
             return set(own)
         return set().union(*(self._all_left(other) for other in self.graph.needs(name)))
 
-    def _finished(self, place: int, result: float | None, error: Exception | None) -> bool:
+    def _finished(self, place: int, result: float | None, error: Exception | None) -> None:
         job = self.jobs[place]
         experiment = self.graph.experiment(job.name)
         if error is None:
             self.left[job.name].discard(place)
-        elif not isinstance(error, TrainingError):
-            return False
+        elif is_of_the_run(error):
+            return  # it ends the map
         elif not experiment.failure:  # else another seed has failed before
-            write_failure(experiment, str(error))
+            failure = failure_of(job.name, error)
+            reason = failure.reason if failure.own else f"{failure.error}: {failure.reason}"
+            write_failure(experiment, reason, settled=failure.own)
+            self.errors.append(error)
         self._finish_what_is_complete()
-        return True
 
     def _finish_what_is_complete(self) -> None:
         """Write the results of recipes whose parts are all there, and what the next ones need."""

@@ -180,6 +180,11 @@ def test_tokens_are_those_of_a_plain_loop_in_any_batch(
         np.testing.assert_allclose(many, expected, atol=1e-4)
 
 
+def test_a_group_without_words_is_absent_and_no_error(checkpoints: Checkpoints) -> None:
+    encode = HfText(hf(checkpoints["tiny-bert"]), context()).load()
+    assert encode(["", " "]) == [Absent("empty text")] * 2
+
+
 def test_every_character_and_mark_is_a_token_of_its_own(checkpoints: Checkpoints) -> None:
     from transformers import AutoTokenizer
 
@@ -382,6 +387,55 @@ def test_a_folder_is_known_by_its_contents_and_a_hub_model_by_name_and_revision(
     assert hub.settings == {"model": "hfl/chinese-roberta-wwm-ext-large", "revision": "v1"}
     with pytest.raises(FeatureError, match="there is no folder"):
         find_checkpoint(hf("{run_dir}/nothing"), tmp_path)
+
+
+def with_room_for(model: Any, items: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a loaded model's passes take at most so many items, as where a GPU's memory is small."""
+    forward = model.model.forward
+
+    def small(*inputs: torch.Tensor, **named: Any) -> Any:
+        first = inputs[0] if inputs else named["input_ids"]
+        if len(first) > items:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return forward(*inputs, **named)
+
+    monkeypatch.setattr(model.model, "forward", small)
+
+
+@pytest.mark.parametrize("modality", ["audio", "audio, padded", "text", "visual"])
+def test_batches_that_do_not_fit_the_device_go_in_halves_and_are_counted(
+    modality: str,
+    checkpoints: Checkpoints,
+    sounds: list[np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoder: Any
+    clips: list[Any]
+    if modality.startswith("audio"):
+        name = "tiny-hubert-large" if "padded" in modality else "tiny-hubert"
+        encoder = HfAudio(hf(checkpoints[name]), context()).load()
+        encoder.batch_seconds = 60
+        clips = [*sounds, sounds[0][::-1].copy(), sounds[2][::-1].copy()]
+    elif modality == "text":
+        encoder = HfText(hf(checkpoints["tiny-bert"]), context()).load()
+        clips = TEXTS[:4] * 2
+    else:
+        config = EncoderConfig(name=f"timm:{checkpoints['tiny-vit']}")
+        encoder = Timm(config, context()).load()
+        rng = np.random.default_rng(0)
+        clips = [rng.integers(0, 255, (n, 40, 40, 3), dtype=np.uint8) for n in (2, 1, 0, 4)]
+    expected = encoder(clips)
+    assert encoder.halved == 0
+    with_room_for(encoder, 2, monkeypatch)
+    for one, other in zip(encoder(clips), expected, strict=True):
+        if isinstance(other, Absent):
+            assert one == other
+        else:  # sums over batches of another shape may be taken in another order
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    assert encoder.halved > 0
+    with_room_for(encoder, 0, monkeypatch)
+    with pytest.raises(torch.OutOfMemoryError):
+        encoder(clips)
 
 
 def test_batches_hold_like_lengths_and_every_input_once() -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from skimage.data import astronaut
 
 from meiju_utils.errors import ConfigError
-from meiju_utils.preprocessing.detectors import make_detector
+from meiju_utils.preprocessing.detectors import check_detector, make_detector
 
 
 def astronaut_grey(step: int = 1) -> NDArray[np.uint8]:
@@ -55,14 +55,24 @@ def test_a_missing_yunet_model_names_the_offline_way(
 
 def test_a_file_that_is_no_yunet_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no model")
-    with pytest.raises(ConfigError, match="does not load as YuNet"):
-        make_detector(f"yunet:{tmp_path / 'broken.onnx'}")
+    (tmp_path / "other.onnx").write_bytes(bright_patch_yunet().replace(b"kps_", b"key_"))
+    for name in ("broken.onnx", "other.onnx"):
+        with pytest.raises(ConfigError, match="does not load as YuNet"):
+            check_detector(f"yunet:{tmp_path / name}")
 
 
 @pytest.mark.parametrize("name", ["dlib", "dlib-hog:x", "yunet", ""])
 def test_an_unknown_detector_is_refused_with_the_valid_ones(name: str) -> None:
-    with pytest.raises(ConfigError, match="dlib-hog"):
-        make_detector(name)
+    for check in (check_detector, make_detector):
+        with pytest.raises(ConfigError, match="dlib-hog"):
+            check(name)
+
+
+def test_a_check_asks_no_hub_and_misses_no_file() -> None:
+    check_detector("dlib-hog")
+    check_detector("yunet:opencv/face_detection_yunet")
+    with pytest.raises(ConfigError, match="No YuNet model at /nowhere"):
+        check_detector("yunet:/nowhere/yunet.onnx")
 
 
 def bright_patch_yunet() -> bytes:

@@ -1,11 +1,16 @@
 """The face whose mouth follows the voice scores highest, without weights."""
 
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 
-from meiju_utils.errors import ConfigError, FeatureError
-from meiju_utils.preprocessing.speaker import is_silent, make_scorer
+from meiju_utils.errors import ConfigError
+from meiju_utils.preprocessing.speaker import check_scorer, is_silent, make_scorer
 
 FRAMES = 50
 
@@ -76,7 +81,27 @@ def test_an_unknown_scorer_is_refused_with_the_valid_ones(name: str) -> None:
 
 
 def test_talknet_needs_its_checkpoint_and_16_khz() -> None:
-    with pytest.raises(FeatureError, match="pretrain_TalkSet"):
-        make_scorer("talknet:/nowhere/pretrain_TalkSet.model", 16000)
-    with pytest.raises(ConfigError, match="16000"):
-        make_scorer("talknet:/nowhere/pretrain_TalkSet.model", 8000)
+    for check in (make_scorer, check_scorer):
+        with pytest.raises(ConfigError, match=r"no file /nowhere.*pretrain_TalkSet"):
+            check("talknet:/nowhere/pretrain_TalkSet.model", 16000)
+        with pytest.raises(ConfigError, match="16000"):
+            check("talknet:/nowhere/pretrain_TalkSet.model", 8000)
+        with pytest.raises(ConfigError, match=r"preprocessing\.device: no device 'gpu'"):
+            check("talknet:/nowhere/pretrain_TalkSet.model", 16000, "gpu")
+    check_scorer("correlation", 8000)
+
+
+@pytest.mark.parametrize("kind", ["torch", "old torch", "safetensors", "zip", "text"])
+def test_a_file_of_something_else_is_refused_before_it_is_loaded(tmp_path: Path, kind: str) -> None:
+    path, weights = tmp_path / "model", {"classifier.weight": torch.zeros(2)}
+    if kind == "safetensors":
+        save_file(weights, path)
+    elif kind == "zip":
+        with zipfile.ZipFile(path, "w") as parts:
+            parts.writestr("readme", "nothing")
+    elif kind == "text":
+        path.write_text("version https://git-lfs.github.com/spec/v1", encoding="utf-8")
+    else:
+        torch.save(weights, path, _use_new_zipfile_serialization=kind == "torch")
+    with pytest.raises(ConfigError, match="does not hold TalkNet's weights"):
+        check_scorer(f"talknet:{path}", 16000)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from meiju_utils.errors import FeatureError
-from meiju_utils.preprocessing.speaker import make_scorer
+from meiju_utils.preprocessing.speaker import check_scorer, make_scorer
 from meiju_utils.preprocessing.talknet import TalkNet, mfcc
 from meiju_utils.preprocessing.talknet_scoring import score_tracks
 
@@ -127,6 +127,7 @@ def test_checkpoints_load_with_and_without_module_prefix(
         save_file(state, path)
     else:
         torch.save({f"module.{key}": value for key, value in state.items()}, path)
+    check_scorer(f"talknet:{path}", 16000)
     loaded = TalkNet.from_checkpoint(path)
     assert not loaded.training
     for key, value in model.state_dict().items():
@@ -144,7 +145,7 @@ def test_a_profile_names_it_and_tracks_are_scored_by_it(
     state: dict[str, torch.Tensor], model: TalkNet, tmp_path: Path
 ) -> None:
     save_file(state, tmp_path / "talknet.safetensors")
-    scorer = make_scorer(f"talknet:{tmp_path / 'talknet.safetensors'}", 16000)
+    scorer = make_scorer(f"talknet:{tmp_path / 'talknet.safetensors'}", 16000, "cpu")
     audio, faces = track(30)
     (scores,) = scorer.score_all([(audio, faces)])
     assert scores.shape == (30,)
@@ -289,6 +290,26 @@ def test_windows_of_all_tracks_share_a_pass(
     monkeypatch.setattr(model, "classify", counting)
     score_tracks(model, [track(50), track(50), track(50)])
     assert passes == [6, 3]  # windows of one second, and of the whole tracks
+
+
+def test_passes_that_do_not_fit_the_device_go_in_halves(
+    model: TalkNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracks = [track(3)] * 5
+    expected = score_tracks(model, tracks)
+    classify, sizes = model.classify, []
+
+    def small(audio: torch.Tensor, visual: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(audio))
+        if len(audio) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return classify(audio, visual)
+
+    monkeypatch.setattr(model, "classify", small)
+    for scores, other in zip(score_tracks(model, tracks), expected, strict=True):
+        # sums over batches of another size may be taken in another order
+        np.testing.assert_allclose(scores, other, rtol=1e-5, atol=1e-5)
+    assert sizes == [5, 3, 2, 1, 2]
 
 
 def test_nothing_to_score_is_no_error(model: TalkNet) -> None:

@@ -1,6 +1,7 @@
 """Training recipes: what is shared, found again, interrupted, repaired, and what diverges."""
 
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from meiju_utils.errors import (
     TrainingError,
 )
 from meiju_utils.modelling.dataset import Dataset
+from meiju_utils.parallel import SystemicError
 from meiju_utils.pool import RULES, Selection
 from meiju_utils.predictions import FITTED, HELD_OUT, NO_SEED, Answers, Predictions, Targets
 from meiju_utils.recipes import (
@@ -329,6 +331,63 @@ def test_a_recipe_that_diverges_is_a_row_that_says_so(
     train_recipes(run, names, diverging())
     assert trained == []  # it would diverge again
     assert compare(run, found["base"], found["wild"])["low"].isna().all()
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, *names: str, error: Exception) -> Callable[[], None]:
+    """Trainings of these recipes with seed 1 raise until what is returned is called."""
+    record = training_module.run_job
+
+    def fail(job: Job) -> float:
+        if job.name in names and job.seed == 1:
+            raise error
+        return record(job)
+
+    monkeypatch.setattr(training_module, "run_job", fail)
+    return lambda: monkeypatch.setattr(training_module, "run_job", record)
+
+
+def test_a_training_that_meets_another_fault_fails_its_recipe_until_the_next_call(
+    make_run: MakeRun, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(training={"epochs": 2})
+    recipes = written(
+        big={"like": "base"}, after={"start": "big"}, pair={"ensemble": {"mean": ["base", "after"]}}
+    )
+    names = ["base", "big", "after", "pair"]
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+    mend = failing(monkeypatch, "big", error=error)
+    found = train_recipes(run, names, recipes)
+    assert not found["base"].failure
+    assert re.match("OutOfMemoryError: CUDA.*training.batch_size.*next call", found["big"].failure)
+    assert found["after"].failure.startswith("big, which it is made from, failed")
+    assert found["pair"].failure.startswith("after, which it is made from, failed")
+    assert [name for name in names if found[name].done] == ["base"]
+    assert load_experiment(run, "big", recipes).failure == found["big"].failure
+    with pytest.raises(torch.OutOfMemoryError) as raised:
+        train_recipe(run, "pair", recipes)
+    assert "Recipe 'pair' has no results" in "".join(raised.value.__notes__)
+    mend()
+    trained.clear()
+    found = train_recipes(run, names, recipes)
+    # what was finished is kept
+    assert trained == [("big", 1), ("after", 0), ("after", 1)]
+    assert not any(experiment.failure for experiment in found.values())
+
+
+def test_a_fault_of_most_trainings_stops_them_and_is_measured_by_the_whole_plan(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(training={"seeds": [1]})
+    recipes = written(**{f"like-{n}": {"like": "base"} for n in range(4)})
+    failing(monkeypatch, *recipes, error=RuntimeError("out of memory"))
+    with pytest.raises(SystemicError, match=r"trainings: 4 of 5 failed.*the first, base seed 1"):
+        train_recipes(run, list(recipes), recipes)
+    measured: list[int] = []
+    monkeypatch.setattr(training_module, "map_items", lambda *_, of, **__: measured.append(of))
+    train_recipes(run, list(recipes), recipes)
+    monkeypatch.setattr(RecipeGraph, "unfinished", lambda *_: [])  # as if all but one were done
+    train_recipes(run, list(recipes), recipes)
+    assert measured == [5, 5]
 
 
 def test_what_is_built_on_a_failure_of_an_earlier_call_fails_too(
