@@ -1,6 +1,6 @@
 """Opening a run: everything a profile names is checked, before hours depend on it.
 
-Imports `config`, `recipes`, `run`.
+Imports `checks`, `config`, `recipes`, `references`, `run`.
 """
 
 import ast
@@ -11,11 +11,12 @@ from typing import Any
 
 import yaml
 
+from meiju_utils.checks import check_profile
 from meiju_utils.config import load_profile
-from meiju_utils.errors import ConfigError, nearest
+from meiju_utils.errors import ConfigError, MeijuError, nearest
 from meiju_utils.files import write_text
 from meiju_utils.recipes.graph import check_recipes
-from meiju_utils.references import resolve
+from meiju_utils.references import resolve, with_absolute_paths
 from meiju_utils.run import CONFIG_NAME, Run, data_folder
 
 PARAMETERS = ("profile", "data_dir", "run_dir", "overrides")  # of every notebook
@@ -30,7 +31,7 @@ def open_run(
     """Validate a notebook's four parameters and open (or make) the run folder.
 
     `data_dir` "" is the profile's, `run_dir` "" is `runs/<profile>`. Raises ConfigError for a bad
-    setting, for recipes that cannot be followed and a run folder of an earlier form, CorpusError
+    setting, for what it names and cannot be used and a run folder of an earlier form, CorpusError
     where there is no such data folder. The effective settings go to `config.yaml` in the run
     folder.
     """
@@ -65,19 +66,33 @@ def open_run(
     for key, value in overrides.items():
         options += ["--set", f"{key}={_as_yaml(value)}"]
     _refuse_old_form(folder)
-    run = Run(config, data, folder, tuple(options))
-    check_recipes(run)
+    run = Run(with_absolute_paths(config), data, folder, tuple(options))
+    _check(run)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(
             folder / CONFIG_NAME,
-            yaml.safe_dump(config.model_dump(mode="json"), allow_unicode=True, sort_keys=False),
+            yaml.safe_dump(run.config.model_dump(mode="json"), allow_unicode=True, sort_keys=False),
         )
     except OSError as error:
         raise ConfigError(
             f"{folder} cannot be the run folder: {error.strerror}. Give another as run_dir."
         ) from None
     return run
+
+
+def _check(run: Run) -> None:
+    """Raise what is wrong with anything a profile names; ConfigError where it is several things."""
+    problems = check_profile(run.config, run.data_dir, run.folder)
+    try:
+        check_recipes(run)
+    except MeijuError as error:
+        if not problems:
+            raise
+        problems.append(str(error))
+    if problems:
+        listed = "".join(f"\n  - {problem}" for problem in problems)
+        raise ConfigError(f"Profile {run.config.name} names what cannot be used:{listed}")
 
 
 def _as_yaml(value: Any) -> str:

@@ -101,6 +101,11 @@ def _is_path(target: str) -> bool:
     )
 
 
+def is_hub_id(target: str) -> bool:
+    """Whether it has the form of a model's id on the hub: `owner/name` or `name`."""
+    return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", target, re.ASCII) is not None
+
+
 def absolute_name(name: str) -> str:
     """`kind:target` with the target absolute where it is a path; `{run_dir}` stays."""
     kind, colon, target = name.partition(":")

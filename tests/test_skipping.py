@@ -19,9 +19,9 @@ NOTEBOOKS = PACKAGE.parent / "notebooks"
 # A new module or setting is read by all notebooks. Does it come in with a later one? Then add it to
 # `skipping.COMES_WITH`, else here.
 CODE_OF_ALL = {
-    *("__init__", "challenge", "columns", "config", "corpus", "devices", "errors", "files", "html"),
-    *("loading", "media", "opening", "parallel", "predictions", "preprocessing", "reporting"),
-    *("run", "scoring", "strict_yaml"),
+    *("__init__", "challenge", "checks", "columns", "config", "corpus", "devices", "errors"),
+    *("files", "html", "loading", "media", "opening", "parallel", "predictions", "preprocessing"),
+    *("references", "reporting", "run", "scoring", "stamping", "strict_yaml"),
 }
 SETTINGS_OF_ALL = {"name", "track", "language", "data_dir", "follow_links", "preprocessing"}
 

@@ -27,6 +27,7 @@ from meiju_utils.embeddings.checkpoints import (
     load_model,
     load_part,
 )
+from meiju_utils.embeddings.completeness import EXPECTED, require_whole
 from meiju_utils.errors import FeatureError
 
 if TYPE_CHECKING:
@@ -69,12 +70,13 @@ class HfAudio(CheckpointEncoder):
     def load(self) -> Encode:
         from transformers import AutoFeatureExtractor
 
+        if self.checkpoint.folder:
+            require_whole(self.checkpoint.folder, "audio")
         extractor = load_part(self.checkpoint, AutoFeatureExtractor.from_pretrained)
         model = load_model(self.checkpoint, ignore=("masked_spec_embed",))
         if not hasattr(model.config, "conv_stride"):
             raise FeatureError(
-                f"{self.config.name!r} is a {model.config.model_type} model; as audio encoder a "
-                "HuBERT, wav2vec 2.0, WavLM or similar is expected, which reads the waveform."
+                f"{self.config.name!r} is a {model.config.model_type} model; {EXPECTED['audio']}."
             )
         rate = self.context.sample_rate
         if extractor.sampling_rate != rate:

@@ -5,6 +5,7 @@ Imports `encoders`, `encoding`, `store`, `stamping`, `run`.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def plan_store(
     label = encoder_label(config.name)
     asked = config.revision
     if hub_id := hub_id_of(config.name):
-        commit = cached_commit(hub_id, asked) or _commit_of_stores(run, modality, config)
+        commit = cached_commit(hub_id, asked) or _commit_of_stores(run.folder, config)
         commit = commit or (fetched_commit(config) if fetch else "")
         config = config.model_copy(update={"revision": commit or asked})
 
@@ -148,19 +149,28 @@ def plan_store(
     return StorePlan(encoder, config, key, code_of(encoder), folder, meta)
 
 
-def _commit_of_stores(run: Run, modality: Modality, config: EncoderConfig) -> str:
+def has_store(run_dir: Path, config: EncoderConfig) -> bool:
+    """Whether a run folder holds embeddings of an encoder, of whatever other settings."""
+    return bool(_described(run_dir, config))
+
+
+def _commit_of_stores(run_dir: Path, config: EncoderConfig) -> str:
     """The commit of the latest store of a hub model and revision: a run folder may have come here
     without the models. "" where there is no such store."""
+    found = _described(run_dir, config)
+    return str(found[-1]["settings"].get("revision", "")) if found else ""
+
+
+def _described(run_dir: Path, config: EncoderConfig) -> list[dict[str, Any]]:
+    """Descriptions of the stores of an encoder and revision, the latest last."""
     label = safe_name(encoder_label(config.name))
-    found: list[tuple[float, str]] = []
-    for path in run.path("features").glob(f"{label}-*/{META}"):
-        try:
+    found: list[tuple[float, dict[str, Any]]] = []
+    for path in (run_dir / "features").glob(f"{label}-*/{META}"):
+        with suppress(FeatureError, DamagedError):
             meta = read_meta(path.parent)
-        except (FeatureError, DamagedError):
-            continue
-        if meta.get("asked") == [config.name, config.revision] and meta["modality"] == modality:
-            found.append((path.stat().st_mtime, str(meta["settings"]["revision"])))
-    return max(found, default=(0.0, ""))[1]
+            if meta.get("asked") == [config.name, config.revision]:
+                found.append((path.stat().st_mtime, meta))
+    return [meta for _, meta in sorted(found, key=lambda pair: pair[0])]
 
 
 def compared_clips(store: FeatureStore, stamps: Mapping[str, str]) -> list[str]:

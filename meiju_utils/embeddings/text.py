@@ -26,6 +26,7 @@ from meiju_utils.embeddings.checkpoints import (
     load_model,
     load_part,
 )
+from meiju_utils.embeddings.completeness import require_whole
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint
 
@@ -124,7 +125,10 @@ class HfText(CheckpointEncoder):
     def load(self) -> Encode:
         from transformers import AutoTokenizer
 
+        if self.checkpoint.folder:
+            require_whole(self.checkpoint.folder, "text")
         tokenizer = load_part(self.checkpoint, AutoTokenizer.from_pretrained)
+        _refuse_empty(tokenizer, self.config.name)
         model = load_model(self.checkpoint, ignore=("pooler.",))
         model.to(torch_device(self.context.device, "embeddings.device"))
         return TextModel(model, tokenizer, self.config, self.context.batch_tokens)
@@ -182,3 +186,12 @@ class TextModel(Halving):
                 self.config.combine,
             ).cpu()
         return [row[kept].numpy() for row, kept in zip(tokens, keep, strict=True)]
+
+
+def _refuse_empty(tokenizer: Any, name: str) -> None:
+    """FeatureError for a tokenizer that has no words: every text of a length would be the same."""
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise FeatureError(
+            f"{name!r} has a tokenizer without a vocabulary, so that all texts of a length would "
+            "get one embedding. Expected tokenizer.json or vocab.txt beside the weights."
+        )

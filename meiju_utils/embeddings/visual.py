@@ -28,6 +28,7 @@ from meiju_utils.embeddings.checkpoints import (
     combine_layers,
     loading,
 )
+from meiju_utils.embeddings.completeness import require_whole
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import read_json
 
@@ -175,6 +176,7 @@ def _load_timm(checkpoint: Checkpoint) -> Any:
     import timm
 
     if checkpoint.folder:
+        require_whole(checkpoint.folder, "visual")
         with loading(checkpoint):
             return _load_timm_folder(checkpoint, checkpoint.folder).eval()
     names = timm.list_pretrained()

@@ -19,6 +19,7 @@ from meiju_utils.errors import FeatureError, TrainingError
 from meiju_utils.files import fingerprint
 from meiju_utils.modelling.sequences import Sequences
 from meiju_utils.predictions import Classes, Targets
+from meiju_utils.references import absolute_name
 from meiju_utils.run import Run
 
 UNKNOWN = -1  # label index of a clip whose label is not known
@@ -194,7 +195,8 @@ def chosen_encoders(
         if wanted is None:
             continue
         listed = [*([main] if main else []), *run.config.embeddings.compare.get(modality, [])]
-        found = [e for e in listed if e.model_dump().items() >= dict(wanted).items()]
+        named = {**wanted, "name": absolute_name(wanted["name"])}  # as those of an opened run
+        found = [e for e in listed if e.model_dump().items() >= named.items()]
         if not found:
             names = ", ".join(encoder.name for encoder in listed) or "none"
             raise FeatureError(
