@@ -28,6 +28,10 @@ app.add_typer(features, name="features")
 
 DataDir = Annotated[str, typer.Option(help="Challenge folder; default: the profile's.")]
 ProfileName = Annotated[str, typer.Option(help="Built-in profile or path of a YAML file.")]
+RunFolder = Annotated[str, typer.Option(help="Run folder; default: runs/<profile>.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting, as training.epochs=5; repeat it.")
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -75,11 +79,9 @@ def demo_corpus(
 def run(
     profile: ProfileName = "demo",
     data_dir: DataDir = "",
-    run_dir: Annotated[str, typer.Option(help="Run folder; default: runs/<profile>.")] = "",
+    run_dir: RunFolder = "",
     only: Annotated[str, typer.Option(help="Notebooks by number, as 03,04.")] = "",
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="A setting, as training.epochs=5; repeat it.")
-    ] = None,
+    overrides: Overrides = None,
     force: Annotated[
         bool,
         typer.Option(
@@ -98,10 +100,8 @@ def run(
     from meiju_utils.reporting.summary import final_summary
 
     started = time.perf_counter()
-    if profile.endswith((".yaml", ".yml")):
-        profile = _absolute(profile)
     opened, executed = run_notebooks(
-        profile,
+        _profile(profile),
         _absolute(data_dir),
         _absolute(run_dir),
         parse_overrides(overrides or []),
@@ -117,33 +117,52 @@ def run(
 
 @app.command()
 def doctor(
-    data_dir: Annotated[str, typer.Option(help="Challenge folder; default: the profile's.")] = "",
+    data_dir: DataDir = "",
     profile: ProfileName = "demo",
+    run_dir: RunFolder = "",
+    overrides: Overrides = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that look at clips; default: the profile's.", min=0)
+    ] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     quick: Annotated[bool, typer.Option(help="Decode no clip whole, seek no copies.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Time a few clips: hours by stage, disk by artefact.")
+    ] = False,
 ) -> None:
-    """Examine a challenge folder: is it whole, what spoils a run?
+    """Examine a challenge folder and what the profile names: what would spoil a run?
 
+    What was seen of each clip is kept in the run folder, for the next time and for notebook 01.
     Exits with 1 where a run would be unsound, or where there is no such folder or profile; with
     --json that is an object with `sound` and `faults`, too.
     """
     from json import dumps
 
-    from meiju_utils.config import load_profile
-    from meiju_utils.corpus.doctor import examine, render
-    from meiju_utils.run import data_folder
+    from meiju_utils.config import parse_overrides
+    from meiju_utils.corpus.doctor import render
+    from meiju_utils.corpus.official import survey_corpus
+    from meiju_utils.diagnosing import diagnose
+    from meiju_utils.estimating import estimate_run, render_estimate
+    from meiju_utils.opening import plan_run
 
     try:
-        config = load_profile(profile)
-        folder = data_folder(config, _absolute(data_dir))
-        diagnosis = examine(folder, config.setting, deep=not quick, parallel=config.parallel)
+        settings = parse_overrides(overrides or [])
+        settings |= {"parallel.workers": workers} if workers else {}
+        run = plan_run(_profile(profile), _absolute(data_dir), _absolute(run_dir), settings)
+        survey = survey_corpus(run.data_dir, run.setting, run.config.follow_links)
+        found = diagnose(run, survey, deep=not quick)
+        timed = estimate_run(run, survey.corpus, found.unreadable) if estimate else None
     except MeijuError as error:
         if not json:
             raise
         typer.echo(dumps({"sound": False, "faults": [str(error)]}, ensure_ascii=False, indent=1))
         raise typer.Exit(1) from None
-    typer.echo(diagnosis.to_json() if json else render(diagnosis))
-    if not diagnosis.sound:
+    if json:
+        values = found.values() | ({"estimate": timed.values()} if timed else {})
+        typer.echo(dumps(values, ensure_ascii=False, indent=1))
+    else:
+        typer.echo(render(found) + (f"\n\n{render_estimate(timed)}" if timed else ""))
+    if not found.sound:
         raise typer.Exit(1)
 
 
@@ -220,6 +239,10 @@ def import_features(
     typer.echo(f"{store}: {len(made)} clips, {made.width} wide, {made.megabytes:.1f} MB")
     for clip_id, reason in made.missing.items():
         typer.echo(f"  - {clip_id}: {reason}")
+
+
+def _profile(name: str) -> str:
+    return _absolute(name) if name.endswith((".yaml", ".yml")) else name
 
 
 def _absolute(path: str) -> str:

@@ -36,6 +36,29 @@ def open_run(
     folder.
     """
     _refuse_unknown_parameters()
+    run = plan_run(profile, data_dir, run_dir, overrides)
+    refuse_old_form(run.folder)
+    _check(run)
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        write_text(
+            run.folder / CONFIG_NAME,
+            yaml.safe_dump(run.config.model_dump(mode="json"), allow_unicode=True, sort_keys=False),
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"{run.folder} cannot be the run folder: {error.strerror}. Give another as run_dir."
+        ) from None
+    return run
+
+
+def plan_run(
+    profile: str = "demo",
+    data_dir: str = "",
+    run_dir: str = "",
+    overrides: dict[str, Any] | None = None,
+) -> Run:
+    """The run that `open_run` opens, with what it names unchecked and nothing written."""
     overrides = overrides or {}
     for name, value, kind in (
         ("profile", profile, str),
@@ -65,31 +88,24 @@ def open_run(
         options += ["--run-dir", str(folder)]
     for key, value in overrides.items():
         options += ["--set", f"{key}={_as_yaml(value)}"]
-    _refuse_old_form(folder)
-    run = Run(with_absolute_paths(config), data, folder, tuple(options))
-    _check(run)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(
-            folder / CONFIG_NAME,
-            yaml.safe_dump(run.config.model_dump(mode="json"), allow_unicode=True, sort_keys=False),
-        )
-    except OSError as error:
-        raise ConfigError(
-            f"{folder} cannot be the run folder: {error.strerror}. Give another as run_dir."
-        ) from None
-    return run
+    return Run(with_absolute_paths(config), data, folder, tuple(options))
 
 
-def _check(run: Run) -> None:
-    """Raise what is wrong with anything a profile names; ConfigError where it is several things."""
+def problems_of(run: Run) -> list[str]:
+    """What is wrong with anything a profile names, its recipes among it."""
     problems = check_profile(run.config, run.data_dir, run.folder)
     try:
         check_recipes(run)
     except MeijuError as error:
-        if not problems:
-            raise
         problems.append(str(error))
+    return problems
+
+
+def _check(run: Run) -> None:
+    """Raise what is wrong with anything a profile names; ConfigError where it is several things."""
+    problems = problems_of(run)
+    if len(problems) == 1:
+        check_recipes(run)  # where it is theirs, their error says so best
     if problems:
         listed = "".join(f"\n  - {problem}" for problem in problems)
         raise ConfigError(f"Profile {run.config.name} names what cannot be used:{listed}")
@@ -102,7 +118,7 @@ def _as_yaml(value: Any) -> str:
     return text.removesuffix("...\n").strip()
 
 
-def _refuse_old_form(folder: Path) -> None:
+def refuse_old_form(folder: Path) -> None:
     """ConfigError for a run folder whose experiments are of an earlier form of this package."""
     old = [*folder.glob("yardsticks"), *folder.glob("experiments/*/probabilities.parquet")]
     if old:

@@ -60,7 +60,10 @@ UNREAD = Reads(
     # are tried again where a notebook is run by hand.)
     ("parallel", "preprocessing.device", "embeddings.device", "training.device"),
     # They run notebooks; of profiles the settings count.
-    ("__main__", "cli", "execution", "forcing", "skipping", "profiles"),
+    (
+        *("__main__", "cli", "diagnosing", "estimating", "execution", "forcing", "skipping"),
+        "profiles",
+    ),
 )
 
 

@@ -1,0 +1,71 @@
+"""What `meiju doctor` looks at: the corpus, and everything that the profile names.
+
+Imports `checks`, `corpus`, `embeddings`, `opening`, `references`, `run`.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+from meiju_utils.checks import check_disk, covered
+from meiju_utils.corpus.doctor import FOLDER, Diagnosis, examine_run
+from meiju_utils.corpus.official import Survey
+from meiju_utils.embeddings.encoders import all_encoders
+from meiju_utils.errors import MeijuError
+from meiju_utils.opening import problems_of, refuse_old_form
+from meiju_utils.references import parse_reference
+from meiju_utils.run import Run
+from meiju_utils.run_folder import OWNER_NAME, claim
+
+
+def diagnose(run: Run, survey: Survey, deep: bool = True) -> Diagnosis:
+    """Examine a run's corpus, and whatever its profile names; nothing but the folder of what was
+    seen of each clip is written, and that only where the run could be written as well."""
+    foreign = [*_not_ours(run)]
+    clips = survey.corpus.clips["clip_id"].drop_duplicates().tolist()
+    problems = [*foreign, *problems_of(run), *check_disk(run.config, run.folder, len(clips))]
+    bare, partly = _coverage(run, clips)
+    # of these `problems_of` may know already
+    problems += [text for name, text in bare.items() if not any(name in one for one in problems)]
+    found = examine_run(run, survey, deep, keep=not foreign)
+    return replace(
+        found,
+        faults=[*found.faults, *dict.fromkeys(problems)],
+        warnings=[*found.warnings, *partly],
+    )
+
+
+def _not_ours(run: Run) -> Iterator[str]:
+    """Why a run could not write its folder."""
+    folder = run.folder
+    try:
+        refuse_old_form(folder)
+        if (folder / OWNER_NAME).is_file():
+            claim(folder, run.setting.name)
+    except MeijuError as error:
+        yield str(error)
+    place = next(path for path in (folder / FOLDER, *(folder / FOLDER).parents) if path.exists())
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        yield f"{folder} cannot be the run folder: {place} is no folder that can be written to."
+
+
+def _coverage(run: Run, clips: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Folders of embeddings, by the encoder's name, that have none of the clips; and what is to
+    be said of those that have some."""
+    bare, partly = {}, []
+    for modality, encoder in all_encoders(run.config.embeddings):
+        reference = parse_reference(encoder.name, run.folder, encoder.revision)
+        folder = reference.path
+        if reference.kind != "npy" or folder is None or not folder.is_dir():
+            continue
+        try:
+            count = covered(folder, clips)
+        except MeijuError:
+            continue  # the checks say so
+        what = f"embeddings.{modality}: {encoder.name}"
+        text = f"{what} has embeddings of {count} of {len(clips)} clips."
+        if not count:
+            bare[encoder.name] = text
+        elif count < len(clips):
+            partly.append(text)
+    return bare, partly
