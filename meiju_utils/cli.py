@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from meiju_utils import __version__
+from meiju_utils.console import tolerate_encoding, wrapped
 from meiju_utils.errors import MeijuError
 
 app = typer.Typer(
@@ -25,6 +26,8 @@ app = typer.Typer(
 
 features = typer.Typer(no_args_is_help=True, help="Look after feature stores.")
 app.add_typer(features, name="features")
+
+INTERRUPTED = 130  # typer's exit code after Ctrl-C, and that of shells
 
 DataDir = Annotated[str, typer.Option(help="Challenge folder; default: the profile's.")]
 ProfileName = Annotated[str, typer.Option(help="Built-in profile or path of a YAML file.")]
@@ -130,18 +133,18 @@ def doctor(
         bool, typer.Option("--estimate", help="Time a few clips: hours by stage, disk by artefact.")
     ] = False,
 ) -> None:
-    """Examine a challenge folder and what the profile names: what would spoil a run?
+    """Examine a challenge folder: is it whole, what spoils a run?
 
-    What was seen of each clip is kept in the run folder, for the next time and for notebook 01.
+    Whatever the profile names is looked at, too. What was seen of each clip is kept in the run
+    folder, for the next time and for notebook 01.
     Exits with 1 where a run would be unsound, or where there is no such folder or profile; with
     --json that is an object with `sound` and `faults`, too.
     """
     from json import dumps
 
     from meiju_utils.config import parse_overrides
-    from meiju_utils.corpus.doctor import render
     from meiju_utils.corpus.official import survey_corpus
-    from meiju_utils.diagnosing import diagnose
+    from meiju_utils.diagnosing import diagnose, render
     from meiju_utils.estimating import estimate_run, render_estimate
     from meiju_utils.opening import plan_run
 
@@ -251,12 +254,20 @@ def _absolute(path: str) -> str:
 
 
 def main() -> None:
-    """Run the command line; the package's own errors become one readable message, exit code 1."""
+    """Run the command line; the package's own errors become one readable message, exit code 1.
+
+    An interrupted command ends with one line and exit code 130, as shells have it.
+    """
+    tolerate_encoding()
     try:
         app(prog_name="meiju")  # also as `python -m meiju_utils`
     except MeijuError as error:
-        typer.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
+        typer.secho(wrapped(f"{type(error).__name__}: {error}"), fg="red", err=True)
         sys.exit(1)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            typer.echo("\nInterrupted; the same command goes on from there.", err=True)
+        raise
 
 
 if __name__ == "__main__":

@@ -1,21 +1,25 @@
-"""What `meiju doctor` looks at: the corpus, and everything that the profile names.
+"""What `meiju doctor` looks at, the corpus and all that the profile names, and how it says so.
 
-Imports `checks`, `corpus`, `embeddings`, `opening`, `references`, `run`.
+Imports `checks`, `console`, `corpus`, `embeddings`, `opening`, `references`, `run`.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from meiju_utils.checks import check_disk, covered
+from meiju_utils.console import wrapped
 from meiju_utils.corpus.doctor import FOLDER, Diagnosis, examine_run
 from meiju_utils.corpus.official import Survey
+from meiju_utils.corpus.splits import first_few
 from meiju_utils.embeddings.encoders import all_encoders
 from meiju_utils.errors import MeijuError
 from meiju_utils.opening import problems_of, refuse_old_form
 from meiju_utils.references import parse_reference
 from meiju_utils.run import Run
 from meiju_utils.run_folder import OWNER_NAME, claim
+
+LISTED = 20  # pairs of copies in the text
 
 
 def diagnose(run: Run, survey: Survey, deep: bool = True) -> Diagnosis:
@@ -69,3 +73,41 @@ def _coverage(run: Run, clips: list[str]) -> tuple[dict[str, str], list[str]]:
         elif count < len(clips):
             partly.append(text)
     return bare, partly
+
+
+def render(diagnosis: Diagnosis) -> str:
+    """The diagnosis as text for a terminal."""
+    verdict = "Sound" if diagnosis.sound else "UNSOUND"
+    pairs = diagnosis.pairs.set_index("emotion").T.rename_axis("intent").reset_index()
+    parts = [
+        wrapped(f"{verdict}: {diagnosis.setting} in {diagnosis.folder}"),
+        diagnosis.counts.astype("object").fillna("-").to_string(index=False),
+        *bullets("Faults: a run would be unsound", diagnosis.faults),
+        *bullets("Warnings", diagnosis.warnings),
+        "Labels\n" + diagnosis.labels.to_string(index=False),
+        "Train clips by intent and emotion\n" + pairs.to_string(index=False),
+    ]
+    problems = [
+        f"{problem}, {len(rows)}: " + first_few([_named(*row) for row in rows.to_numpy()])
+        for problem, rows in diagnosis.problems.groupby("problem", sort=False)[
+            ["clip_id", "reason"]
+        ]
+    ]
+    copies = [
+        f"{row.clip_a} ({row.split_a}) = {row.clip_b} ({row.split_b}): {row.kind}"
+        for row in diagnosis.duplicates.head(LISTED).itertuples()
+    ]
+    more = len(diagnosis.duplicates) - LISTED
+    copies += [f"and {more} more pairs; --json lists all"] if more > 0 else []
+    parts += bullets("Problems", problems) + bullets("Copies", copies)
+    return "\n\n".join(parts)
+
+
+def _named(clip_id: str, reason: str) -> str:
+    return f"{clip_id} ({reason})" if clip_id else reason
+
+
+def bullets(title: str, texts: Sequence[str]) -> list[str]:
+    """A paragraph of list items, or nothing where there are none."""
+    items = [wrapped(f"  - {line}") for text in texts for line in text.splitlines()]
+    return ["\n".join([title, *items])] if items else []

@@ -1,7 +1,7 @@
 """How long will a run take, and what will it leave on the disk? From a timing of a few clips.
 
-What cannot be timed here is said; no number is made up. Imports `checks`, `corpus`, `embeddings`,
-`preprocessing`, `references`, `run`, `terminal`.
+What cannot be timed here is said; no number is made up. Imports `checks`, `console`, `corpus`,
+`embeddings`, `preprocessing`, `references`, `run`.
 """
 
 import shutil
@@ -17,6 +17,7 @@ import pandas as pd
 from meiju_utils.challenge import Modality
 from meiju_utils.checks import check_asr
 from meiju_utils.config import EncoderConfig
+from meiju_utils.console import wrapped
 from meiju_utils.corpus.official import Corpus
 from meiju_utils.embeddings.base import EncoderContext
 from meiju_utils.embeddings.checkpoints import hub_id_of
@@ -33,7 +34,6 @@ from meiju_utils.preprocessing.store import Preprocessed, serve
 from meiju_utils.references import cached_commit, cached_snapshot, parse_reference, parse_target
 from meiju_utils.run import Run
 from meiju_utils.stamping import spread_over
-from meiju_utils.terminal import bullets, wrap
 
 TIMED = 6  # clips
 LABEL = 38  # columns for the name of a stage or an artefact
@@ -304,7 +304,7 @@ def render_estimate(found: Estimate) -> str:
         f"In all about {found.needed_gb:.3g} GB; {found.folder} has {found.free_gb:.1f} GB free: "
         f"{enough}."
     )
-    parts = [_table(stages), _table(artefacts), wrap(disk), *bullets("Not timed", found.notes)]
+    parts = [_table(stages), _table(artefacts), wrapped(disk), *map(wrapped, found.notes)]
     return "\n\n".join(part for part in parts if part)
 
 

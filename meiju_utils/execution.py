@@ -6,10 +6,14 @@ gone. What the notebooks do is their business. Imports `forcing`, `skipping`, `o
 """
 
 import re
-from collections.abc import Sequence
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from meiju_utils.errors import ConfigError, MeijuError, nearest
 from meiju_utils.files import PARTIAL, fingerprint, read_json, write_json, write_text
@@ -127,31 +131,104 @@ def _execute(source: Path, copy: Path, html: Path, parameters: dict[str, Any]) -
     copy.parent.mkdir(parents=True, exist_ok=True)
     growing = copy.with_name(f"{PARTIAL}{copy.name}")
     growing.unlink(missing_ok=True)
-    try:
-        papermill.execute_notebook(
-            source,
-            growing,
-            parameters,
-            kernel_name="python3",
-            cwd=project_root(),
-            progress_bar={"desc": f"{source.stem:<28}"},
-            # One text per stream: progress bars then show their last state, not every one.
-            coalesce_streams=True,
-            # ipykernel warns on every start that its local sockets are not encrypted.
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
-        )
-    except PapermillExecutionError as error:
-        cause = f"{error.ename}: {_plain(error.evalue)}"
-        raise _stopped(source, html, error.exec_count, error.source, cause) from None
-    except (DeadKernelError, CellTimeoutError) as error:
-        number, cell = _last_started(growing)
-        cause = "its Python process was killed or gave no answer"
-        cause += " (out of memory? Try fewer parallel.workers or smaller batches)"
-        raise _stopped(source, html, number, cell, f"{cause}: {_plain(str(error))}") from None
-    finally:
-        if growing.is_file():
-            growing.replace(copy)
-            _to_html(copy, html)
+    with tempfile.TemporaryFile() as said:
+        kernel = _Kernel(said)
+        try:
+            with kernel.interrupted_by_ctrl_c():
+                papermill.execute_notebook(
+                    # papermill takes braces in a path for the names of parameters.
+                    *(
+                        str(path).replace("{", "{{").replace("}", "}}")
+                        for path in (source, growing)
+                    ),
+                    parameters,
+                    kernel_name="python3",
+                    cwd=project_root(),
+                    progress_bar={"desc": f"{source.stem:<28}"},
+                    # One text per stream: progress bars then show their last state, not every one.
+                    coalesce_streams=True,
+                    **kernel.options(),
+                )
+        except PapermillExecutionError as error:
+            cause = f"{error.ename}: {_plain(error.evalue)}"
+            raise _stopped(source, html, error.exec_count, error.source, cause) from None
+        except (DeadKernelError, CellTimeoutError) as error:
+            number, cell = _last_started(growing)
+            cause = "its Python process was killed or gave no answer"
+            cause += " (out of memory? Try fewer parallel.workers or smaller batches)"
+            cause += f": {_plain(str(error))}{kernel.last_words()}"
+            raise _stopped(source, html, number, cell, cause) from None
+        finally:
+            if growing.is_file():
+                growing.replace(copy)
+                _to_html(copy, html)
+
+
+class _Kernel:
+    """The Python process of a notebook: where its own words go, and how it is interrupted.
+
+    `said` takes what the process writes beside the cells' outputs. In the terminal it would only
+    confuse: a warning of unencrypted local sockets at each start, and where it is asked to end (it
+    is interrupted first) tracebacks of its sockets.
+    """
+
+    def __init__(self, said: IO[bytes]) -> None:
+        self._said = said
+        self._manager: Any = None
+        self._interrupted = False
+
+    def options(self) -> dict[str, Any]:
+        """For papermill, which hands them on to nbclient."""
+        from jupyter_client.manager import AsyncKernelManager
+
+        kernel = self
+
+        class Manager(AsyncKernelManager):
+            async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+                kernel._manager = self
+                await super().start_kernel(stderr=kernel._said, **options)
+
+        return {"kernel_manager_class": Manager, "on_cell_execute": self._before_a_cell}
+
+    @contextmanager
+    def interrupted_by_ctrl_c(self) -> Iterator[None]:
+        """The first Ctrl-C interrupts the cell that runs, so that all ends in order: the workers,
+        the process, the executed copy. The second interrupts whatever this process does."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread gets signals
+            return
+        before = signal.signal(signal.SIGINT, self._interrupt)
+        try:
+            yield
+        except Exception:
+            if not self._interrupted:
+                raise
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if self._interrupted:
+            raise KeyboardInterrupt
+
+    def _interrupt(self, number: int, frame: Any) -> None:
+        process = getattr(getattr(self._manager, "provisioner", None), "process", None)
+        if self._interrupted or process is None:
+            raise KeyboardInterrupt
+        self._interrupted = True
+        process.send_signal(number)
+
+    def _before_a_cell(self, **_: Any) -> None:
+        if self._interrupted:  # between two cells, where the process heeds no signal
+            raise KeyboardInterrupt
+
+    def last_words(self, lines: int = 20) -> str:
+        """The end of what the process said, such as where a library crashed."""
+        self._said.seek(0)
+        text = self._said.read().decode("utf-8", "replace").strip()
+        return "".join(f"\n    {line}" for line in text.splitlines()[-lines:])
+
+
+def _without_fields(path: Path) -> str:
+    """papermill takes braces in a path for the names of parameters."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _stopped(source: Path, html: Path, number: int, cell: str, cause: str) -> NotebookError:

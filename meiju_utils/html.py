@@ -7,6 +7,9 @@ package.
 from collections.abc import Mapping
 from html import escape
 
+# Notebooks set what stands between two $ as a formula, but not in what bears these classes
+# (MathJax 2 in exported pages, 3 in JupyterLab).
+LITERAL = 'class="tex2jax_ignore mathjax_ignore"'
 _LEFT = ' style="text-align:left"'  # notebooks set tables to the right
 
 
@@ -17,4 +20,4 @@ def definition_table(caption: str, entries: Mapping[str, object]) -> str:
         for name, value in entries.items()
     )
     title = f'<caption style="text-align:left;font-weight:bold">{escape(caption)}</caption>'
-    return f"<table>{title}<tbody>{rows}</tbody></table>"
+    return f"<table {LITERAL}>{title}<tbody>{rows}</tbody></table>"

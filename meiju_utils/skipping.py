@@ -49,7 +49,7 @@ COMES_WITH: dict[str, Reads] = {
         (),
         (
             *("reporting.gather", "reporting.report", "reporting.results", "reporting.sections"),
-            *("reporting.summary", "reporting.templates", "submission"),
+            *("reporting.summary", "reporting.templates", "submission", "console"),
         ),
     ),
 }
@@ -184,10 +184,9 @@ def stamps_of(run: Run) -> Stamps:
         if copy.is_file():
             [(_, size, changed)] = listing(copy)
             stamps[str(copy)] = [size, changed]
-    # Written by whoever opens the run, not by a notebook.
-    for name in (CONFIG_NAME, f"notebooks/{STATE_FILE}"):
-        stamps.pop(name, None)
-    return stamps
+    # Written by whoever opens the run or looks at its corpus, not by a notebook.
+    others = (CONFIG_NAME, f"notebooks/{STATE_FILE}", "doctor/")
+    return {name: stamp for name, stamp in stamps.items() if not name.startswith(others)}
 
 
 def claim(state: State, notebook: str, before: Stamps, after: Stamps) -> None:

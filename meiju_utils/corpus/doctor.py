@@ -17,14 +17,11 @@ from meiju_utils.corpus.duplicates import find_duplicates
 from meiju_utils.corpus.fingerprints import Glimpse
 from meiju_utils.corpus.glimpses import look_at_all
 from meiju_utils.corpus.official import Corpus, Survey, survey_corpus
-from meiju_utils.corpus.splits import first_few
 from meiju_utils.corpus.verdict import SplitCount, find_faults, find_warnings
 from meiju_utils.run import Run
-from meiju_utils.terminal import bullets, wrap
 
 STAGE = "doctor"
 FOLDER = "doctor"  # in the run folder: what was seen of each clip
-LISTED = 20  # pairs of copies in the text
 _PARALLEL = Parallel()
 
 
@@ -99,7 +96,8 @@ def examine(
     filmed = found.clips[found.clips["video"] != ""].drop_duplicates("clip_id")
     stamps = {video: found.layout.stamp(video) or (-1, 0) for video in filmed["video"]}
     glimpses = look_at_all(found.root, stamps, deep, parallel, cache)
-    readable = filmed[[not glimpses[video].fault for video in filmed["video"]]]
+    faulty = [video for video, glimpse in glimpses.items() if glimpse.fault]
+    readable = filmed[~filmed["video"].isin(faulty)]
     duplicates = find_duplicates(
         readable,
         [found.root / video for video in readable["video"]],
@@ -206,35 +204,3 @@ def _pair_counts(clips: pd.DataFrame) -> pd.DataFrame:
     table = pd.crosstab(train["emotion"], train["intent"])
     table = table.reindex(index=EMOTIONS, columns=INTENTS, fill_value=0)
     return table.rename_axis(index="emotion", columns=None).reset_index()
-
-
-def render(diagnosis: Diagnosis) -> str:
-    """The diagnosis as text for a terminal of 80 columns."""
-    verdict = "sound" if diagnosis.sound else "UNSOUND"
-    pairs = diagnosis.pairs.set_index("emotion").T.rename_axis("intent").reset_index()
-    parts = [
-        wrap(f"{diagnosis.setting} in {diagnosis.folder}: {verdict}"),
-        diagnosis.counts.astype("object").fillna("-").to_string(index=False),
-        *bullets("Faults: a run would be unsound", diagnosis.faults),
-        *bullets("Warnings", diagnosis.warnings),
-        "Labels\n" + diagnosis.labels.to_string(index=False),
-        "Train clips by intent and emotion\n" + pairs.to_string(index=False),
-    ]
-    problems = [
-        f"{problem}, {len(rows)}: " + first_few([_named(*row) for row in rows.to_numpy()])
-        for problem, rows in diagnosis.problems.groupby("problem", sort=False)[
-            ["clip_id", "reason"]
-        ]
-    ]
-    copies = [
-        f"{row.clip_a} ({row.split_a}) = {row.clip_b} ({row.split_b}): {row.kind}"
-        for row in diagnosis.duplicates.head(LISTED).itertuples()
-    ]
-    more = len(diagnosis.duplicates) - LISTED
-    copies += [f"and {more} more pairs; --json lists all"] if more > 0 else []
-    parts += bullets("Problems", problems) + bullets("Copies", copies)
-    return "\n\n".join(parts)
-
-
-def _named(clip_id: str, reason: str) -> str:
-    return f"{clip_id} ({reason})" if clip_id else reason

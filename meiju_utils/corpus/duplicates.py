@@ -37,9 +37,9 @@ def find_duplicates(
     `clips` (clip_id, split), `paths`, their `sizes` in bytes and `glimpses` go row by row. `kind`
     is "same file" (bytes), "same sound" (decoded samples), "near" (sound; of two mute clips the
     pictures) or "same picture" (pictures and their length; the sound differs or one has none). The
-    last may be two takes of one scene. `sound_bits` is the share of differing bits, `picture_bits` how many of 64 differ between
-    first or between middle frames, the fewer; NaN where unknown. Of equal clips each is paired with
-    the first.
+    last may be two takes of one scene. `sound_bits` is the share of differing bits, `picture_bits`
+    how many of 64 differ between first or between middle frames, the fewer; NaN where unknown. Of
+    equal clips each is paired with the first.
     """
     sounds = [glimpse.sound for glimpse in glimpses]
     pictures = np.array([glimpse.pictures for glimpse in glimpses], np.uint64).reshape(-1, 2)

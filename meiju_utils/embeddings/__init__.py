@@ -1,6 +1,13 @@
 """Embeddings of audio, faces and text: encoders by name, one store each, probes to choose by."""
 
-from meiju_utils.embeddings.describe import absences, degeneracy, project, stores_in, stores_table
+from meiju_utils.embeddings.describe import (
+    absences,
+    check_modalities,
+    degeneracy,
+    project,
+    stores_in,
+    stores_table,
+)
 from meiju_utils.embeddings.encoders import all_encoders
 from meiju_utils.embeddings.extract import extract_features, open_features
 from meiju_utils.embeddings.npy import import_folder
@@ -16,6 +23,7 @@ __all__ = [
     "absences",
     "all_encoders",
     "cached_probe_table",
+    "check_modalities",
     "degeneracy",
     "extract_features",
     "import_folder",

@@ -1,17 +1,63 @@
 """Embeddings at a glance: which stores there are, a projection, whether a modality says anything.
 
-Imports `store`.
+Imports `base`, `store`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Sized
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from meiju_utils.challenge import Modality
+from meiju_utils.config import Embeddings
+from meiju_utils.embeddings.base import ClipSource
 from meiju_utils.embeddings.store import FeatureStore
 from meiju_utils.errors import FeatureError
+
+_LACKING: dict[Modality, tuple[str, str]] = {
+    "audio": ("sound", ""),
+    "visual": ("a picture", ""),
+    "text": (
+        "words",
+        ", or have speech recognised: preprocessing.transcripts.asr=<Whisper model>",
+    ),
+}
+
+
+def check_modalities(settings: Embeddings, source: ClipSource) -> None:
+    """FeatureError where the network is to read what not one of the clips has.
+
+    A minute before extraction rather than after it. Vectors made elsewhere (`npy:`) may be of clips
+    that have nothing here.
+    """
+    reads: dict[Modality, Callable[[str], Sized]] = {
+        "audio": source.audio,
+        "visual": source.faces,
+        "text": source.text,
+    }
+    lacking = [
+        modality
+        for modality, encoder in settings.chosen().items()
+        if not encoder.name.startswith("npy:")
+        and not any(_has(reads[modality], clip_id) for clip_id in source.clip_ids)
+    ]
+    if lacking:
+        raise FeatureError(
+            "\n".join(
+                f"None of {len(source.clip_ids)} clips has {_LACKING[modality][0]}. Go on without: "
+                f"embeddings.{modality}=null{_LACKING[modality][1]}."
+                for modality in lacking
+            )
+        )
+
+
+def _has(read: Callable[[str], Sized], clip_id: str) -> bool:
+    try:
+        return len(read(clip_id)) > 0
+    except Exception:  # a fault of its files: there was something, and extraction says what
+        return True
 
 
 def store_folders(folder: Path) -> list[Path]:

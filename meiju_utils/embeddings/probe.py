@@ -82,8 +82,9 @@ def probe_encoders(
     each fold. One row each:
     modality, encoder, width, clips (with an embedding), emotion, intent and joint (each with _low
     and _high, a 95 % bootstrap interval over clips), seconds (to encode), megabytes (on disk), key.
-    An absent clip has the mean embedding. Rows of `known` whose key is the same are taken over.
-    Raises FeatureError where fewer than two training clips have both labels.
+    An absent clip has the mean embedding; an encoder without any of these clips is left out. Rows
+    of `known` whose key is the same are taken over. Raises FeatureError where fewer than two
+    training clips have both labels, or none has an embedding.
     """
     from meiju_utils import linear
 
@@ -100,7 +101,13 @@ def probe_encoders(
     labels: dict[Task, NDArray[np.str_]] = {
         task: labelled[task].to_numpy(dtype=str) for task in setting.tasks
     }
-    sets = feature_sets(stores)
+    heard = [s for s in stores if any(clip_id in s for clip_id in clip_ids)]
+    if not heard:
+        raise FeatureError(
+            "No labelled training clip has an embedding: there is nothing to probe. See which are "
+            "missing, and why, in notebook 02."
+        )
+    sets = feature_sets(heard)
     basis = [
         code_key(sys.modules[__name__], linear, folding),
         setting.name,

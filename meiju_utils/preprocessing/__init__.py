@@ -2,13 +2,8 @@
 
 from meiju_utils.media.reading import Media
 from meiju_utils.preprocessing.faces import ClipFaces
-from meiju_utils.preprocessing.pipeline import (
-    inspect_clip,
-    open_preprocessed,
-    open_review,
-    preprocess_corpus,
-)
-from meiju_utils.preprocessing.review import ReviewedTexts, evaluate_suggestions
+from meiju_utils.preprocessing.pipeline import inspect_clip, open_preprocessed, preprocess_corpus
+from meiju_utils.preprocessing.review import ReviewedTexts, evaluate_suggestions, open_review
 from meiju_utils.preprocessing.store import Preprocessed
 
 __all__ = [

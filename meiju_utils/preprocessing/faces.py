@@ -43,7 +43,7 @@ class ClipFaces:
     choice, reason: by which rule and why. score: of the chosen track, NaN where not scored.
     crops: [n, S, S, 3] RGB at `times` [n] seconds; frames without the chosen face are left out.
     track: [T, 4], where that face is at each moment that shows it, 25 a second: seconds, then
-    centre x, centre y and half size in pixels of the video as shown, of which `crop_face` makes a
+    centre x, centre y and half size in pixels of the sampled frames, of which `crop_face` makes a
     crop.
     """
 

@@ -15,7 +15,7 @@ from meiju_utils.corpus.layout import Layout, find_layout
 from meiju_utils.corpus.listing import list_folder
 from meiju_utils.corpus.official import Corpus
 from meiju_utils.errors import ConfigError, DamagedError, MeijuError
-from meiju_utils.files import atomic_path, read_record, write_record
+from meiju_utils.files import read_record, write_record
 from meiju_utils.media.reading import Media, read_media
 from meiju_utils.preprocessing.asr import SAMPLE_RATE, Recognised, recognise_speech
 from meiju_utils.preprocessing.corrections import (
@@ -27,7 +27,13 @@ from meiju_utils.preprocessing.corrections import (
 from meiju_utils.preprocessing.detectors import make_detector
 from meiju_utils.preprocessing.faces import ClipFaces, find_faces
 from meiju_utils.preprocessing.making import is_still_made, make_manifest, part_of
-from meiju_utils.preprocessing.review import ReviewedTexts, review_texts
+from meiju_utils.preprocessing.review import (
+    CHANGES_FILE,
+    SUGGESTIONS_FILE,
+    ReviewedTexts,
+    review_texts,
+    save_review,
+)
 from meiju_utils.preprocessing.speaker import make_scorer
 from meiju_utils.preprocessing.state import (
     refuse_other_corpus,
@@ -42,8 +48,6 @@ from meiju_utils.run import CORRECTIONS_NAME, Run
 from meiju_utils.run_folder import writing
 
 FOUND = ("duration_s", "face_choice", "face_score", "face_reason")  # also in the clips table
-CHANGES_FILE = "transcript_changes.csv"
-SUGGESTIONS_FILE = "transcript_suggestions.csv"
 NOTEBOOK = "01_preprocessing"
 _STATE = "current.json"
 WHERE = f"expected {CORRECTIONS_NAME} in the run folder or beside the setting's lists"
@@ -157,22 +161,6 @@ def written_files(run: Run) -> list[Path]:
     return [run.path("preprocessed", _STATE), *stores, *texts]
 
 
-def open_review(run: Run) -> ReviewedTexts:
-    """What was done to the transcripts, and which end marks were suggested.
-
-    MissingStageError where `preprocess_corpus` has not run.
-    """
-    tables = []
-    for name in (CHANGES_FILE, SUGGESTIONS_FILE):
-        path = run.path(name)
-        if not path.is_file():
-            raise run.missing(f"the table {name}", "01_preprocessing")
-        tables.append(pd.read_csv(path, encoding="utf-8-sig", keep_default_na=False))
-    changes, suggestions = tables
-    # A file without rows says nothing of its columns' kinds.
-    return ReviewedTexts(run.table("transcripts"), changes, suggestions.astype({"applied": bool}))
-
-
 def inspect_clip(run: Run, clip_id: str) -> tuple[Media, ClipFaces]:
     """Decode a clip again and follow its faces, with everything a picture of it needs.
 
@@ -224,15 +212,8 @@ def _save_tables(
     clips = corpus.clips.assign(**found).fillna({"face_choice": "", "face_reason": ""})
     run.save_table("clips", clips.astype(corpus.clips.dtypes))
     run.save_table("manifest", manifest)
-    run.save_table("transcripts", reviewed.transcripts)
     run.save_table("problems", _problems(run, corpus, manifest, unheard))
-    # For people to open in a spreadsheet, which takes UTF-8 for granted only with a BOM.
-    for name, table in (
-        (CHANGES_FILE, reviewed.changes),
-        (SUGGESTIONS_FILE, reviewed.suggestions),
-    ):
-        with atomic_path(run.path(name)) as temporary:
-            table.to_csv(temporary, index=False, encoding="utf-8-sig", lineterminator="\n")
+    save_review(run, reviewed)
 
 
 def _problems(

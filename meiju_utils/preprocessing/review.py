@@ -1,7 +1,7 @@
 """From raw subtitles to the texts that are encoded, with a history, and how well that went.
 
 Speech recognition fills in what is missing; then come normalising, suggested end marks that are
-sure enough, and the user's corrections. Imports `transcripts`, `end_marks`, `challenge`.
+sure enough, and the user's corrections. Imports `transcripts`, `end_marks`, `files`, `run`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from meiju_utils.challenge import Language
+from meiju_utils.files import atomic_path
 from meiju_utils.preprocessing.end_marks import end_mark, suggest_end_mark
 from meiju_utils.preprocessing.transcripts import Change, normalise
+from meiju_utils.run import Run
 
+CHANGES_FILE = "transcript_changes.csv"
+SUGGESTIONS_FILE = "transcript_suggestions.csv"
 TRANSCRIPT_COLUMNS = ["clip_id", "raw", "text", "rules"]
 CHANGE_COLUMNS = ["clip_id", "rule", "before", "after"]
 SUGGESTION_COLUMNS = ["clip_id", "text", "suggested", "mark", "rules", "confidence", "applied"]
@@ -88,6 +92,38 @@ def review_texts(
             | {"confidence": "float64", "applied": "bool"}
         ),
     )
+
+
+def save_review(run: Run, reviewed: ReviewedTexts) -> None:
+    """Keep a review in the run folder: its transcripts as a table, the rest as CSV.
+
+    Those are for people to open in a spreadsheet, which takes UTF-8 for granted only with a BOM.
+    """
+    run.save_table("transcripts", reviewed.transcripts)
+    for name, table in (
+        (CHANGES_FILE, reviewed.changes),
+        (SUGGESTIONS_FILE, reviewed.suggestions),
+    ):
+        with atomic_path(run.path(name)) as temporary:
+            table.to_csv(temporary, index=False, encoding="utf-8-sig", lineterminator="\n")
+
+
+def open_review(run: Run) -> ReviewedTexts:
+    """What was done to the transcripts, and which end marks were suggested, as it was saved.
+
+    MissingStageError where the run's clips are not preprocessed.
+    """
+    tables = []
+    for name in (CHANGES_FILE, SUGGESTIONS_FILE):
+        path = run.path(name)
+        if not path.is_file():
+            raise run.missing(f"table {name}", "01_preprocessing")
+        # As text, since ids and sentences may be all digits.
+        tables.append(pd.read_csv(path, encoding="utf-8-sig", dtype="str", keep_default_na=False))
+    changes, suggestions = tables
+    suggestions = suggestions.astype({"confidence": "float64"})
+    suggestions["applied"] = suggestions["applied"] == "True"
+    return ReviewedTexts(run.table("transcripts"), changes, suggestions)
 
 
 def evaluate_suggestions(

@@ -94,7 +94,7 @@ class Preprocessed:
 
     def track(self, clip_id: str) -> NDArray[np.float64]:
         """Where the face that stands for the clip is, 25 times a second: [T, 4] of seconds, centre
-        x, centre y and half size in pixels of the video as shown (see `tracks.crop_face`)."""
+        x, centre y and half size in pixels of the frames (see `tracks.crop_face`)."""
         return self._part(clip_id, "track", np.empty((0, 4)))
 
     def text(self, clip_id: str) -> str:

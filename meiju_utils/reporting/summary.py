@@ -1,6 +1,6 @@
 """What `meiju run` prints at the end: where everything lies, and what it is worth.
 
-Imports `reporting.results`, `run`, `scoring`.
+Imports `console`, `reporting.results`, `run`, `scoring`.
 """
 
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from meiju_utils.console import wrapped
 from meiju_utils.errors import MissingStageError
 from meiju_utils.reporting.palette import SCORE_TITLES
 from meiju_utils.reporting.results import Results, read_results
@@ -41,8 +42,10 @@ def final_summary(run: Run, current: bool = True) -> str:
     else:
         if not current:
             scores = [
-                "Submission, report and scores are from an earlier run, with other settings or "
-                f"data. To renew them: {run.command}",
+                wrapped(
+                    "Submission, report and scores are from an earlier run, with other settings "
+                    f"or data. To renew them: {run.command}"
+                ),
                 *scores,
             ]
     return "\n".join(lines + scores)
@@ -64,7 +67,7 @@ def _problems(run: Run) -> list[str]:
         )
         told.append(f"of {clips} clip{'s' * (clips > 1)}: {counts}")
     told.extend(kinds[whole].unique())  # of the corpus, or of a split
-    return [f"{'Problems':<11} " + ("; ".join(told) or "none")]
+    return [wrapped(f"{'Problems':<11} " + ("; ".join(told) or "none"), hanging=12)]
 
 
 def _place(title: str, paths: Iterable[Path], otherwise: str) -> str:

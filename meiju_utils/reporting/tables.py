@@ -1,8 +1,8 @@
 """Tables for notebooks and the report: scores with intervals, clips with their Chinese text.
 
 The functions named `..._table` return plain data, those named `show_...` a Styler that a notebook
-displays and the report embeds. Imports `challenge`, `files`, `predictions`, `scoring`,
-`reporting.palette`.
+displays and the report embeds. Imports `challenge`, `files`, `html`, `predictions`,
+`scoring`, `reporting.palette`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from pandas.io.formats.style import Styler
 
 from meiju_utils.challenge import PAPER_TABLE_I, SPLITS, TASKS, Scores, Setting
 from meiju_utils.files import fingerprint
+from meiju_utils.html import LITERAL
 from meiju_utils.predictions import labelled
 from meiju_utils.reporting.palette import LABEL_COLORS, SCORE_TITLES
 from meiju_utils.scoring import (
@@ -288,11 +289,15 @@ def _styler(table: pd.DataFrame, caption: str) -> Styler:
     styler = Styler(table.reset_index(drop=True), uuid=key, cell_ids=False).hide(axis="index")
     numbers = [c for c in table.columns if pd.api.types.is_numeric_dtype(table[c])]
     others: Any = [c for c in table.columns if c not in numbers]
-    styler = styler.format(_cell).set_table_styles(
-        [
-            {"selector": "caption", "props": "text-align:left;font-weight:bold;padding:4px 0"},
-            {"selector": "th", "props": "text-align:left"},
-        ]
+    styler = (
+        styler.format(_cell)
+        .set_table_attributes(LITERAL)
+        .set_table_styles(
+            [
+                {"selector": "caption", "props": "text-align:left;font-weight:bold;padding:4px 0"},
+                {"selector": "th", "props": "text-align:left"},
+            ]
+        )
     )
     styler = styler.set_properties(subset=others, **{"text-align": "left"})
     return styler.set_caption(escape(caption)) if caption else styler

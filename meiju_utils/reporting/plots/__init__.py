@@ -1,11 +1,11 @@
 """Plots by topic. Each function takes data and returns a figure; none shows or saves it.
 
-Text in figures is Latin only, since no font with Chinese glyphs is certain to be there; Chinese is
-shown in the HTML tables of `reporting.tables`.
+Sentences in Chinese are shown in the HTML tables of `reporting.tables`: no font with Chinese glyphs
+is certain to be there for figures, which use one where it is (for names of clips).
 """
 
 from meiju_utils.reporting.palette import EMOTION_COLORS, INTENT_COLORS, LABEL_COLORS
-from meiju_utils.reporting.plots.base import Plot, png
+from meiju_utils.reporting.plots.base import Plot, message, png
 from meiju_utils.reporting.plots.corpus import (
     duration_histogram,
     label_histograms,
@@ -31,6 +31,7 @@ __all__ = [
     "frame_strip",
     "label_histograms",
     "label_pair_heatmap",
+    "message",
     "png",
     "probe_scores",
     "projection",

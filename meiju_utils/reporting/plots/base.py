@@ -4,7 +4,9 @@ Imports `reporting.palette` only.
 """
 
 import io
+import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,19 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from meiju_utils.reporting.palette import INK
 
 _DPI = 110
+_FONT = "DejaVu Sans"  # comes with matplotlib
+_CHINESE_FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "PingFang SC", "Heiti TC"),
+    *("Microsoft YaHei", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback"),
+    "Arial Unicode MS",
+)
 _STYLE: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#888888",
@@ -27,7 +37,7 @@ _STYLE: Any = {
     "axes.labelsize": 9.5,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "font.family": "DejaVu Sans",
+    "font.family": _FONT,
     "grid.color": "#E8E8E8",
     "xtick.color": INK,
     "xtick.labelsize": 8.5,
@@ -44,10 +54,28 @@ class Plot(Figure):
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as PNG, without dates or versions in it: equal figures give equal bytes."""
+    """The figure as PNG, without dates or versions in it: equal figures give equal bytes.
+
+    Text is shown as it stands, names of clips among it: a `$` sets no formula, and Chinese is drawn
+    where a font with it is installed.
+    """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    literally: Any = {"text.parse_math": False, "font.family": _families()}
+    # What is made while drawing, as some ticks are, obeys the context; what is there is told.
+    with rc_context(literally), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        for text in figure.findobj(Text):
+            text.set_parse_math(False)
+            text.set_fontfamily(_families())
+        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+@cache
+def _families() -> list[str]:
+    """The house font, and the first that is installed of those with Chinese characters."""
+    installed = {font.name for font in fontManager.ttflist}
+    return [_FONT, *[name for name in _CHINESE_FONTS if name in installed][:1]]
 
 
 def subplots(
