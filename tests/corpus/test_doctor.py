@@ -1,7 +1,6 @@
 """The doctor: what it counts, what it calls unsound, what it prints."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from meiju_utils.corpus.fingerprints import Glimpse, look_at
 from meiju_utils.corpus.official import read_corpus
 from meiju_utils.diagnosing import render
 from meiju_utils.errors import CorpusError
-from meiju_utils.parallel.faults import SystemicError
+from meiju_utils.parallel.faults import SystemicError, WorkerDied
 
 MANDARIN = SETTINGS[1, "mandarin"]
 SERIAL = Parallel(backend="serial")
@@ -309,22 +308,25 @@ def test_a_corpus_that_was_read_is_not_walked_again(
     assert examine(release.data_dir, MANDARIN, corpus=corpus).values() == expected
 
 
-def _deadly(path: Path, deep: bool) -> Glimpse:
-    if path.stem == "Track1_Testing_00002":
-        os._exit(1)
-    return look_at(path, deep)
-
-
-def test_a_clip_that_kills_its_process_is_unreadable_also_when_it_is_the_only_one_left(
-    tmp_path: Path, write_release: Any, film: Any, monkeypatch: pytest.MonkeyPatch
+def test_clips_that_fail_are_few_also_where_only_they_are_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release = write_release(tmp_path / "data", MANDARIN, film=film)
-    monkeypatch.setattr(glimpses, "look_at", _deadly)
-    for _ in range(2):
-        found = examine(
-            release.data_dir, MANDARIN, False, Parallel(workers=2), tmp_path / "run" / "doctor"
-        )
-        assert found.unreadable == ["Track1_Testing_00002"]
+    videos = {f"{number}.mp4": (number, 0) for number in range(50)}
+    asked: list[str] = []
+
+    def failing(path: Path, deep: bool) -> Glimpse:
+        asked.append(path.name)
+        if path.name in ("1.mp4", "2.mp4", "3.mp4", "4.mp4"):
+            raise WorkerDied("the process died")
+        return Glimpse()
+
+    monkeypatch.setattr(glimpses, "look_at", failing)
+    for looks in (50, 4):
+        asked.clear()
+        found = glimpses.look_at_all(tmp_path, videos, True, SERIAL, tmp_path / "doctor")
+        assert len(asked) == looks
+        assert [name for name in videos if found[name].fault] == [f"{n}.mp4" for n in range(1, 5)]
+        assert "the process died" in found["1.mp4"].fault
 
 
 def test_faults_that_strike_many_clips_are_not_theirs(
