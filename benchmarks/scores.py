@@ -22,7 +22,7 @@ import yaml
 
 from meiju_utils.config import Parallel
 from meiju_utils.corpus.demo import build_demo_corpus, read_truth
-from meiju_utils.corpus.doctor import examine
+from meiju_utils.corpus.doctor import examine_run
 from meiju_utils.corpus.official import read_corpus
 from meiju_utils.embeddings import extract_features
 from meiju_utils.files import write_text
@@ -53,8 +53,7 @@ def prepared(size: str, seed: int, training_seeds: list[int]) -> Run:
     overrides["embeddings.compare"] = {}  # type: ignore[assignment]
     run = open_run("demo", str(data), f"runs/{name}", overrides)
     preprocess_corpus(run, read_corpus(run.data_dir, run.setting))
-    cache = run.path("doctor")
-    run.save_table("copies", examine(run.data_dir, run.setting, cache=cache).duplicates)
+    run.save_table("copies", examine_run(run).duplicates)
     for modality, encoder in run.config.embeddings.chosen().items():
         extract_features(run, modality, encoder)
     return run

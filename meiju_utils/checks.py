@@ -50,9 +50,9 @@ def check_profile(config: Profile, data_dir: Path | None, run_dir: Path) -> list
 
 
 def _problems(config: Profile, data_dir: Path | None, run_dir: Path) -> Iterator[str]:
-    if data_dir is not None and not data_dir.is_dir():
-        yield f"No data folder {data_dir}."
-    if not (run_dir / "media.parquet").is_file():
+    if not (run_dir / "manifest.parquet").is_file():
+        if data_dir is not None and not data_dir.is_dir():
+            yield f"No data folder {data_dir}."
         yield from check_detector(config.preprocessing.faces.detector)
         yield from check_speaker(config.preprocessing.speaker, config.preprocessing.sample_rate)
     if not (run_dir / "transcripts.parquet").is_file():

@@ -12,8 +12,7 @@ from meiju_utils.errors import ConfigError, MissingStageError
 from meiju_utils.files import PARTIAL
 from meiju_utils.forcing import discard, made_by
 from meiju_utils.preprocessing.manifest import DAMAGED
-from meiju_utils.references import resolve
-from meiju_utils.run import CONFIG_NAME, Run
+from meiju_utils.run import CONFIG_NAME, Run, data_folder
 from meiju_utils.run_folder import writing
 
 # What a kind of artefact lies in, and the notebooks that make it.
@@ -43,8 +42,7 @@ def open_folder(folder: Path) -> Run:
     if not path.is_file():
         raise ConfigError(f"{folder} is no run folder: it has no {CONFIG_NAME}.")
     config = load_profile(str(path.absolute()))
-    data = resolve(config.data_dir) if config.data_dir else folder / "no data folder is known"
-    return Run(config, data, folder.absolute())
+    return Run(config, data_folder(config, "", folder), folder.absolute())
 
 
 def find_unused(run: Run) -> Unused:

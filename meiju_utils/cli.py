@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from meiju_utils import __version__
+from meiju_utils.commands import clean, clips, features
 from meiju_utils.console import tolerate_encoding, wrapped
 from meiju_utils.errors import MeijuError
 
@@ -24,13 +25,18 @@ app = typer.Typer(
     help="From clips of dialogue to a MEIJU@2025 submission.",
 )
 
-features = typer.Typer(no_args_is_help=True, help="Look after feature stores.")
 app.add_typer(features, name="features")
+app.add_typer(clips, name="clips")
+app.command()(clean)
 
 INTERRUPTED = 130  # typer's exit code after Ctrl-C, and that of shells
 
 DataDir = Annotated[str, typer.Option(help="Challenge folder; default: the profile's.")]
 ProfileName = Annotated[str, typer.Option(help="Built-in profile or path of a YAML file.")]
+RunFolder = Annotated[str, typer.Option(help="Run folder; default: runs/<profile>.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting, as training.epochs=5; repeat it.")
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -78,11 +84,9 @@ def demo_corpus(
 def run(
     profile: ProfileName = "demo",
     data_dir: DataDir = "",
-    run_dir: Annotated[str, typer.Option(help="Run folder; default: runs/<profile>.")] = "",
+    run_dir: RunFolder = "",
     only: Annotated[str, typer.Option(help="Notebooks by number, as 03,04.")] = "",
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="A setting, as training.epochs=5; repeat it.")
-    ] = None,
+    overrides: Overrides = None,
     force: Annotated[
         bool,
         typer.Option(
@@ -101,10 +105,8 @@ def run(
     from meiju_utils.reporting.summary import final_summary
 
     started = time.perf_counter()
-    if profile.endswith((".yaml", ".yml")):
-        profile = _absolute(profile)
     opened, executed = run_notebooks(
-        profile,
+        _profile(profile),
         _absolute(data_dir),
         _absolute(run_dir),
         parse_overrides(overrides or []),
@@ -120,109 +122,57 @@ def run(
 
 @app.command()
 def doctor(
-    data_dir: Annotated[str, typer.Option(help="Challenge folder; default: the profile's.")] = "",
+    data_dir: DataDir = "",
     profile: ProfileName = "demo",
+    run_dir: RunFolder = "",
+    overrides: Overrides = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that look at clips; default: the profile's.", min=0)
+    ] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     quick: Annotated[bool, typer.Option(help="Decode no clip whole, seek no copies.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Time a few clips: hours by stage, disk by artefact.")
+    ] = False,
 ) -> None:
     """Examine a challenge folder: is it whole, what spoils a run?
 
+    Whatever the profile names is looked at, too. What was seen of each clip is kept in the run
+    folder, for the next time and for notebook 01.
     Exits with 1 where a run would be unsound, or where there is no such folder or profile; with
     --json that is an object with `sound` and `faults`, too.
     """
     from json import dumps
 
-    from meiju_utils.config import load_profile
-    from meiju_utils.corpus.doctor import examine, render
-    from meiju_utils.run import data_folder
+    from meiju_utils.config import parse_overrides
+    from meiju_utils.corpus.official import survey_corpus
+    from meiju_utils.diagnosing import diagnose, render
+    from meiju_utils.estimating import estimate_run, render_estimate
+    from meiju_utils.opening import plan_run
 
     try:
-        config = load_profile(profile)
-        folder = data_folder(config, _absolute(data_dir))
-        diagnosis = examine(folder, config.setting, deep=not quick, parallel=config.parallel)
+        settings = parse_overrides(overrides or [])
+        settings |= {"parallel.workers": workers} if workers else {}
+        run = plan_run(_profile(profile), _absolute(data_dir), _absolute(run_dir), settings)
+        survey = survey_corpus(run.data_dir, run.setting, run.config.follow_links)
+        found = diagnose(run, survey, deep=not quick)
+        timed = estimate_run(run, survey.corpus, found.unreadable) if estimate else None
     except MeijuError as error:
         if not json:
             raise
         typer.echo(dumps({"sound": False, "faults": [str(error)]}, ensure_ascii=False, indent=1))
         raise typer.Exit(1) from None
-    typer.echo(diagnosis.to_json() if json else render(diagnosis))
-    if not diagnosis.sound:
+    if json:
+        values = found.values() | ({"estimate": timed.values()} if timed else {})
+        typer.echo(dumps(values, ensure_ascii=False, indent=1))
+    else:
+        typer.echo(render(found) + (f"\n\n{render_estimate(timed)}" if timed else ""))
+    if not found.sound:
         raise typer.Exit(1)
 
 
-RunDir = Annotated[Path, typer.Argument(help="A run folder, or one feature store.")]
-Store = Annotated[Path, typer.Argument(help="The folder of a feature store.")]
-
-
-@features.command("ls")
-def list_features(folder: RunDir) -> None:
-    """List the feature stores of a run, with size and time."""
-    from meiju_utils.embeddings.describe import stores_in, stores_table
-
-    typer.echo(stores_table(stores_in(folder)).to_string(index=False, float_format="{:.1f}".format))
-
-
-@features.command("verify")
-def verify_features(folder: RunDir) -> None:
-    """Read every embedding; exits with 1 where one is damaged.
-
-    A store that holds constants counts as damaged. Clips with the same embedding are counted but no
-    fault: subtitles recur.
-    """
-    from meiju_utils.embeddings.describe import store_folders
-    from meiju_utils.embeddings.store import FeatureStore
-
-    sound = True
-    for place in store_folders(folder):
-        try:
-            store = FeatureStore(place)
-        except MeijuError as error:  # the others are still looked at
-            sound = False
-            typer.echo(f"{place.name}: DAMAGED; {error}")
-            continue
-        found = store.verify()
-        faults = found[found["problem"] != "duplicate"]
-        sound &= faults.empty
-        verdict = "sound" if faults.empty else "DAMAGED"
-        recurring = len(found) - len(faults)
-        typer.echo(f"{store.folder.name}: {verdict}; {len(store)} clips, {recurring} duplicates")
-        for clip_id, _, problem, reason in faults.to_numpy():
-            typer.echo(f"  - {clip_id or 'store'}: {problem}: {reason}")
-    if not sound:
-        raise typer.Exit(1)
-
-
-@features.command("export")
-def export_features(
-    store: Store,
-    folder: Annotated[Path, typer.Argument(help="Where <clip_id>.npy files are written.")],
-) -> None:
-    """Write a store as <clip_id>.npy files.
-
-    That is the layout of the official baseline.
-    """
-    from meiju_utils.embeddings.store import FeatureStore
-
-    typer.echo(f"{FeatureStore(store).export(folder)} files in {folder}")
-
-
-@features.command("import")
-def import_features(
-    folder: Annotated[Path, typer.Argument(help="A folder of <clip_id>.npy files.")],
-    store: Annotated[Path, typer.Argument(help="The store to make, or to go on with.")],
-    modality: Annotated[Literal["audio", "visual", "text"], typer.Option()],
-    dtype: Annotated[Literal["float32", "float16"], typer.Option()] = "float32",
-) -> None:
-    """Make a store of <clip_id>.npy files.
-
-    A profile uses it as npy:<store>.
-    """
-    from meiju_utils.embeddings.npy import import_folder
-
-    made = import_folder(folder, store, modality, dtype)
-    typer.echo(f"{store}: {len(made)} clips, {made.width} wide, {made.megabytes:.1f} MB")
-    for clip_id, reason in made.missing.items():
-        typer.echo(f"  - {clip_id}: {reason}")
+def _profile(name: str) -> str:
+    return _absolute(name) if name.endswith((".yaml", ".yml")) else name
 
 
 def _absolute(path: str) -> str:

@@ -6,7 +6,6 @@ Imports `checks`, `config`, `recipes`, `references`, `run`.
 import ast
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -18,6 +17,7 @@ from meiju_utils.files import write_text
 from meiju_utils.recipes.graph import check_recipes
 from meiju_utils.references import resolve, with_absolute_paths
 from meiju_utils.run import CONFIG_NAME, Run, data_folder
+from meiju_utils.run_folder import claim, refuse_foreign
 
 PARAMETERS = ("profile", "data_dir", "run_dir", "overrides")  # of every notebook
 
@@ -31,11 +31,34 @@ def open_run(
     """Validate a notebook's four parameters and open (or make) the run folder.
 
     `data_dir` "" is the profile's, `run_dir` "" is `runs/<profile>`. Raises ConfigError for a bad
-    setting, for what it names and cannot be used and a run folder of an earlier form, CorpusError
-    where there is no such data folder. The effective settings go to `config.yaml` in the run
-    folder.
+    setting, for what it names and cannot be used and a run folder of another setting or of an
+    earlier form, CorpusError where there is no such data folder (a run folder in which 01 has run
+    opens without). The effective settings go to `config.yaml` in the run folder.
     """
     _refuse_unknown_parameters()
+    run = plan_run(profile, data_dir, run_dir, overrides)
+    refuse_foreign(run.folder, run.setting.name)
+    _check(run)
+    try:
+        claim(run.folder, run.setting.name)
+        write_text(
+            run.folder / CONFIG_NAME,
+            yaml.safe_dump(run.config.model_dump(mode="json"), allow_unicode=True, sort_keys=False),
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"{run.folder} cannot be the run folder: {error.strerror}. Give another as run_dir."
+        ) from None
+    return run
+
+
+def plan_run(
+    profile: str = "demo",
+    data_dir: str = "",
+    run_dir: str = "",
+    overrides: dict[str, Any] | None = None,
+) -> Run:
+    """The run that `open_run` opens, with what it names unchecked and nothing written."""
     overrides = overrides or {}
     for name, value, kind in (
         ("profile", profile, str),
@@ -57,39 +80,32 @@ def open_run(
         profile = str(resolve(profile))
     config = load_profile(profile, overrides)
     folder = resolve(run_dir or f"runs/{config.name}")
-    data = data_folder(config, data_dir)
+    data = data_folder(config, data_dir, folder)
     options = ["--profile", profile]
-    if not config.data_dir or data != resolve(config.data_dir):
+    if data_dir or (config.data_dir and data != resolve(config.data_dir)):
         options += ["--data-dir", str(data)]
     if folder != resolve(f"runs/{config.name}"):
         options += ["--run-dir", str(folder)]
     for key, value in overrides.items():
         options += ["--set", f"{key}={_as_yaml(value)}"]
-    _refuse_old_form(folder)
-    run = Run(with_absolute_paths(config), data, folder, tuple(options))
-    _check(run)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(
-            folder / CONFIG_NAME,
-            yaml.safe_dump(run.config.model_dump(mode="json"), allow_unicode=True, sort_keys=False),
-        )
-    except OSError as error:
-        raise ConfigError(
-            f"{folder} cannot be the run folder: {error.strerror}. Give another as run_dir."
-        ) from None
-    return run
+    return Run(with_absolute_paths(config), data, folder, tuple(options))
 
 
-def _check(run: Run) -> None:
-    """Raise what is wrong with anything a profile names; ConfigError where it is several things."""
+def problems_of(run: Run) -> list[str]:
+    """What is wrong with anything a profile names, its recipes among it."""
     problems = check_profile(run.config, run.data_dir, run.folder)
     try:
         check_recipes(run)
     except MeijuError as error:
-        if not problems:
-            raise
         problems.append(str(error))
+    return problems
+
+
+def _check(run: Run) -> None:
+    """Raise what is wrong with anything a profile names; ConfigError where it is several things."""
+    problems = problems_of(run)
+    if len(problems) == 1:
+        check_recipes(run)  # where it is theirs, their error says so best
     if problems:
         listed = "".join(f"\n  - {problem}" for problem in problems)
         raise ConfigError(f"Profile {run.config.name} names what cannot be used:{listed}")
@@ -100,17 +116,6 @@ def _as_yaml(value: Any) -> str:
     plain = json.loads(json.dumps(value, default=str))  # a tuple becomes a list
     text = yaml.safe_dump(plain, allow_unicode=True, default_flow_style=True, width=10**6)
     return text.removesuffix("...\n").strip()
-
-
-def _refuse_old_form(folder: Path) -> None:
-    """ConfigError for a run folder whose experiments are of an earlier form of this package."""
-    old = [*folder.glob("yardsticks"), *folder.glob("experiments/*/probabilities.parquet")]
-    if old:
-        raise ConfigError(
-            f"{folder} holds experiments of an earlier version ({old[0].relative_to(folder)}): "
-            "delete its folders experiments, pseudo_labels and yardsticks (features stay), or give "
-            "another run_dir."
-        )
 
 
 def _refuse_unknown_parameters() -> None:

@@ -30,11 +30,8 @@ _OLD = (
 )
 
 
-def claim(folder: Path, setting: str) -> None:
-    """Make the folder this setting's own, where it is nobody's yet.
-
-    ConfigError, in one line, for a folder of another setting or of the old form.
-    """
+def refuse_foreign(folder: Path, setting: str) -> None:
+    """ConfigError, in one line, for a folder of another setting or of the old form."""
     path = folder / OWNER_NAME
     if not path.is_file():
         if old := next((found for name in _OLD for found in folder.glob(name)), None):
@@ -42,7 +39,6 @@ def claim(folder: Path, setting: str) -> None:
                 f"{folder} holds what an earlier version wrote ({old.relative_to(folder)}): give "
                 "another run_dir, or delete it."
             )
-        write_record(path, {"form": FORM, "setting": setting})
         return
     owner = read_record(path)
     if owner["form"] != FORM or owner["setting"] != setting:
@@ -50,6 +46,13 @@ def claim(folder: Path, setting: str) -> None:
             f"{folder} is a run of {owner['setting']} (form {owner['form']}), not of {setting} "
             f"(form {FORM}), whose clips bear the same names: give another run_dir."
         )
+
+
+def claim(folder: Path, setting: str) -> None:
+    """Make the folder this setting's own, where it is nobody's yet; else as `refuse_foreign`."""
+    refuse_foreign(folder, setting)
+    if not (folder / OWNER_NAME).is_file():
+        write_record(folder / OWNER_NAME, {"form": FORM, "setting": setting})
 
 
 @contextmanager

@@ -4,6 +4,7 @@ A notebook's key changes with the settings, the user's files and the package's c
 earlier notebook reads, and with nothing else. Imports `corpus.listing`, `files` and `run`.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 
 from meiju_utils.corpus.listing import FolderListing, hand_over, list_folder, read_listing
 from meiju_utils.files import fingerprint, listing, read_json
-from meiju_utils.references import resolve
+from meiju_utils.references import project_root, resolve
 from meiju_utils.run import CONFIG_NAME, CORRECTIONS_NAME, Run
+from meiju_utils.run_folder import LOCK_NAME, OWNER_NAME
 
 STATE_FILE = "state.json"
 LISTING_FILE = "data_folder.json"
@@ -37,9 +39,7 @@ class Reads:
 # not. What stands nowhere here is read by all, a new setting or module for one.
 COMES_WITH: dict[str, Reads] = {
     "01_preprocessing": Reads(),
-    "02_embedding_extraction": Reads(
-        ("seed", "embeddings"), ("embeddings", "folding", "linear", "sources")
-    ),
+    "02_embedding_extraction": Reads(("seed", "embeddings"), ("embeddings", "folding", "linear")),
     "03_baseline": Reads(
         ("training", "recipes"),
         # `pool` as recipes import it: one of the user's own may have targets in any notebook.
@@ -62,7 +62,19 @@ UNREAD = Reads(
     # are tried again where a notebook is run by hand.)
     ("parallel", "preprocessing.device", "embeddings.device", "training.device"),
     # They run notebooks; of profiles the settings count.
-    ("__main__", "cli", "execution", "forcing", "skipping", "profiles"),
+    (
+        *(
+            "__main__",
+            "cleaning",
+            "cli",
+            "commands",
+            "diagnosing",
+            "estimating",
+            "execution",
+            "forcing",
+        ),
+        *("profiles", "skipping"),
+    ),
 )
 
 
@@ -129,7 +141,9 @@ def _within(name: str, places: tuple[str, ...]) -> bool:
 
 
 def _settings(run: Run) -> Iterator[tuple[str, Any]]:
-    for section, value in run.config.model_dump(mode="json").items():
+    root = json.dumps(f"{project_root()}/", ensure_ascii=False)[1:-1]
+    text = json.dumps(run.config.model_dump(mode="json"), ensure_ascii=False)
+    for section, value in json.loads(text.replace(root, "")).items():  # the project may move
         if isinstance(value, dict):
             yield from ((f"{section}.{key}", below) for key, below in value.items())
         else:
@@ -198,10 +212,10 @@ def stamps_of(run: Run) -> Stamps:
         if copy.is_file():
             [(_, size, changed)] = listing(copy)
             stamps[str(copy)] = [size, changed]
-    # Written by whoever opens the run, not by a notebook.
-    for name in (CONFIG_NAME, f"notebooks/{STATE_FILE}", f"notebooks/{LISTING_FILE}"):
-        stamps.pop(name, None)
-    return stamps
+    # Written by whoever opens the run, looks at its corpus or writes it, not by a notebook.
+    notebooks = (f"notebooks/{STATE_FILE}", f"notebooks/{LISTING_FILE}")
+    others = (CONFIG_NAME, OWNER_NAME, LOCK_NAME, "doctor/", *notebooks)
+    return {name: stamp for name, stamp in stamps.items() if not name.startswith(others)}
 
 
 def claim(state: State, notebook: str, before: Stamps, after: Stamps) -> None:

@@ -21,7 +21,8 @@ NOTEBOOKS = PACKAGE.parent / "notebooks"
 CODE_OF_ALL = {
     *("__init__", "challenge", "checks", "columns", "config", "corpus", "devices", "errors"),
     *("files", "html", "loading", "media", "opening", "parallel", "predictions", "preprocessing"),
-    *("references", "reporting", "run", "scoring", "stamping", "strict_yaml"),
+    *("references", "reporting", "run", "run_folder", "scoring", "sources", "stamping"),
+    "strict_yaml",
 }
 SETTINGS_OF_ALL = {"name", "track", "language", "data_dir", "follow_links", "preprocessing"}
 

@@ -1,11 +1,10 @@
 """Would a run on this corpus be sound? What was found, against what the setting promises.
 
-Imports its neighbours in `corpus`, `parallel`, `config`, `challenge` only.
+Imports its neighbours in `corpus`, `run`, `parallel`, `config`, `challenge` only.
 """
 
 import json
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,12 @@ from meiju_utils.config import Parallel
 from meiju_utils.corpus.duplicates import find_duplicates
 from meiju_utils.corpus.fingerprints import Glimpse
 from meiju_utils.corpus.glimpses import look_at_all
-from meiju_utils.corpus.official import survey_corpus
-from meiju_utils.corpus.splits import first_few
+from meiju_utils.corpus.official import Corpus, Survey, survey_corpus
 from meiju_utils.corpus.verdict import SplitCount, find_faults, find_warnings
+from meiju_utils.run import Run
 
 STAGE = "doctor"
-WIDTH = 100  # columns
-LISTED = 20  # pairs of copies in the text
+FOLDER = "doctor"  # in the run folder: what was seen of each clip
 _PARALLEL = Parallel()
 
 
@@ -52,8 +50,13 @@ class Diagnosis:
     def sound(self) -> bool:
         return not self.faults
 
-    def to_json(self) -> str:
-        """Everything, as a JSON object; tables are lists of rows, missing values null."""
+    @property
+    def unreadable(self) -> list[str]:
+        """Ids of the clips whose video cannot be read."""
+        return self.problems.loc[self.problems["problem"] == "unreadable", "clip_id"].tolist()
+
+    def values(self) -> dict[str, Any]:
+        """Everything, for JSON; tables are lists of rows, missing values None."""
         tables = ("counts", "labels", "pairs", "problems", "duplicates")
         values: dict[str, Any] = {
             "sound": self.sound,
@@ -66,7 +69,7 @@ class Diagnosis:
         for name in tables:
             table: pd.DataFrame = getattr(self, name)
             values[name] = json.loads(table.to_json(orient="records", force_ascii=False))
-        return json.dumps(values, ensure_ascii=False, indent=1)
+        return values
 
 
 def examine(
@@ -75,48 +78,91 @@ def examine(
     deep: bool = True,
     parallel: Parallel = _PARALLEL,
     cache: Path | None = None,
+    corpus: Corpus | Survey | None = None,
+    follow_links: bool = False,
 ) -> Diagnosis:
-    """Read the corpus, open every clip, look for copies.
+    """Read the corpus, unless it is given as read, open every clip, look for copies.
 
     A quick look decodes each clip's first frame and finds files with equal bytes; a `deep` one also
     decodes the sound and finds near duplicates. What was seen of a clip is kept in the folder
     `cache`, if given, until its file changes. Raises CorpusError only where there is no folder of
-    this setting; contradictions inside it become faults.
+    this setting, SystemicError where looking at clips fails so often that it is hardly theirs;
+    contradictions in the corpus become faults.
     """
-    survey = survey_corpus(data_dir, setting)
-    clips = survey.corpus.clips
-    filmed = clips[clips["video"] != ""].drop_duplicates("clip_id").reset_index(drop=True)
-    paths = [survey.corpus.root / video for video in filmed["video"]]
-    glimpses = look_at_all(filmed["clip_id"].tolist(), paths, deep, parallel, cache)
-    readable = [index for index, glimpse in enumerate(glimpses) if not glimpse.fault]
+    survey = corpus or survey_corpus(data_dir, setting, follow_links)
+    if isinstance(survey, Corpus):
+        survey = Survey(survey, [])
+    found = survey.corpus
+    filmed = found.clips[found.clips["video"] != ""].drop_duplicates("clip_id")
+    stamps = {video: found.layout.stamp(video) or (-1, 0) for video in filmed["video"]}
+    glimpses = look_at_all(found.root, stamps, deep, parallel, cache)
+    faulty = [video for video, glimpse in glimpses.items() if glimpse.fault]
+    readable = filmed[~filmed["video"].isin(faulty)]
     duplicates = find_duplicates(
-        filmed.iloc[readable],
-        [paths[index] for index in readable],
-        [glimpses[index] for index in readable],
+        readable,
+        [found.root / video for video in readable["video"]],
+        [stamps[video][0] for video in readable["video"]],
+        [glimpses[video] for video in readable["video"]],
     )
-    problems = pd.concat(
-        [survey.corpus.problems, _media_problems(filmed, glimpses)], ignore_index=True
-    )
-    counts = _counts(clips, filmed["clip_id"].iloc[readable].tolist(), setting)
-    labels = _label_counts(clips)
-    bare = survey.corpus.features_only
+    problems = pd.concat([found.problems, _media_problems(filmed, glimpses)], ignore_index=True)
+    counts = _counts(found.clips, readable["clip_id"].tolist(), setting)
+    labels = _label_counts(found.clips)
+    warnings = find_warnings(counts, labels, duplicates, found.clips, found.features_only)
     return Diagnosis(
         setting=setting.name,
         folder=str(data_dir),
         deep=deep,
         counts=pd.DataFrame(map(asdict, counts)).astype({"promised": "Int64"}),
         labels=labels,
-        pairs=_pair_counts(clips),
+        pairs=_pair_counts(found.clips),
         problems=problems,
         duplicates=duplicates,
-        faults=[*survey.faults, *find_faults(counts, labels, duplicates, bare)],
-        warnings=find_warnings(counts, labels, duplicates, clips, bare),
+        faults=[*survey.faults, *find_faults(counts, labels, duplicates, found.features_only)],
+        warnings=[
+            *warnings,
+            *_absent_modalities(found.clips, [glimpses[video] for video in readable["video"]]),
+        ],
     )
 
 
-def _media_problems(filmed: pd.DataFrame, glimpses: Sequence[Glimpse]) -> pd.DataFrame:
+def examine_run(
+    run: Run, corpus: Corpus | Survey | None = None, deep: bool = True, keep: bool = True
+) -> Diagnosis:
+    """`examine` the data folder of a run, and `keep` what was seen in the run folder."""
+    config = run.config
+    return examine(
+        run.data_dir,
+        run.setting,
+        deep,
+        config.parallel,
+        run.path(FOLDER) if keep else None,
+        corpus,
+        config.follow_links,
+    )
+
+
+def _absent_modalities(clips: pd.DataFrame, glimpses: Sequence[Glimpse]) -> list[str]:
+    """What no clip of a corpus has, and the setting without which a run would stop for it."""
+    warnings = []
+    if glimpses and all({"no-audio", "silent"} & {*glimpse.remarks} for glimpse in glimpses):
+        warnings.append("No clip has sound: a run needs embeddings.audio=null (or npy: features).")
+    if glimpses and all("no-video" in glimpse.remarks for glimpse in glimpses):
+        warnings.append(
+            "No clip has pictures: a run needs embeddings.visual=null (or npy: features)."
+        )
+    if len(clips) and (clips["text"] == "").all():
+        warnings.append(
+            "No clip has words: a run needs embeddings.text=null, or a Whisper model as "
+            "preprocessing.transcripts.asr."
+        )
+    return warnings
+
+
+def _media_problems(filmed: pd.DataFrame, glimpses: Mapping[str, Glimpse]) -> pd.DataFrame:
     rows = []
-    for clip_id, split, glimpse in zip(filmed["clip_id"], filmed["split"], glimpses, strict=True):
+    columns = filmed[["clip_id", "split", "video"]]
+    for clip_id, split, video in columns.itertuples(index=False, name=None):
+        glimpse = glimpses[video]
         if glimpse.fault:
             rows.append((clip_id, STAGE, "unreadable", f"{split}: {glimpse.fault}"))
         rows.extend((clip_id, STAGE, remark, f"{split}") for remark in glimpse.remarks)
@@ -158,44 +204,3 @@ def _pair_counts(clips: pd.DataFrame) -> pd.DataFrame:
     table = pd.crosstab(train["emotion"], train["intent"])
     table = table.reindex(index=EMOTIONS, columns=INTENTS, fill_value=0)
     return table.rename_axis(index="emotion", columns=None).reset_index()
-
-
-def render(diagnosis: Diagnosis) -> str:
-    """The diagnosis as text for a terminal of 100 columns."""
-    verdict = "sound" if diagnosis.sound else "UNSOUND"
-    parts = [
-        f"{diagnosis.setting} in {diagnosis.folder}: {verdict}",
-        diagnosis.counts.astype("object").fillna("-").to_string(index=False),
-        *_bullets("Faults: a run would be unsound", diagnosis.faults),
-        *_bullets("Warnings", diagnosis.warnings),
-        "Labels\n" + diagnosis.labels.to_string(index=False),
-        "Train clips by emotion and intent\n" + diagnosis.pairs.to_string(index=False),
-    ]
-    problems = [
-        f"{problem}, {len(rows)}: " + first_few([_named(*row) for row in rows.to_numpy()])
-        for problem, rows in diagnosis.problems.groupby("problem", sort=False)[
-            ["clip_id", "reason"]
-        ]
-    ]
-    copies = [
-        f"{row.clip_a} ({row.split_a}) = {row.clip_b} ({row.split_b}): {row.kind}"
-        for row in diagnosis.duplicates.head(LISTED).itertuples()
-    ]
-    more = len(diagnosis.duplicates) - LISTED
-    copies += [f"and {more} more pairs; --json lists all"] if more > 0 else []
-    parts += _bullets("Problems", problems) + _bullets("Copies", copies)
-    return "\n\n".join(parts)
-
-
-def _named(clip_id: str, reason: str) -> str:
-    return f"{clip_id} ({reason})" if clip_id else reason
-
-
-def _bullets(title: str, lines: Sequence[str]) -> list[str]:
-    """A paragraph of wrapped list items, or nothing where there are none."""
-    items = [
-        textwrap.fill(line, WIDTH, initial_indent="  - ", subsequent_indent="    ")
-        for text in lines
-        for line in text.splitlines()
-    ]
-    return ["\n".join([title, *items])] if items else []

@@ -30,22 +30,22 @@ CHUNK = 1 << 15  # pairs, or rows of a distance matrix, handled at once
 
 
 def find_duplicates(
-    clips: pd.DataFrame, paths: Sequence[Path], glimpses: Sequence[Glimpse]
+    clips: pd.DataFrame, paths: Sequence[Path], sizes: Sequence[int], glimpses: Sequence[Glimpse]
 ) -> pd.DataFrame:
     """Pairs of clips that hold the same recording, one row a pair, strongest evidence first.
 
-    `clips` (clip_id, split), `paths` and `glimpses` go row by row. `kind` is "same file" (bytes),
-    "same sound" (decoded samples), "near" (sound; of two mute clips the pictures) or "same picture"
-    (pictures and their length; the sound differs or one has none). The last may be two takes of one
-    scene. `sound_bits` is the share of differing bits, `picture_bits` how many of 64 differ between
-    first or between middle frames, the fewer; NaN where unknown. Of equal clips each is paired with
-    the first.
+    `clips` (clip_id, split), `paths`, their `sizes` in bytes and `glimpses` go row by row. `kind`
+    is "same file" (bytes), "same sound" (decoded samples), "near" (sound; of two mute clips the
+    pictures) or "same picture" (pictures and their length; the sound differs or one has none). The
+    last may be two takes of one scene. `sound_bits` is the share of differing bits, `picture_bits`
+    how many of 64 differ between first or between middle frames, the fewer; NaN where unknown. Of
+    equal clips each is paired with the first.
     """
     sounds = [glimpse.sound for glimpse in glimpses]
     pictures = np.array([glimpse.pictures for glimpse in glimpses], np.uint64).reshape(-1, 2)
     found: dict[tuple[int, int], tuple[str, float]] = {}
     copies: set[int] = set()  # stand for their first in the search for near duplicates
-    for first, other in _pairs_with_first(_file_digests(paths)):
+    for first, other in _pairs_with_first(_file_digests(paths, sizes, glimpses)):
         found[first, other] = ("same file", 0.0)
         copies.add(other)
     decoded = [(i, g.digest) for i, g in enumerate(glimpses) if g.digest and i not in copies]
@@ -167,12 +167,16 @@ def _picture_bits(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
     return float(np.bitwise_count(a[known] ^ b[known]).min()) if known.any() else float("nan")
 
 
-def _file_digests(paths: Sequence[Path]) -> Iterable[tuple[int, str]]:
-    """Index and hash of the files that have their size in common with another."""
-    by_size: dict[int, list[int]] = {}
-    for index, path in enumerate(paths):
-        by_size.setdefault(path.stat().st_size, []).append(index)
-    for indices in by_size.values():
+def _file_digests(
+    paths: Sequence[Path], sizes: Sequence[int], glimpses: Sequence[Glimpse]
+) -> Iterable[tuple[int, str]]:
+    """Index and hash of the files that have their size, and all that was seen, with another in
+    common."""
+    alike: dict[Hashable, list[int]] = {}
+    for index, (size, glimpse) in enumerate(zip(sizes, glimpses, strict=True)):
+        seen = (size, glimpse.digest, glimpse.pictures.tobytes(), glimpse.picture_s)
+        alike.setdefault(seen, []).append(index)
+    for indices in alike.values():
         for index in indices if len(indices) > 1 else []:
             with paths[index].open("rb") as file:
                 yield index, hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,9 +1,12 @@
-"""A glimpse of every clip, looked at once: kept in a file until the clip's own file changes.
+"""A glimpse of every clip, looked at once: kept in a folder until the clip's own file changes.
 
-Imports `fingerprints`, `files`, `parallel`, `config`.
+Imports `fingerprints`, `media`, `listing`, `files`, `parallel`, `sources`, `config`.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,82 +14,180 @@ import numpy as np
 import pandas as pd
 
 from meiju_utils.config import Parallel
-from meiju_utils.corpus.fingerprints import VERSION, Glimpse, look_at
-from meiju_utils.files import atomic_path, listing
+from meiju_utils.corpus import fingerprints
+from meiju_utils.corpus.fingerprints import Glimpse, look_at
+from meiju_utils.corpus.listing import Stamp
+from meiju_utils.errors import DamagedError
+from meiju_utils.files import read_table, write_table
+from meiju_utils.media import frames, sound, streams, times
 from meiju_utils.parallel import map_items
+from meiju_utils.sources import code_key
+
+# What was seen is written when it took so long, which a killed look would lose: at least 10 s,
+# later a fiftieth of the whole, so that the number of files grows slowly.
+LEAST_S = 10.0
+SHARE = 0.02
+
+SUFFIX = ".parquet"
+_COLUMNS = [
+    *("video", "size", "modified_ns", "deep", "fault", "remarks", "digest", "sound", "pictures"),
+    "picture_s",
+]
+
+Key = tuple[str, int, int]  # a video's path in the data folder, its size and time of change
+Seen = tuple[Glimpse, bool]  # whether it was a deep look
 
 
 def look_at_all(
-    clip_ids: Sequence[str],
-    paths: Sequence[Path],
+    root: Path,
+    videos: Mapping[str, Stamp],
     deep: bool,
     parallel: Parallel,
     cache: Path | None = None,
-) -> list[Glimpse]:
-    """Glimpses of clips in their order; those whose file is as it was come from the folder `cache`.
+) -> dict[str, Glimpse]:
+    """A glimpse of each video, by its path below `root`.
 
-    A clip whose look fails has a glimpse with that fault, and is looked at again the next time.
+    What the folder `cache` holds of files that are as they were is not looked at again; what is
+    new is written there as it comes. What a deep look saw serves a quick one. A video whose look
+    fails, be it that it kills its process, has a glimpse with that fault and is looked at again the
+    next time. Raises SystemicError where that strikes too many.
     """
-    kept = cache / f"glimpses-{VERSION}{'' if deep else '-quick'}.parquet" if cache else None
-    names = [f"{path} {listing(path)}" if path.is_file() else "" for path in paths]
-    known = _read(kept) if kept else {}
-    new = [index for index, name in enumerate(names) if name not in known]
-    mapped = map_items(
-        partial(look_at, deep=deep),
-        [paths[index] for index in new],
-        [clip_ids[index] for index in new],
-        parallel,
-        "Opening clips",
-    )
-    found = {
-        names[index]: glimpse
-        for index, glimpse in zip(new, mapped.results, strict=True)
-        if glimpse is not None and names[index]
-    }
-    if kept and found:
-        _write(kept, {name: (known | found)[name] for name in names if name in known | found})
-    seen = dict(zip(new, mapped.results, strict=True))
-    reasons = {failure.name: failure.reason for failure in mapped.failures}
-    return [
-        known.get(name) or seen.get(index) or Glimpse(fault=reasons[clip_id])
-        for index, (name, clip_id) in enumerate(zip(names, clip_ids, strict=True))
-    ]
+    kept = _Kept(cache)
+    keys = {name: (name, *stamp) for name, stamp in videos.items()}
+    seen = {name: glimpse for name, key in keys.items() if (glimpse := kept.get(key, deep))}
+    new = [name for name in videos if name not in seen]
+
+    def take(place: int, glimpse: Glimpse | None, error: Exception | None) -> None:
+        if glimpse is not None:
+            seen[new[place]] = glimpse
+            kept.add(keys[new[place]], glimpse, deep)
+
+    try:
+        mapped = map_items(
+            partial(look_at, deep=deep),
+            [root / name for name in new],
+            new,
+            parallel,
+            "Opening clips",
+            then=take,
+            of=len(videos),
+            keep=False,
+        )
+    finally:
+        kept.flush()
+    kept.tidy(list(keys.values()))
+    seen |= {failure.name: Glimpse(fault=failure.reason) for failure in mapped.failures}
+    return {name: seen[name] if deep else _quick(seen[name]) for name in videos}
 
 
-def _write(path: Path, glimpses: dict[str, Glimpse]) -> None:
+def _quick(glimpse: Glimpse) -> Glimpse:
+    """Without what only a deep look has, so that copies are sought alike among all clips."""
+    blank = Glimpse()
+    return replace(glimpse, digest="", sound=blank.sound, pictures=blank.pictures)
+
+
+@dataclass
+class _Kept:
+    """What was seen before, in the files of a folder (None: nowhere); `add` and `flush` write on.
+
+    Files of other code, and damaged ones, count for nothing.
+    """
+
+    folder: Path | None
+    _rows: dict[Key, Seen] = field(default_factory=dict)
+    _new: dict[Key, Seen] = field(default_factory=dict)
+    _files: list[Path] = field(default_factory=list)
+    _prefix: str = ""
+    _began: float = field(default_factory=time.monotonic)
+    _written: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        if self.folder is None:
+            return
+        self._prefix = f"{code_key(fingerprints, frames, sound, streams, times)}-"
+        for path in self._present():
+            self._files.append(path)
+            with suppress(DamagedError, OSError):
+                self._rows |= _read(path)
+
+    def get(self, key: Key, deep: bool) -> Glimpse | None:
+        glimpse, was_deep = self._rows.get(key, (None, False))
+        return glimpse if was_deep or not deep else None
+
+    def add(self, key: Key, glimpse: Glimpse, deep: bool) -> None:
+        if self.folder is None:
+            return
+        self._new[key] = glimpse, deep
+        now = time.monotonic()
+        if now - self._written > max(LEAST_S, SHARE * (now - self._began)):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is new into a file of its own."""
+        if self.folder is None or not self._new:
+            return
+        taken = [path.stem.removeprefix(self._prefix) for path in self._present()]
+        number = 1 + max((int(one) for one in taken if one.isdecimal()), default=-1)
+        path = self.folder / f"{self._prefix}{number:05d}{SUFFIX}"
+        try:
+            write_table(path, _table(self._new))
+        except OSError:  # no place to keep it is no reason not to look
+            self.folder = None
+            return
+        self._files.append(path)
+        self._rows |= self._new
+        self._new = {}
+        self._written = time.monotonic()
+
+    def tidy(self, keys: Collection[Key]) -> None:
+        """Put several files into one, without what is not there any more; delete other code's."""
+        if self.folder is None:
+            return
+        old = [path for path in self.folder.glob(f"*{SUFFIX}") if path not in self._present()]
+        if len(self._files) > 1:
+            old += self._files
+            self._new = {key: self._rows[key] for key in keys if key in self._rows}
+            self.flush()
+        for path in old if self.folder else ():
+            path.unlink(missing_ok=True)
+
+    def _present(self) -> list[Path]:
+        return sorted(self.folder.glob(f"{self._prefix}*{SUFFIX}")) if self.folder else []
+
+
+def _table(seen: Mapping[Key, Seen]) -> pd.DataFrame:
     rows = [
         (
-            name,
-            g.fault,
-            "\n".join(g.remarks),
-            g.digest,
-            g.sound.tobytes(),
-            g.pictures.tobytes(),
-            g.picture_s,
+            *key,
+            deep,
+            glimpse.fault,
+            "\n".join(glimpse.remarks),
+            glimpse.digest,
+            glimpse.sound.tobytes(),
+            glimpse.pictures.tobytes(),
+            glimpse.picture_s,
         )
-        for name, g in glimpses.items()
+        for key, (glimpse, deep) in seen.items()
     ]
-    with atomic_path(path) as temporary:
-        pd.DataFrame(rows, columns=_COLUMNS).to_parquet(temporary, index=False)
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _read(path: Path) -> dict[str, Glimpse]:
-    """By path and stamp; nothing where there is no such file or it is damaged."""
-    try:
-        rows = pd.read_parquet(path, columns=_COLUMNS)
-    except (OSError, ValueError):
-        return {}
+def _read(path: Path) -> dict[Key, Seen]:
+    """DamagedError where it is not what was written."""
+    rows = read_table(path, _COLUMNS)
     return {
-        name: Glimpse(
-            fault,
-            tuple(remarks.split("\n")) if remarks else (),
-            digest,
-            np.frombuffer(sound, np.uint16),
-            np.frombuffer(pictures, np.uint64),
-            picture_s,
+        (video, size, modified_ns): (
+            Glimpse(
+                fault,
+                tuple(remarks.split("\n")) if remarks else (),
+                digest,
+                np.frombuffer(sound, np.uint16),
+                np.frombuffer(pictures, np.uint64),
+                picture_s,
+            ),
+            deep,
         )
-        for name, fault, remarks, digest, sound, pictures, picture_s in rows.itertuples(index=False)
+        for video, size, modified_ns, deep, fault, remarks, digest, sound, pictures, picture_s in (
+            rows.itertuples(index=False, name=None)
+        )
     }
-
-
-_COLUMNS = ["name", "fault", "remarks", "digest", "sound", "pictures", "picture_s"]

@@ -26,6 +26,7 @@ from meiju_utils.files import fingerprint
 from meiju_utils.parallel import map_items
 from meiju_utils.parallel.faults import FEW, Failure, WorkerDied, failure_of, stop_if_systemic
 from meiju_utils.run import Run
+from meiju_utils.run_folder import writing
 
 NOTEBOOK = "02_embedding_extraction"
 LAG_S = 60  # a shared file system shows a folder's new files this late
@@ -44,9 +45,15 @@ def extract_features(
 
     Raises SystemicError where faults strike too many of the run's clips to be theirs, FeatureError
     where no clip at all could be encoded for errors, where workers wrote elsewhere, and for a model
-    that cannot be loaded.
+    that cannot be loaded, BusyError where another process writes the run folder.
     """
-    source = source or _preprocessed(run)
+    with writing(run.folder, NOTEBOOK):
+        return _extract_features(run, modality, config, source or _preprocessed(run))
+
+
+def _extract_features(
+    run: Run, modality: Modality, config: EncoderConfig, source: ClipSource
+) -> FeatureStore:
     plan = plan_store(run, modality, config, source, fetch=True)
     stamps = _stamps(modality, source)
     encoding = ClipEncoding(source, plan.encoder, plan.config, plan.settings, plan.code)

@@ -41,6 +41,7 @@ from meiju_utils.recipes.planning import (
     write_inputs,
 )
 from meiju_utils.run import Run
+from meiju_utils.run_folder import writing
 
 TABLE_ONE = (
     "baseline",
@@ -99,8 +100,11 @@ def _train(
     for name in todo:
         graph.check(name)
     plan = with_needs(resolved.values(), graph.needs)
-    training = _Training(graph, todo)
-    training.run(of=sum(len(graph.members(name)) for name in plan))
+    if not todo:
+        return {name: graph.experiment(other) for name, other in resolved.items()}, []
+    with writing(graph.run.folder, "trainings"):
+        training = _Training(graph, todo)
+        training.run(of=sum(len(graph.members(name)) for name in plan))
     return {name: graph.experiment(other) for name, other in resolved.items()}, training.errors
 
 

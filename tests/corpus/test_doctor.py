@@ -4,14 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from meiju_utils.challenge import SETTINGS
 from meiju_utils.config import Parallel
-from meiju_utils.corpus import glimpses
-from meiju_utils.corpus.doctor import Diagnosis, examine, render
+from meiju_utils.corpus import glimpses, listing
+from meiju_utils.corpus.doctor import Diagnosis, examine
 from meiju_utils.corpus.fingerprints import Glimpse, look_at
+from meiju_utils.corpus.official import read_corpus
+from meiju_utils.diagnosing import render
 from meiju_utils.errors import CorpusError
+from meiju_utils.parallel.faults import SystemicError, WorkerDied
 
 MANDARIN = SETTINGS[1, "mandarin"]
 SERIAL = Parallel(backend="serial")
@@ -180,7 +184,7 @@ def test_json_holds_what_the_tables_hold(tmp_path: Path, write_release: Any, fil
     source = {"Track1_Testing_00001": "Track1_Training_00001"}
     release = write_release(tmp_path, MANDARIN, film=lambda c: film(source.get(c, c)))
     diagnosis = diagnose(release, deep=False)
-    values = json.loads(diagnosis.to_json())
+    values = json.loads(json.dumps(diagnosis.values()))
     assert values["sound"] is False
     assert values["faults"] == diagnosis.faults
     assert values["counts"][0]["promised"] == 2294
@@ -189,13 +193,14 @@ def test_json_holds_what_the_tables_hold(tmp_path: Path, write_release: Any, fil
     assert [len(values[name]) for name in ("counts", "labels", "pairs")] == [4, 15, 7]
 
 
-def test_the_text_fits_a_hundred_columns_and_says_the_verdict_first(
+def test_the_text_fits_eighty_columns_and_says_the_verdict_first(
     tmp_path: Path, write_release: Any, film: Any
 ) -> None:
     release = write_release(tmp_path, MANDARIN, film=lambda _: film("Track1_Training_00001"))
     text = render(diagnose(release, deep=False))
-    assert text.splitlines()[0].endswith("UNSOUND")
-    assert max(map(len, text.splitlines()[1:])) <= 100
+    assert text.startswith("UNSOUND")
+    lines = [line for line in text.splitlines() if str(release.data_dir) not in line]
+    assert max(map(len, lines)) <= 80
     for part in ("Faults", "Warnings", "Labels", "Copies", "and 5 more pairs", "2294"):
         assert part in text
 
@@ -215,32 +220,150 @@ def test_pictures_in_two_splits_with_another_sound_are_a_warning(
     assert any("1 pairs of clips show the same pictures" in text for text in diagnosis.warnings)
 
 
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the clips that are really looked at."""
+    seen: list[str] = []
+
+    def counting(path: Path, deep: bool) -> Glimpse:
+        seen.append(path.stem)
+        return look_at(path, deep)
+
+    monkeypatch.setattr(glimpses, "look_at", counting)
+    return seen
+
+
 def test_clips_are_looked_at_again_only_where_their_file_changed(
-    tmp_path: Path, write_release: Any, film: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, write_release: Any, film: Any, looked: list[str]
 ) -> None:
     release = write_release(tmp_path / "data", MANDARIN, film=film)
     release.file("Track1_Training_00003.mp4").write_bytes(b"no clip")
     cache = tmp_path / "run" / "doctor"
-    looked: list[str] = []
+    cache.mkdir(parents=True)
+    (cache / "glimpses-of-other-code.parquet").write_bytes(b"")
 
-    def counting(path: Path, deep: bool) -> Glimpse:
-        looked.append(path.stem)
-        return look_at(path, deep)
-
-    monkeypatch.setattr(glimpses, "look_at", counting)
-
-    def diagnosed() -> str:
+    def diagnosed(deep: bool = True) -> dict[str, Any]:
         looked.clear()
-        return examine(release.data_dir, MANDARIN, True, SERIAL, cache).to_json()
+        return examine(release.data_dir, MANDARIN, deep, SERIAL, cache).values()
 
+    quick = diagnosed(deep=False)
     first = diagnosed()
     assert sorted(looked) == sorted(release.clips)
     assert diagnosed() == first
+    assert diagnosed(deep=False) == quick
     assert looked == []
     changed = release.file("Track1_Training_00003.mp4")
     changed.write_bytes(film("another"))
     assert diagnosed() != first
     assert looked == [changed.stem]
-    next(cache.iterdir()).write_bytes(b"damaged")
+    (only,) = cache.iterdir()
+    only.write_bytes(b"damaged")
     diagnosed()
     assert sorted(looked) == sorted(release.clips)
+    diagnosed()
+    assert looked == []
+
+
+def test_an_interrupted_look_goes_on_where_it_was(
+    tmp_path: Path,
+    write_release: Any,
+    film: Any,
+    looked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    release = write_release(tmp_path / "data", MANDARIN, film=film)
+    monkeypatch.setattr(glimpses, "LEAST_S", 0.0)  # write after every clip
+    monkeypatch.setattr(glimpses, "SHARE", 0.0)
+    written = glimpses.write_table
+    left = 7
+
+    def killed(path: Path, table: Any) -> None:
+        nonlocal left
+        if not left:
+            raise KeyboardInterrupt
+        left -= 1
+        written(path, table)
+
+    monkeypatch.setattr(glimpses, "write_table", killed)
+    cache = tmp_path / "run" / "doctor"
+    with pytest.raises(KeyboardInterrupt):
+        examine(release.data_dir, MANDARIN, True, SERIAL, cache)
+    assert len(list(cache.iterdir())) == 7
+    monkeypatch.setattr(glimpses, "write_table", written)
+    begun = list(looked)
+    looked.clear()
+    whole = examine(release.data_dir, MANDARIN, True, SERIAL, cache).values()
+    assert sorted(looked) == sorted(set(release.clips) - set(begun[:7]))
+    assert whole == examine(release.data_dir, MANDARIN, True, SERIAL).values()
+    assert len(list(cache.iterdir())) == 1  # all in one, once it is whole
+
+
+def test_a_corpus_that_was_read_is_not_walked_again(
+    tmp_path: Path, write_release: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = write_release(tmp_path, MANDARIN, film=None)
+    corpus = read_corpus(release.data_dir, MANDARIN)
+    expected = examine(release.data_dir, MANDARIN).values()
+    monkeypatch.setattr(listing, "_walk", pytest.fail)
+    assert examine(release.data_dir, MANDARIN, corpus=corpus).values() == expected
+
+
+def test_clips_that_fail_are_few_also_where_only_they_are_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = {f"{number}.mp4": (number, 0) for number in range(50)}
+    asked: list[str] = []
+
+    def failing(path: Path, deep: bool) -> Glimpse:
+        asked.append(path.name)
+        if path.name in ("1.mp4", "2.mp4", "3.mp4", "4.mp4"):
+            raise WorkerDied("the process died")
+        return Glimpse()
+
+    monkeypatch.setattr(glimpses, "look_at", failing)
+    for looks in (50, 4):
+        asked.clear()
+        found = glimpses.look_at_all(tmp_path, videos, True, SERIAL, tmp_path / "doctor")
+        assert len(asked) == looks
+        assert [name for name in videos if found[name].fault] == [f"{n}.mp4" for n in range(1, 5)]
+        assert "the process died" in found["1.mp4"].fault
+
+
+def test_faults_that_strike_many_clips_are_not_theirs(
+    tmp_path: Path, write_release: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: Path, deep: bool) -> Glimpse:
+        raise MemoryError("none left")
+
+    monkeypatch.setattr(glimpses, "look_at", failing)
+    with pytest.raises(SystemicError, match="none left"):
+        examine(write_release(tmp_path, MANDARIN).data_dir, MANDARIN, True, SERIAL)
+
+
+@pytest.mark.parametrize(
+    ("streams", "setting"),
+    [
+        ((None, 1), "embeddings.audio=null"),
+        ((np.zeros(24000, np.float32), 1), "embeddings.audio=null"),
+        ((0, None), "embeddings.visual=null"),
+    ],
+    ids=["mute", "silent", "dark"],
+)
+def test_a_corpus_without_sound_or_pictures_says_which_setting_that_needs(
+    tmp_path: Path, write_release: Any, media: Any, streams: Any, setting: str
+) -> None:
+    sound, picture = streams
+    clip = media.encode(media.utter(0) if isinstance(sound, int) else sound, picture)
+    diagnosis = diagnose(write_release(tmp_path, MANDARIN, film=lambda _: clip))
+    needed = [text for text in diagnosis.warnings if "a run needs" in text]
+    assert len(needed) == 1
+    assert setting in needed[0]
+
+
+def test_a_corpus_without_words_says_which_setting_that_needs(
+    tmp_path: Path, write_release: Any
+) -> None:
+    release = write_release(tmp_path, MANDARIN, film=None)
+    for path in release.folder.rglob("*_transcription.csv"):
+        path.unlink()
+    assert any("embeddings.text=null" in text for text in diagnose(release).warnings)

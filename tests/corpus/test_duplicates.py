@@ -34,7 +34,8 @@ look_once = functools.cache(look_at)
 
 def search(paths: list[Path], deep: bool = True) -> pd.DataFrame:
     clips = pd.DataFrame({"clip_id": [path.stem for path in paths], "split": "train"})
-    return find_duplicates(clips, paths, [look_once(path, deep) for path in paths])
+    sizes = [path.stat().st_size for path in paths]
+    return find_duplicates(clips, paths, sizes, [look_once(path, deep) for path in paths])
 
 
 def test_different_clips_are_no_duplicates(others: list[Path]) -> None:
