@@ -4,13 +4,17 @@ Imports `config`, `forcing`, `run`.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from meiju_utils.config import load_profile
-from meiju_utils.errors import ConfigError, MissingStageError
+from meiju_utils.embeddings.encoders import all_encoders
+from meiju_utils.embeddings.extract import store_folders
+from meiju_utils.errors import ConfigError, FeatureError, MissingStageError
 from meiju_utils.files import PARTIAL
 from meiju_utils.forcing import discard, made_by
+from meiju_utils.preprocessing import open_preprocessed
 from meiju_utils.preprocessing.manifest import DAMAGED
 from meiju_utils.run import CONFIG_NAME, Run, data_folder
 from meiju_utils.run_folder import writing
@@ -50,10 +54,10 @@ def find_unused(run: Run) -> Unused:
     half written."""
     used: dict[str, list[Path]] = {}
     for kind, notebooks in KINDS.items():
-        try:
+        with suppress(MissingStageError, ConfigError, FeatureError):
+            if kind == "features":
+                _require_checkpoints(run)
             used[kind] = [path for name in notebooks for path in made_by(run, name)]
-        except (MissingStageError, ConfigError):
-            continue
     found = {
         path: _size(path)
         for kind, paths in used.items()
@@ -66,6 +70,13 @@ def find_unused(run: Run) -> Unused:
             found[path] = _size(path)
     unknown = tuple(k for k in KINDS if k not in used and any(run.folder.glob(f"{k}/*")))
     return Unused(found, unknown)
+
+
+def _require_checkpoints(run: Run) -> None:
+    """FeatureError where a checkpoint is not there, whose store could not be told from others."""
+    source = open_preprocessed(run)
+    for modality, encoder in all_encoders(run.config.embeddings):
+        store_folders(run, modality, encoder, source)
 
 
 def remove(run: Run, paths: Sequence[Path]) -> None:

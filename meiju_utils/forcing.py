@@ -91,7 +91,7 @@ def _of_embeddings(run: Run, notebook: str) -> list[Path]:
     settings, source = run.config.embeddings, open_preprocessed(run)
     stores: list[Path] = []
     for modality, encoder in all_encoders(settings):
-        with suppress(FeatureError):  # its checkpoint is not there, so it made nothing
+        with suppress(FeatureError):  # its checkpoint is not there, so its store cannot be told
             stores += store_folders(run, modality, encoder, source)
     tiny = TINY_CHECKPOINTS if settings.tiny_checkpoints else ()
     # Checkpoints last: by their contents the stores are found.

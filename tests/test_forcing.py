@@ -121,9 +121,9 @@ def test_a_link_is_removed_and_what_it_leads_to_is_not(tmp_path: Path) -> None:
     run = Run(load_profile("demo"), tmp_path, tmp_path / "run")
     run.folder.mkdir()
     run.path("doctor").symlink_to(elsewhere)
-    run.path("media.parquet").symlink_to(tmp_path / "gone")
+    run.path("manifest.parquet").symlink_to(tmp_path / "gone")
     found = results_of(run, "01_preprocessing")
-    assert found == [run.path("media.parquet"), run.path("doctor")]
+    assert found == [run.path("manifest.parquet"), run.path("doctor")]
     discard(found)
     assert list(run.folder.iterdir()) == []
     assert (elsewhere / "scores.parquet").is_file()

@@ -79,7 +79,7 @@ def test_the_command_that_is_named_opens_the_same_run(
     data, folder = str(tmp_path / "the data"), str(tmp_path / "run's")
     run = open_run(str(profile), data, folder, overrides)
     with pytest.raises(MissingStageError) as caught:
-        run.table("media")
+        run.table("manifest")
     command, verb, *options = _hint(caught)
     assert (command, verb) == ("meiju", "run")
     given: dict[str, list[str]] = {}

@@ -113,23 +113,22 @@ def open_preprocessed(run: Run) -> Preprocessed:
     video, a list or a correction that was changed, added or taken away), unless the data folder is
     not there any more: then on what it was.
     """
+    missing = run.missing("preprocessed clips for these settings and data", NOTEBOOK)
+    store = store_of(run)
+    try:
+        known = read_record(run.path("preprocessed", _STATE))
+        manifest, transcripts = run.table("manifest"), run.table("transcripts")
+    except (OSError, DamagedError) as error:
+        raise missing from error
+    if store is None:
+        raise missing
+    identity, folder = store
     layout = None
     if run.data_dir.is_dir():
         listing = list_folder(run.data_dir, run.config.follow_links)
         layout = find_layout(run.data_dir, run.setting, listing)
-    path = run.path("preprocessed", _STATE)
-    missing = run.missing("preprocessed clips for these settings and data", NOTEBOOK)
-    try:
-        known = read_record(path)
-        if not (store := store_of(run)):
-            raise missing
-        identity, folder = store
-        now = state_of(run, identity, layout)
-        if {**known, **now} != known:
-            raise missing
-        manifest, transcripts = run.table("manifest"), run.table("transcripts")
-    except (OSError, DamagedError) as error:
-        raise missing from error
+    if {**known, **state_of(run, identity, layout)} != known:
+        raise missing
     if layout is not None and not _same_videos(manifest, layout):
         raise missing
     return serve(identity, folder, _texts(transcripts), manifest)

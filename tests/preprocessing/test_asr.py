@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
+from numpy.typing import NDArray
 from transformers import (
     GenerationConfig,
     WhisperConfig,
@@ -23,6 +23,7 @@ from meiju_utils.parallel import SystemicError
 from meiju_utils.preprocessing import asr
 from meiju_utils.preprocessing.asr import check_whisper, recognise_speech
 from meiju_utils.preprocessing.store import Preprocessed
+from tests.clips import store_clips
 
 RATE = 16000
 
@@ -79,18 +80,24 @@ def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> str:
     return folder
 
 
+def _sounds() -> dict[str, NDArray[np.float64]]:
+    chance = np.random.default_rng(0)
+    return {
+        "a": chance.normal(0, 0.1, 2 * RATE),
+        "b": chance.normal(0, 0.2, 3 * RATE),
+        "silent": np.zeros(RATE),
+    }
+
+
+def _stored(folder: Path, **changed: NDArray[np.float64]) -> Preprocessed:
+    sounds = _sounds() | changed
+    return store_clips(folder, sounds, texts=dict.fromkeys([*sounds, "mute"], ""))
+
+
 @pytest.fixture
 def clips(tmp_path: Path) -> Preprocessed:
     """Two clips with voices, one of silence, one without sound."""
-    (tmp_path / "audio").mkdir()
-    chance = np.random.default_rng(0)
-    for name, sound in (
-        ("a", chance.normal(0, 0.1, 2 * RATE)),
-        ("b", chance.normal(0, 0.2, 3 * RATE)),
-        ("silent", np.zeros(RATE)),
-    ):
-        soundfile.write(tmp_path / "audio" / f"{name}.wav", sound, RATE, "PCM_16")
-    return Preprocessed("key", tmp_path, dict.fromkeys(["a", "b", "silent", "mute"], ""))
+    return _stored(tmp_path)
 
 
 def test_clips_with_sound_get_a_text(clips: Preprocessed, tiny_whisper: str) -> None:
@@ -104,7 +111,7 @@ def test_clips_with_sound_get_a_text(clips: Preprocessed, tiny_whisper: str) -> 
 
 
 def test_recognised_texts_are_kept_until_the_audio_changes(
-    clips: Preprocessed, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch
+    clips: Preprocessed, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     first, _ = recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")
     heard: list[int] = []
@@ -116,17 +123,17 @@ def test_recognised_texts_are_kept_until_the_audio_changes(
     monkeypatch.setattr(asr, "_transcribe", counting)
     assert recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")[0] == first
     assert heard == []
-    soundfile.write(clips.audio_file("b"), np.full(RATE, 0.1), RATE, "PCM_16")
+    clips = _stored(tmp_path, b=np.full(RATE, 0.1))
     second, _ = recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")
     assert heard == [RATE]
     assert second == first | {"b": "新"}
 
 
 def test_sound_longer_than_whisper_hears_at_once_is_transcribed_whole(
-    clips: Preprocessed, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch
+    tiny_whisper: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     sound = np.random.default_rng(1).normal(0, 0.1, 40 * RATE)
-    soundfile.write(clips.audio_file("a"), sound, RATE, "PCM_16")
+    clips = _stored(tmp_path, a=sound)
     whisper = asr.load_whisper(tiny_whisper, "auto")
     stamps = whisper.tokenizer.convert_tokens_to_ids("<|0.00|>")  # it finds its way by these
     end = whisper.model.generation_config.eos_token_id
@@ -156,16 +163,14 @@ def test_one_failing_clip_is_reported_and_tried_again(
 
 
 def test_a_fault_of_many_clips_stops_the_run_measured_by_the_corpus(
-    clips: Preprocessed, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch
+    clips: Preprocessed, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def failing(*_: object) -> str:
         raise RuntimeError("CUDA out of memory")
 
     monkeypatch.setattr(asr, "_transcribe", failing)
     assert len(recognise_speech(clips, ["a", "b"], tiny_whisper, "mandarin")[1]) == 2
-    for name in "cd":
-        shutil.copy(clips.audio_file("a"), clips.audio_file("a").with_stem(name))
-    clips.texts.update({"c": "", "d": ""})
+    clips = _stored(tmp_path, c=_sounds()["a"], d=_sounds()["a"])
     four = (clips, list("abcd"), tiny_whisper, "mandarin")
     with pytest.raises(SystemicError, match=r"4 of 39.*a: RuntimeError: CUDA out of memory"):
         recognise_speech(*four, of=39)
