@@ -15,13 +15,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from meiju_utils.corpus.listing import handed_over
 from meiju_utils.errors import ConfigError, MeijuError, nearest
 from meiju_utils.files import PARTIAL, fingerprint, read_json, write_json, write_text
 from meiju_utils.forcing import discard, results_of
 from meiju_utils.opening import open_run
 from meiju_utils.references import project_root
 from meiju_utils.run import Run
-from meiju_utils.skipping import STATE_FILE, claim, inputs_of, is_current, read_state, stamps_of
+from meiju_utils.skipping import (
+    LISTING_FILE,
+    STATE_FILE,
+    claim,
+    inputs_of,
+    is_current,
+    read_state,
+    stamps_of,
+)
 
 
 class NotebookError(MeijuError):
@@ -106,7 +115,8 @@ def run_notebooks(
             write_json(folder / STATE_FILE, state)  # before anything is gone
             try:
                 discard(old)
-                _execute(path, copy, html, parameters)
+                with handed_over(folder / LISTING_FILE):
+                    _execute(path, copy, html, parameters)
                 entry["key"], status = key, "run"
             finally:
                 before, stamps = stamps, stamps_of(run)

@@ -1,7 +1,7 @@
 """Is a notebook up to date? A key of all that it reads, and stamps of the files it wrote.
 
 A notebook's key changes with the settings, the user's files and the package's code that it or an
-earlier notebook reads, and with nothing else. Imports `files` and `run`.
+earlier notebook reads, and with nothing else. Imports `corpus.listing`, `files` and `run`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from meiju_utils.corpus.listing import FolderListing, hand_over, list_folder, read_listing
 from meiju_utils.files import fingerprint, listing, read_json
 from meiju_utils.references import resolve
 from meiju_utils.run import CONFIG_NAME, CORRECTIONS_NAME, Run
 
 STATE_FILE = "state.json"
+LISTING_FILE = "data_folder.json"
 PACKAGE = Path(__file__).parent
 SOURCES = (".py", ".pyi", ".yaml", ".csv", ".j2")
 
@@ -91,12 +93,27 @@ class Inputs:
 
 
 def inputs_of(run: Run) -> Inputs:
-    """What the notebooks of a run may read, as it is now."""
+    """What the notebooks of a run may read, as it is now. Walks over the data folder, once."""
     return Inputs(
         settings={name: [value, _named_files(run, name, value)] for name, value in _settings(run)},
         code=_code(PACKAGE),
-        files=[listing(run.data_dir), listing(run.path(CORRECTIONS_NAME))],
+        files=[_data_folder(run), listing(run.path(CORRECTIONS_NAME))],
     )
+
+
+def _data_folder(run: Run) -> list[Any]:
+    """What lies in the data folder, which is written down: where it is gone, what lay there last.
+
+    So a finished run that is passed on without its data stays up to date.
+    """
+    path, follow_links = run.path("notebooks", LISTING_FILE), run.config.follow_links
+    seen: FolderListing | None
+    if run.data_dir.is_dir():
+        seen = list_folder(run.data_dir, follow_links, fresh=True)
+        hand_over(seen, follow_links, path)
+    else:
+        seen = read_listing(path, follow_links)
+    return [sorted(seen.files.items()), seen.outside, seen.unreadable] if seen else []
 
 
 def _unread(notebook: str) -> Reads:
@@ -185,7 +202,8 @@ def stamps_of(run: Run) -> Stamps:
             [(_, size, changed)] = listing(copy)
             stamps[str(copy)] = [size, changed]
     # Written by whoever opens the run or looks at its corpus, not by a notebook.
-    others = (CONFIG_NAME, f"notebooks/{STATE_FILE}", "doctor/")
+    notebooks = (f"notebooks/{name}" for name in (STATE_FILE, LISTING_FILE))
+    others = (CONFIG_NAME, *notebooks, "doctor/")
     return {name: stamp for name, stamp in stamps.items() if not name.startswith(others)}
 
 

@@ -42,6 +42,9 @@ def write_clip(
     rate: int = 16000,
     layout: str = "mono",
     sound_from: float = 0.0,
+    sound_gap: tuple[float, float] = (0.0, 0.0),
+    sound_first: bool = False,
+    aspect: Fraction | None = None,
     turned: int | None = None,
     mirrored: bool = False,
     video_codec: str = "libx264",
@@ -49,34 +52,54 @@ def write_clip(
     audio_codec: str = "aac",
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Write RGB frames at 25 a second (or shown at `times`, s) and mono sound in [-1, 1]."""
+    """Write RGB frames at 25 a second (or shown at `times`, s) and mono sound in [-1, 1].
+
+    `sound_gap`: from which time on how many seconds are missing in the sound's time stamps.
+    `sound_first`: all sound lies before all pictures in the file. `aspect`: of a pixel.
+    """
+    if sound_first:
+        options = {"max_interleave_delta": "1"} | (options or {})
     with av.open(str(path), "w", options=options or {}) as container:
         video = audio = None
         if len(frames):
             video = container.add_stream(video_codec, rate=25)
             video.height, video.width = frames[0].shape[:2]
             video.pix_fmt = pixels
+            if aspect:
+                video.codec_context.sample_aspect_ratio = aspect
             video.time_base = video.codec_context.time_base = Fraction(1, 1000)
             if turned is not None or mirrored:
                 video.set_display_rotation(turned or 0, hflip=mirrored)
         if sound is not None:
             audio = container.add_stream(audio_codec, rate=rate, layout=layout)
-        for index, frame in enumerate(frames):
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture.pts = round(1000 * times[index]) if times is not None else 40 * index
-            picture.time_base = Fraction(1, 1000)
-            container.mux(video.encode(picture))
-        if video:
-            container.mux(video.encode())
-        if audio:
+
+        def write_pictures() -> None:
+            for index, frame in enumerate(frames):
+                picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+                picture.pts = round(1000 * times[index]) if times is not None else 40 * index
+                picture.time_base = Fraction(1, 1000)
+                container.mux(video.encode(picture))
+            if video:
+                container.mux(video.encode())
+
+        def write_sound() -> None:
+            if sound is None:
+                return
             size = audio.codec_context.frame_size or 1024
             pack = av.AudioResampler(audio.codec_context.format.name, layout, rate, size)
             voice = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
             voice.sample_rate, voice.time_base = rate, Fraction(1, rate)
             voice.pts = round(sound_from * rate)
             for packed in [*pack.resample(voice), *pack.resample(None)]:
+                if packed.pts >= sound_gap[0] * rate:
+                    packed.pts += round(sound_gap[1] * rate)
                 container.mux(audio.encode(packed))
             container.mux(audio.encode())
+
+        for write in (
+            (write_sound, write_pictures) if sound_first else (write_pictures, write_sound)
+        ):
+            write()
     return path
 
 

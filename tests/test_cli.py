@@ -80,7 +80,7 @@ def test_a_users_mistake_ends_in_one_readable_message(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code in (1, 2)  # 2: typer's own refusal of a value
-    shown = capsys.readouterr().err
+    shown = " ".join(capsys.readouterr().err.split())
     assert message in shown
     assert "Traceback" not in shown
 

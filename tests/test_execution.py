@@ -1,5 +1,12 @@
 """Headless execution, on toy notebooks in a project of their own."""
 
+import ast
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +14,11 @@ import nbformat
 import pytest
 
 from meiju_utils import execution, skipping
+from meiju_utils.config import load_profile
+from meiju_utils.corpus import listing
 from meiju_utils.errors import ConfigError
 from meiju_utils.execution import Executed, NotebookError, run_notebooks, select_notebooks
+from meiju_utils.run import Run
 
 PARAMETERS = 'profile = "demo"\ndata_dir = ""\nrun_dir = ""\noverrides = {}\n'
 OPEN = "from meiju_utils import open_run\nrun = open_run(profile, data_dir, run_dir, overrides)"
@@ -55,9 +65,12 @@ def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution, "_execute", execute)
 
 
-def _run(project: Path, **options: object) -> dict[str, str]:
+def _run(
+    project: Path, profile: str = "demo", data: str = "data", folder: str = "r", **options: object
+) -> dict[str, str]:
     executed: list[Executed]
-    _, executed = run_notebooks("demo", str(project / "data"), str(project / "r"), **options)  # type: ignore[arg-type]
+    places = str(project / data), str(project / folder)
+    _, executed = run_notebooks(profile, *places, **options)  # type: ignore[arg-type]
     for one in executed:
         if one.status != "outdated":
             assert one.notebook.is_file()
@@ -148,6 +161,65 @@ def test_what_other_settings_made_is_outdated_until_the_old_ones_return(project:
     other = _run(project, only=["01"], overrides={"training.epochs": 1})
     assert other == {"01_first": "run", "02_second": "outdated"}
     assert _run(project) == {"01_first": "run", "02_second": "up to date"}
+
+
+@pytest.fixture
+def walks(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A word for each look into the data folder itself."""
+    looks = []
+    scandir = os.scandir
+
+    def count(path: str | os.PathLike[str] = ".") -> Any:
+        if Path(path) == project / "data":
+            looks.append("look")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", count)
+    return looks
+
+
+# What a process of its own would do: it has seen nothing yet.
+LOOK = """from meiju_utils.corpus import listing
+listing._seen.clear()
+seen = listing.list_folder(run.data_dir, fresh={fresh})
+(run.folder / "{name}").write_text(str(sorted(seen.files)))"""
+
+
+@pytest.mark.usefixtures("without_kernels")
+def test_a_run_walks_over_the_data_folder_once_and_the_reader_of_the_corpus_once_more(
+    project: Path, walks: list[str]
+) -> None:
+    add = "late = run.data_dir / 'late.mp4'\nlate.exists() or late.touch()"
+    read = LOOK.format(fresh=True, name="first.txt")
+    later = LOOK.format(fresh=False, name="second.txt")
+    _write_notebook(project / "notebooks" / "01_first.ipynb", add, read)
+    _write_notebook(project / "notebooks" / "02_second.ipynb", later)
+    _run(project)
+    assert len(walks) == 2
+    # The later one sees what the first has read, not what the run saw before it.
+    for name in ("first.txt", "second.txt"):
+        assert (project / "r" / name).read_text() == "['late.mp4']", name
+    assert listing.HANDED_OVER not in os.environ
+    assert _run(project) == {"01_first": "run", "02_second": "run"}  # the clip is new to them
+    walks.clear()
+    assert set(_run(project).values()) == {"up to date"}
+    assert len(walks) == 1
+
+
+def test_a_run_passed_on_without_its_data_knows_what_its_data_were(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "clip.mp4").touch()
+    run = Run(load_profile("demo"), data, tmp_path / "r")
+    files = skipping.inputs_of(run).files
+    (data / "clip.mp4").unlink()
+    assert skipping.inputs_of(run).files != files
+    (data / "clip.mp4").touch()
+    files = skipping.inputs_of(run).files
+    copy = Run(run.config, tmp_path / "not here", run.folder.rename(tmp_path / "copy"))
+    assert skipping.inputs_of(copy).files == files
+    (copy.folder / "notebooks" / skipping.LISTING_FILE).write_text("damaged")
+    assert skipping.inputs_of(copy).files != files
 
 
 @pytest.mark.usefixtures("without_kernels")
@@ -334,15 +406,56 @@ def test_a_force_that_is_refused_changes_nothing(suite: Path) -> None:
 
 
 def test_a_failure_names_notebook_cell_and_cause_and_keeps_what_ran(project: Path) -> None:
-    _write_notebook(project / "notebooks" / "02_second.ipynb", "x = 1", "1 / 0  # the fault")
+    """Under names in which papermill, shells, YAML, pages and formulas see signs of theirs."""
+    odd = "-{x} {profile} #%41 $x^$ '\"`& 数据"
+    (project / f"{odd}.yaml").write_text("track: 1\nlanguage: mandarin\n")
+    (project / odd).mkdir()
+    names = {"profile": str(project / f"{odd}.yaml"), "data": odd, "folder": f"r{odd}"}
+    _write_notebook(
+        project / "notebooks" / "02_second.ipynb",
+        "import shlex\nprint(shlex.split(run.command))",
+        "1 / 0  # the fault",
+    )
     with pytest.raises(NotebookError) as caught:
-        _run(project)
+        _run(project, **names)
     message = str(caught.value)
     assert "02_second.ipynb" in message
     assert "cell 5 ('1 / 0  # the fault')" in message
     assert "ZeroDivisionError: division by zero" in message
-    assert (project / "r" / "notebooks" / "02_second.html").is_file()
-    assert _run(project, only=["1"]) == {"01_first": "up to date", "02_second": "outdated"}
+    executed = project / f"r{odd}" / "notebooks"
+    assert (executed / "02_second.html").is_file()
+    command = ["meiju", "run", "--profile", names["profile"], "--data-dir", str(project / odd)]
+    cells = nbformat.read(executed / "02_second.ipynb", as_version=4).cells
+    shown = next(cell for cell in cells if "shlex" in cell.source).outputs[0].text
+    assert ast.literal_eval(shown) == [*command, "--run-dir", str(project / f"r{odd}")]
+    assert _run(project, only=["1"], **names) == {"01_first": "up to date", "02_second": "outdated"}
+
+
+def test_ctrl_c_ends_a_run_in_one_line(project: Path) -> None:
+    begun = project / "begun"
+    cell = f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(60)"
+    _write_notebook(project / "notebooks" / "01_first.ipynb", cell)
+    command = [sys.executable, "-m", "meiju_utils", "run", "--data-dir", "data", "--run-dir", "r"]
+    with subprocess.Popen(
+        command,
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(skipping.PACKAGE.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        while not begun.exists() and process.poll() is None:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        shown, told = process.communicate(timeout=60)
+    assert (process.returncode, shown) == (130, "")
+    lines = [
+        line for line in re.split(r"[\r\n]+", told) if line and not re.search("cell/s|s/cell", line)
+    ]
+    assert lines == ["Interrupted; the same command goes on from there."]
+    copy = nbformat.read(project / "r" / "notebooks" / "01_first.ipynb", as_version=4)
+    assert copy.cells[-1].outputs[-1].ename == "KeyboardInterrupt"
 
 
 def test_a_kernel_that_dies_is_named_with_its_cell_and_what_it_had_shown(project: Path) -> None:

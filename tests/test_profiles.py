@@ -13,6 +13,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from meiju_utils.challenge import CLASSES, SETTINGS, TASKS, Setting
+from meiju_utils.config import load_profile
 from meiju_utils.corpus.official import read_corpus
 from meiju_utils.embeddings import (
     cached_probe_table,
@@ -48,6 +49,7 @@ TINY = {
     "embeddings.audio.name": "hf:{run_dir}/checkpoints/tiny-hubert",
     "embeddings.visual.name": "timm:{run_dir}/checkpoints/tiny-vit",
     "embeddings.text.name": "hf:{run_dir}/checkpoints/tiny-bert",
+    "embeddings.tiny_checkpoints": True,
     "preprocessing.faces.detector": "dlib-hog",
     "preprocessing.faces.detect_every": 10,  # drawn heads hardly move
     "preprocessing.transcripts.asr": "",
@@ -132,10 +134,10 @@ def finished(
 
 @pytest.mark.parametrize("name", OF_SETTINGS)
 def test_a_settings_profile_names_the_papers_encoders(name: str, tmp_path: Path) -> None:
-    run = open_run(name, str(tmp_path), str(tmp_path / "run"))
-    assert run.setting.name == name
-    chosen = run.config.embeddings.chosen()
-    mandarin = run.setting.language == "mandarin"
+    config = load_profile(name)
+    assert config.setting.name == name
+    chosen = config.embeddings.chosen()
+    mandarin = config.setting.language == "mandarin"
     assert {modality: encoder.name for modality, encoder in chosen.items()} == {
         "audio": "hf:TencentGameMate/chinese-hubert-large"
         if mandarin
@@ -148,7 +150,7 @@ def test_a_settings_profile_names_the_papers_encoders(name: str, tmp_path: Path)
     assert (chosen["audio"].layers, chosen["audio"].combine) == ([-4, -3, -2, -1], "sum")
     assert {encoder.level for encoder in chosen.values()} == {"utterance"}
     # Its pool comes without words.
-    assert bool(run.config.preprocessing.transcripts.asr) == run.setting.has_unlabeled
+    assert bool(config.preprocessing.transcripts.asr) == config.setting.has_unlabeled
     with pytest.raises(ConfigError, match="give data_dir"):
         open_run(name, "", str(tmp_path / "run"))
 

@@ -123,7 +123,7 @@ def _frame(source: Source, time_s: float) -> Any:
         for frame in source.container.decode(source.video):
             if frame.time is None or frame.time >= time_s:
                 return frame
-    except FFmpegError:
+    except (FFmpegError, IndexError):  # see `media.packets`
         pass
     if frame is None:
         return None
@@ -144,7 +144,7 @@ def _sound(source: Source, most: int | None) -> tuple[SoundStream, NDArray[np.in
                 kept.add(block)
             if count == most or sound.samples > (MAX_SECONDS + MAX_PADDING_S) * RATE:
                 break
-    except FFmpegError:
+    except (FFmpegError, IndexError):
         pass  # what decoded is kept; the promised length shows the loss
     for block in sound.flush():
         kept.add(block)

@@ -1,17 +1,18 @@
 """Where do the release's folders and files lie? Finds them under every spelling seen in the wild.
 
-It looks at a listing of the data folder, not at the disk. Imports `challenge`, `errors`, `lists`,
-`listing` only.
+It looks at a listing of the data folder, not at the disk. Imports `challenge`, `errors`,
+`listing`, `videos` only.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from meiju_utils.challenge import Setting, Split
 from meiju_utils.corpus.listing import FolderListing, Stamp, list_folder
-from meiju_utils.corpus.lists import VIDEO_SUFFIX, clip_id_of
+from meiju_utils.corpus.videos import find_videos, is_video, join
 from meiju_utils.errors import CorpusError
 
 # Split → the release's word for it, in folder and file names.
@@ -29,9 +30,10 @@ class Layout:
     """What lies in one language folder, by split; paths are relative to the data folder.
 
     `lists` and `tables` may hold several files of one role, in order of precedence; `videos` maps
-    clip id to path. `faults` are things that must stop a run (links that leave the data folder),
-    `doubled` is (clip id, path) of files whose clip already has a file. `searched` are the folders
-    videos were looked for in, `ambiguous` those that may be another language's and were not.
+    a video's name as a clip id to its path. `faults` are things that must stop a run (links that
+    leave the data folder), `doubled` is (clip id, path) of files whose clip may have another.
+    `searched` are the folders videos were looked for in, `ambiguous` those that may be another
+    language's and were not, `foreign` those named after another language or track.
     """
 
     listing: FolderListing
@@ -42,6 +44,7 @@ class Layout:
     doubled: list[tuple[str, str]] = field(default_factory=list)
     searched: dict[Split, list[str]] = field(default_factory=dict)
     ambiguous: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -58,10 +61,27 @@ class Layout:
         """Size and time of change of a file; None where it is not there."""
         return self.listing.files.get(path)
 
+    @cached_property
+    def all_videos(self) -> list[str]:
+        """Every video in the language's folder and in those searched, whosever it is."""
+        return self.below({self.language, *(p for own in self.searched.values() for p in own)})
+
+    def below(self, folders: Iterable[str]) -> list[str]:
+        """The videos in folders and further down, but for those of another setting."""
+        starts, foreign = (
+            tuple(f"{folder}/" if folder else "" for folder in places)
+            for places in (folders, self.foreign)
+        )
+        return sorted(
+            path
+            for path in self.listing.files
+            if is_video(path) and path.startswith(starts) and not path.startswith(foreign)
+        )
+
     @property
     def features_only(self) -> bool:
-        """No clip has a video: the corpus is text (and features made elsewhere)."""
-        return not any(self.videos.values())
+        """There is no video: the corpus is text (and features made elsewhere)."""
+        return not self.all_videos
 
 
 def plain(name: str) -> str:
@@ -79,16 +99,10 @@ def find_layout(data_dir: Path, setting: Setting, listing: FolderListing | None 
         raise CorpusError(
             f"No data folder {data_dir}. Give the folder that holds Track{setting.track}."
         )
-    inside = _Inside(listing or list_folder(data_dir))
+    listing = listing or list_folder(data_dir)
+    inside = _Inside(listing)
     language = _find_language_folder(inside, setting)
-    layout = Layout(inside.listing, language, faults=inside.faults)
-    for folder, links in inside.listing.outside.items():
-        first = f"{folder}/{links[0]}" if folder else links[0]
-        more = f" and {len(links) - 1} more beside it link" if links[1:] else " links"
-        layout.faults.append(
-            f"{first}{more} to {(inside.root / first).resolve()}, outside the data folder. Give "
-            "the folder that holds the files as data_dir, copy them, or set follow_links: true."
-        )
+    layout = Layout(listing, language)
     top = [language, *inside.folders([language], "Annotation")]
     for split, word in WORDS.items():
         own = inside.folders(top, word)
@@ -103,8 +117,51 @@ def find_layout(data_dir: Path, setting: Setting, listing: FolderListing | None 
         else:
             names = _names(setting, f"{word}_files", "txt", "csv")
             layout.lists[split] = inside.files(places, names)
-        layout.videos[split] = inside.videos(own, layout.doubled)
+    layout.foreign = [path for path in listing.folders if _is_foreign(plain(_name(path)), setting)]
+    words = set(map(plain, WORDS.values()))
+    others = layout.foreign + [path for path in listing.folders if plain(_name(path)) in words]
+    for split, own in layout.searched.items():
+        # Without a list any video would be a clip: raw films and copies in subfolders are none.
+        videos = find_videos(listing, own, others, deeper=bool(layout.lists[split]))
+        layout.videos[split] = videos.paths
+        layout.doubled += videos.doubled
+        layout.faults += videos.faults
+    layout.faults += _unread(layout)
     return layout
+
+
+def _is_foreign(name: str, setting: Setting) -> bool:
+    """Whether a folder's plain name is another language's or track's."""
+    track = re.fullmatch(r"track(\d)", name)
+    return name in set(LANGUAGES) - {setting.language} or (
+        bool(track) and name != f"track{setting.track}"
+    )
+
+
+def _unread(layout: Layout) -> list[str]:
+    """What lies where the setting's files are looked for, and was not read: a fault a folder."""
+    places = {layout.language, *(place for own in layout.searched.values() for place in own)}
+
+    def concerns(path: str) -> bool:
+        inside = any(not place or f"{path}/".startswith(f"{place}/") for place in places)
+        above = path.rpartition("/")[0] in _parents(layout.language)
+        return inside or (above and plain(_name(path)) == plain(WORDS["test"]))
+
+    faults = []
+    for folder, links in layout.listing.outside.items():
+        found = [path for name in links if concerns(path := f"{folder}/{name}".lstrip("/"))]
+        if found:
+            more = f" and {len(found) - 1} more beside it link" if found[1:] else " links"
+            faults.append(
+                f"{found[0]}{more} to {(layout.root / found[0]).resolve()}, outside the data "
+                "folder. Give the folder that holds the files as data_dir, copy them, or set "
+                "follow_links: true."
+            )
+    return faults + [
+        f"{path}: {why}; mend it or take it away."
+        for path, why in layout.listing.unreadable.items()
+        if concerns(path.strip("'"))
+    ]
 
 
 def _testing_folders(
@@ -117,7 +174,7 @@ def _testing_folders(
     """
     word = WORDS["test"]
     own = [*own, *inside.folders(own, word)]
-    if any(name.lower().endswith(VIDEO_SUFFIX) for place in own for name in inside.names(place)):
+    if any(is_video(name) for place in own for name in inside.names(place)):
         return own
     above = _parents(language)
     outer = inside.folders(above, word)
@@ -159,7 +216,6 @@ class _Inside:
     def __init__(self, listing: FolderListing) -> None:
         self.listing = listing
         self.root = listing.root
-        self.faults: list[str] = []
 
     def names(self, folder: str) -> list[str]:
         return self.listing.names(folder)
@@ -178,27 +234,8 @@ class _Inside:
             if plain(_name(path)) in names and path in self.listing.files
         ]
 
-    def videos(self, places: Iterable[str], doubled: list[tuple[str, str]]) -> dict[str, str]:
-        """Clip id → path of the clips lying in folders; more of one clip go to `doubled`."""
-        found: dict[str, str] = {}
-        for path in self._paths(places):
-            if not path.lower().endswith(VIDEO_SUFFIX) or path not in self.listing.files:
-                continue
-            try:
-                clip_id = clip_id_of(_name(path))
-            except CorpusError as error:
-                self.faults.append(f"{path}: {error}")
-                continue
-            if clip_id in found:
-                doubled.append((clip_id, path))
-            else:
-                found[clip_id] = path
-        return found
-
     def _paths(self, places: Iterable[str]) -> Iterable[str]:
-        return (
-            f"{place}/{name}" if place else name for place in places for name in self.names(place)
-        )
+        return (join(place, name) for place in places for name in self.names(place))
 
 
 def _name(path: str) -> str:

@@ -1,20 +1,29 @@
-"""What do the release's text files say? How they are decoded, and how clip lists are read.
+"""What do the release's lists say? How clips are named, and how lists of them are read.
 
 Parsers collect faults as messages with file and line instead of stopping at the first, so that a
 user mends a file once. Imports `challenge`, `errors` only.
 """
 
-import codecs
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from meiju_utils.challenge import CLASSES, TASKS, Language, Task
+from meiju_utils.challenge import CLASSES, TASKS, Task
 from meiju_utils.errors import CorpusError, nearest
 
-VIDEO_SUFFIX = ".mp4"
+VIDEO_SUFFIXES = (  # that of the release first
+    *(".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"),
+    *(".wmv", ".flv", ".3gp", ".ogv"),
+)
 TABLE_SUFFIX = ".csv"
-REMEDY = "Expected UTF-8 or GB18030; restore the file from the release or save it as UTF-8."
+# Unicode's "default ignorable" characters: joiners, directions, soft hyphens, byte order marks.
+INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
+)
+UNSAFE = re.compile("[/\\\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # in a file's name
 
 
 @dataclass(frozen=True)
@@ -48,61 +57,31 @@ class Listing:
         return f"{self.source}:{self.entries[clip_id].line}"
 
 
-def decode_text(data: bytes, source: str, language: Language = "mandarin") -> str:
-    """The text of a file in UTF-8 (with or without BOM), UTF-16 with BOM, GB18030 or Windows-1252.
-
-    The last two give some text for most bytes, so a UTF-8 file with a damaged spot is told from
-    them by its other lines: a file is taken for another than UTF-8 only where most of its non-ASCII
-    lines are not UTF-8. It is then Windows-1252 if the language is English and non-ASCII bytes
-    stand alone, as its ’ and é do, and else GB18030, whose characters have two. Raises CorpusError
-    naming the line that cannot be decoded.
-    """
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-    elif data.startswith(codecs.BOM_UTF8) or _mostly_utf8(data):
-        encoding = "utf-8-sig"
-    elif language == "english" and any(len(run) % 2 for run in re.findall(rb"[\x80-\xff]+", data)):
-        encoding = "cp1252"
-    else:
-        encoding = "gb18030"
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise CorpusError(
-            f"{source}:{line}: byte {data[error.start]:#04x} is no {encoding} text. {REMEDY}"
-        ) from None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise CorpusError(f"{source}:{line}: holds a NUL character, so it is no text. {REMEDY}")
-    return text
-
-
-def _mostly_utf8(data: bytes) -> bool:
-    valid = invalid = 0
-    for line in data.splitlines():
-        if not line.isascii():
-            try:
-                line.decode("utf-8")
-                valid += 1
-            except UnicodeDecodeError:
-                invalid += 1
-    return invalid == 0 or valid > invalid
-
-
 def clip_id_of(name: str) -> str:
-    """The clip id of a name in a list: without `.mp4` in any case.
+    """The clip id of a name in a list, a table or a folder: without a video's suffix in any case.
 
-    Ids become file names, so CorpusError is raised for one that could leave its folder.
+    Composed (NFC), without characters that show nothing, any space being a plain one, so that
+    names that look the same are the same. Ids become file names, so CorpusError is raised for one
+    that could leave its folder.
     """
-    name = name.strip()
-    clip_id = name[: -len(VIDEO_SUFFIX)] if name.lower().endswith(VIDEO_SUFFIX) else name
-    if clip_id in ("", ".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", clip_id):
+    clip_id = visible(name)
+    stem, dot, suffix = clip_id.rpartition(".")
+    if dot and f".{suffix.lower()}" in VIDEO_SUFFIXES:
+        clip_id = stem.rstrip()
+    if clip_id in ("", ".", "..") or UNSAFE.search(clip_id):
         raise CorpusError(
-            f"{name!r} is no clip name: expected a plain file name such as "
+            f"{name.strip()!r} is no clip name: expected a plain file name such as "
             "Track1_Training_00001.mp4, without folders."
         )
     return clip_id
+
+
+def visible(text: str) -> str:
+    """What one sees of a text: composed, without invisible characters, every space a plain one."""
+    if text.isascii():
+        return text.strip()
+    shown = unicodedata.normalize("NFC", INVISIBLE.sub("", text))
+    return "".join(" " if unicodedata.category(char) == "Zs" else char for char in shown).strip()
 
 
 def build_listing(source: str, named: Iterable[Entry], faults: Iterable[str] = ()) -> Listing:
@@ -120,14 +99,15 @@ def build_listing(source: str, named: Iterable[Entry], faults: Iterable[str] = (
             found.append(f"{where}: {error}")
             continue
         if clip_id in entries:
+            written = entry.clip_id.strip()
+            spelled = f" (written {written!a})" if written != visible(written) else ""
             found.append(
-                f"{where}: {clip_id} stands here for the second time (first in line "
+                f"{where}: {clip_id}{spelled} stands here for the second time (first in line "
                 f"{entries[clip_id].line}); expected each clip once."
             )
             continue
-        entry = replace(
-            entry, clip_id=clip_id, emotion=entry.emotion.lower(), intent=entry.intent.lower()
-        )
+        emotion, intent = (visible(label).lower() for label in (entry.emotion, entry.intent))
+        entry = replace(entry, clip_id=clip_id, emotion=emotion, intent=intent)
         found.extend(
             f"{where}: unknown {task} {label!r}: {nearest(label, CLASSES[task])}"
             for task in TASKS
@@ -146,7 +126,7 @@ def parse_list(text: str, source: str, labelled: bool) -> Listing:
     faults: list[str] = []
     expected = "'clip.mp4 emotion intent'" + ("" if labelled else " or 'clip.mp4'")
     for line, content in enumerate(re.split(r"\r\n?|\n", text), start=1):
-        fields = content.split()
+        fields = [field for field in content.split() if visible(field)]
         if len(fields) == 3 or (len(fields) == 1 and not labelled):
             name, *labels = fields
             emotion, intent = labels or ("", "")

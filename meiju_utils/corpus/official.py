@@ -6,13 +6,15 @@ Imports its neighbours in `corpus`, `challenge`, `errors` only.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os.path import commonpath
 from pathlib import Path
 
 import pandas as pd
 
 from meiju_utils.challenge import SPLITS, Setting, Split
-from meiju_utils.corpus.layout import Layout, find_layout
+from meiju_utils.corpus.layout import WORDS, Layout, find_layout
 from meiju_utils.corpus.listing import list_folder
+from meiju_utils.corpus.lists import VIDEO_SUFFIXES
 from meiju_utils.corpus.schema import CLIP_COLUMNS, validate_clips
 from meiju_utils.corpus.splits import Clip, Findings, first_few, read_split
 from meiju_utils.errors import CorpusError
@@ -51,7 +53,8 @@ def read_corpus(data_dir: Path, setting: Setting, follow_links: bool = False) ->
 
     Raises CorpusError for a folder that is not there and for contradictions: unknown labels,
     doubled ids, transcripts of unlisted clips, labels that differ between list and table,
-    malformed lines, undecodable text, links or ids that leave the folder, no training clips.
+    malformed lines, undecodable text, links or ids that leave the folder, no training clips, videos
+    of which none is a clip's.
     """
     survey = survey_corpus(data_dir, setting, follow_links)
     if survey.faults:
@@ -93,6 +96,7 @@ def survey_corpus(data_dir: Path, setting: Setting, follow_links: bool = False) 
         )
     ]
     _compare_splits(clips, findings)
+    findings.faults += _unused_videos(layout, splits, clips)
     problems = pd.DataFrame(
         findings.problems, columns=["clip_id", "stage", "problem", "reason"], dtype="str"
     )
@@ -127,6 +131,37 @@ def _clips_table(clips: Sequence[Clip], setting: Setting) -> pd.DataFrame:
         dict.fromkeys(CLIP_COLUMNS, "str")
         | {"track": "int64"}
         | dict.fromkeys(("start_s", "end_s", "duration_s", "face_score"), "float64")
+    )
+
+
+def _unused_videos(layout: Layout, splits: Sequence[Split], clips: Sequence[Clip]) -> list[str]:
+    """Videos of which no clip of a split, or none at all, makes use: they bear other names."""
+    used = {clip.video for clip in clips if clip.video}
+    spare = [path for path in layout.all_videos if path not in used]
+    if spare and not used:
+        return [_describe_unused(spare, "a listed clip", clips)]
+    faults = []
+    for split in splits:
+        part = [clip for clip in clips if clip.split == split]
+        if any(clip.video for clip in part) or not (part or split == "unlabeled"):
+            continue
+        if folders := layout.searched[split]:
+            lost = [path for path in layout.below(folders) if path not in used]
+        else:
+            names = {clip.clip_id.casefold() for clip in part}
+            lost = [path for path in spare if Path(path).stem.casefold() in names]
+        if lost:
+            faults.append(_describe_unused(lost, f"a {split} clip", part))
+    return faults
+
+
+def _describe_unused(paths: Sequence[str], whose: str, clips: Sequence[Clip]) -> str:
+    folder = commonpath([Path(path).parent for path in paths])
+    split = clips[0].split if clips else "unlabeled"
+    name = clips[0].clip_id if clips else "<clip>"
+    return (
+        f"{len(paths)} videos lie in {folder}, the first {paths[0]!r}, and none belongs to "
+        f"{whose}; expected {WORDS[split]}/{name}{VIDEO_SUFFIXES[0]}, one of each name."
     )
 
 

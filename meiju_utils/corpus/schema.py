@@ -1,6 +1,6 @@
 """Is a clips table one that every later stage can rely on? Its columns and their rules.
 
-Imports `challenge`, `errors` only.
+Imports `lists`, `challenge`, `errors` only.
 """
 
 import re
@@ -8,6 +8,7 @@ import re
 import pandas as pd
 
 from meiju_utils.challenge import EMOTIONS, INTENTS, SPLITS
+from meiju_utils.corpus.lists import UNSAFE
 from meiju_utils.errors import CorpusError
 
 CLIP_COLUMNS = (
@@ -50,7 +51,7 @@ def validate_clips(clips: pd.DataFrame) -> pd.DataFrame:
     columns = {
         "clip_id": pa.Column(
             str,
-            pa.Check.str_matches(r"^[^/\\\x00-\x1f\x7f]+$", error="expected a plain file name"),
+            pa.Check(_is_plain_name, element_wise=True, error="expected a plain file name"),
             unique=True,
         ),
         "track": pa.Column(int, [one_of((1, 2), "1 or 2"), one]),
@@ -85,6 +86,10 @@ def validate_clips(clips: pd.DataFrame) -> pd.DataFrame:
     except pa.errors.SchemaErrors as error:
         raise CorpusError(_describe(error.failure_cases, clips)) from None
     return clips
+
+
+def _is_plain_name(name: str) -> bool:
+    return name not in ("", ".", "..") and not UNSAFE.search(name)
 
 
 def _is_within(video: str) -> bool:

@@ -1,7 +1,7 @@
 """Which clips make up a split, and what do its files say of them? Joins lists, tables and videos.
 
-Blemishes become problems, contradictions faults; both are collected. Imports `layout`, `lists`,
-`tables`, `challenge`, `errors` only.
+Blemishes become problems, contradictions faults; both are collected. Imports `encodings`,
+`layout`, `lists`, `tables`, `videos`, `challenge`, `errors` only.
 """
 
 import re
@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from meiju_utils.challenge import TASKS, Setting, Split
+from meiju_utils.corpus.encodings import damage, decode_text
 from meiju_utils.corpus.layout import WORDS, Layout, describe
-from meiju_utils.corpus.lists import TABLE_SUFFIX, Listing, decode_text, parse_list
+from meiju_utils.corpus.lists import TABLE_SUFFIX, Listing, parse_list
 from meiju_utils.corpus.tables import parse_table
+from meiju_utils.corpus.videos import match_videos
 from meiju_utils.errors import CorpusError
 
 STAGE = "corpus"
@@ -70,7 +72,7 @@ def read_split(layout: Layout, setting: Setting, split: Split, findings: Finding
         _check_track(setting, split, clip_ids, findings)
     labels = _labels(clip_ids, told, findings)
     texts = _texts(clip_ids, told, findings)
-    videos = layout.videos[split]
+    videos = match_videos(layout.videos[split], clip_ids)
     clips = [
         Clip(clip_id, split, videos.get(clip_id, ""), texts.get(clip_id, ""), *labels[clip_id])
         for clip_id in clip_ids
@@ -228,6 +230,8 @@ def _texts(clip_ids: Sequence[str], told: Sequence[Listing], findings: Findings)
                 findings.problem(
                     clip_id, "two subtitles", f"{listing.where(clip_id)} has another; not used"
                 )
+        if why := damage(texts.get(clip_id, "")):
+            findings.problem(clip_id, "damaged subtitle", why)
     return texts
 
 
@@ -268,7 +272,7 @@ def _note_gaps(
         for clip in clips:
             if not clip.video:
                 findings.problem(clip.clip_id, "absent", f"{split}: listed, but without a video")
-    listed = {clip.clip_id for clip in clips}
+    used = {clip.video for clip in clips}
     for clip_id, path in layout.videos[split].items():
-        if clip_id not in listed:
+        if path not in used:
             findings.problem(clip_id, "unlisted", f"{split}: {path} is in no list; not used")

@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Sequence
 
-from meiju_utils.corpus.lists import VIDEO_SUFFIX, Entry, Listing, build_listing
+from meiju_utils.corpus.lists import VIDEO_SUFFIXES, Entry, Listing, build_listing, visible
 
 # Column → the headings it goes by, compared without case, spaces and underscores.
 HEADINGS = {
@@ -91,7 +91,7 @@ def _rows(text: str, source: str) -> tuple[list[tuple[int, list[str]]], list[str
 
 def _columns(header: list[str]) -> dict[str, int]:
     """Column → its place in the header, for the columns that are there."""
-    plain = [re.sub(r"[\s_]", "", cell).casefold() for cell in header]
+    plain = [re.sub(r"[\s_]", "", visible(cell)).casefold() for cell in header]
     return {
         column: next(plain.index(name) for name in names if name in plain)
         for column, names in HEADINGS.items()
@@ -104,9 +104,9 @@ def _listed(header: list[str]) -> str:
 
 
 def _is_clip_name(cell: str) -> bool:
-    name = cell.strip()
-    return name.lower().endswith(VIDEO_SUFFIX) or bool(OFFICIAL_ID.match(name))
+    name = visible(cell)
+    return name.lower().endswith(VIDEO_SUFFIXES) or bool(OFFICIAL_ID.match(name))
 
 
 def _known(cell: str) -> str:
-    return "" if cell in MISSING else cell
+    return "" if cell in MISSING or not visible(cell) else cell

@@ -12,7 +12,7 @@ from av.error import FFmpegError
 
 from meiju_utils.errors import MediaError
 from meiju_utils.media.frames import TIME_TOLERANCE_S, Screen
-from meiju_utils.media.packets import Packets
+from meiju_utils.media.packets import Packets, packet_time
 from meiju_utils.media.parts import Facts, Media, Part, PartCollector
 from meiju_utils.media.sound import Block, SoundStream
 from meiju_utils.media.streams import (
@@ -39,7 +39,7 @@ class _Pending(NamedTuple):
 class DecodingPass:
     """One pass over an open file, for all parts (index, part) that are wanted of it.
 
-    Raises DecodingOrderTimes, maybe after some parts, where `equal_steps` is to be set.
+    Raises DecodingOrderTimes, maybe after some parts, where `by_packet` is to be set.
     """
 
     def __init__(
@@ -49,20 +49,20 @@ class DecodingPass:
         sample_rate: int,
         frame_stride: int,
         tracking_side: int,
-        equal_steps: bool,
+        by_packet: bool,
     ) -> None:
         self.source = source
         self.packets = Packets(source)
         self.sound = SoundStream(sample_rate)
         rate = frame_rate(source.video) if source.video else 0.0
-        self.clock = PictureClock(rate or 1.0)
+        self.clock = PictureClock(rate or 1.0, deque() if by_packet else None)
         self.facts = Facts(
             source.name,
             has_video=source.video is not None,
             has_audio=source.audio is not None,
             fps=rate,
             sample_rate=sample_rate,
-            equal_steps=equal_steps,
+            by_packet=by_packet,
         )
         self._promised_s = max(map(promised_s, source.streams), default=0.0)
         collectors = [
@@ -105,6 +105,9 @@ class DecodingPass:
             self._ended.discard(index)
         if packet is not None and not self._wanted(is_video):
             return
+        due = None if packet is None or not is_video else packet_time(packet)
+        if self.clock.due is not None and due is not None:
+            self.clock.due.append(due)
         for frame in self._decode(stream, packet):
             if is_video:
                 self._damage(frame.is_corrupt)
@@ -158,8 +161,6 @@ class DecodingPass:
     def _show(self, frame: Any) -> None:
         video, facts = self.source.video, self.facts
         first, before = facts.screen is None, self.clock.time
-        if first and facts.equal_steps:
-            self.clock.equal_from = self.packets.first_s.get(video.index, frame.time or 0.0)
         rising = self.packets.rising(video) and not self._damaged
         shown = self.clock.next(frame, self.packets.others_s(video), rising)
         if facts.screen is None:

@@ -4,7 +4,6 @@ Imports PyAV and `streams`.
 """
 
 import heapq
-import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -30,18 +29,18 @@ Item = tuple[int, Any]
 class Packets:
     """Iterates over the packets of a source, and knows how far each stream was read.
 
-    `broken`: how often reading broke off. `first_s`: decoding time of each stream's first packet.
+    `broken`: how often reading broke off.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.broken = 0
-        self.first_s: dict[int, float] = {}
         self._indices: list[int] = [stream.index for stream in source.streams]
         self._tick = {stream.index: float(stream.time_base) for stream in source.streams}
         self._count = dict.fromkeys(self._indices, 0)
         self._rising = dict.fromkeys(self._indices, True)
         self._last_pts: dict[int, int] = {}
+        self._behind: int | None = None  # the stream that is far behind the other in the file
         starts: dict[int, float] = {s.index: start_s(s) or 0.0 for s in source.streams}
         first = min(starts.values(), default=0.0)
         # Clocks further apart than that have nothing to do with each other.
@@ -62,11 +61,12 @@ class Packets:
             for item in items:
                 self._note(*item)
                 yield item
-                behind = self._behind()
+                behind = self._behind
                 if behind is not None and (not self._count[behind] or self._promised(behind)):
                     own = stack.enter_context(open_container(self.source.path))
-                    late = itertools.islice(self._demux(own, [behind]), self._count[behind], None)
-                    rest = (item for item in items if item[0] != behind)
+                    (ahead,) = (index for index in self._indices if index != behind)
+                    rest = self._only(ahead, items)
+                    late = self._only(behind, self._demux(own, self._indices), self._count[behind])
                     for merged in heapq.merge(rest, late, key=self._time):
                         self._note(*merged)
                         yield merged
@@ -85,32 +85,41 @@ class Packets:
 
     def left_behind(self) -> int | None:
         """The stream that seems to have ended: far behind the other, and promised no more."""
-        behind = self._behind()
+        behind = self._behind
         if behind is None or not self._count[behind] or self._promised(behind):
             return None
         return behind
 
-    def _behind(self) -> int | None:
-        """The stream that is far behind the other in the file, if one is."""
-        if len(self._indices) < 2:
-            return None
-        one, other = self._indices
-        apart = self._reached[one] - self._reached[other]
-        if abs(apart) <= LAG_S:
-            return None
-        return other if apart > 0 else one
-
     def _promised(self, index: int) -> bool:
         return self._reached[index] < self._end.get(index, -float("inf"))
+
+    def _only(self, index: int, items: Iterator[Item], known: int = 0) -> Iterator[Item]:
+        """Items of one stream after the `known` first, until it seems to have ended."""
+        for item in items:
+            other, packet = item
+            if other == index:
+                if known and packet is not None:
+                    known -= 1
+                    continue
+                yield item
+                continue
+            behind = packet is not None and self._time(item) - self._reached[index] > LAG_S
+            if behind and self._count[index] and not self._promised(index):
+                yield index, None
+                return
 
     def _demux(self, container: Any, indices: list[int]) -> Iterator[Item]:
         packets = container.demux(*(container.streams[index] for index in indices))
         try:
             for packet in packets:
-                # Demuxing ends with empty packets.
-                yield packet.stream.index, packet if packet.size else None
+                if packet.size:
+                    yield packet.stream.index, packet
+                elif packet.dts is None and packet.pts is None:  # demuxing ends with such
+                    yield packet.stream.index, None
         except FFmpegError:
             self.broken += 1
+            yield from ((index, None) for index in indices)
+        except IndexError:  # PyAV at the end, where a stream showed up after the header
             yield from ((index, None) for index in indices)
 
     def _note(self, index: int, packet: Any) -> None:
@@ -124,19 +133,22 @@ class Packets:
             self._last_pts[index] = pts
         ticks = pts if dts is None else dts
         if ticks is not None:
-            tick = self._tick[index]
-            if index not in self.first_s:
-                self.first_s[index] = ticks * tick
-            end = (ticks + (packet.duration or 0)) * tick - self._zero[index]
+            end = (ticks + (packet.duration or 0)) * self._tick[index] - self._zero[index]
             if end > self._reached[index]:
                 self._reached[index] = end
+                lags = (i for i in self._indices if end - self._reached[i] > LAG_S)
+                self._behind = next(lags, None)
 
     def _time(self, item: Item) -> float:
         """When a packet is due on the clock of both streams; ends come last."""
         index, packet = item
         if packet is None:
             return float("inf")
-        ticks = packet.pts if packet.dts is None else packet.dts
-        if ticks is None:
-            return self._reached[index]
-        return float(ticks * self._tick[index] - self._zero[index])
+        time = packet_time(packet)
+        return self._reached[index] if time is None else time - self._zero[index]
+
+
+def packet_time(packet: Any) -> float | None:
+    """When a packet is to be decoded, seconds of its stream's clock."""
+    ticks = packet.pts if packet.dts is None else packet.dts
+    return None if ticks is None else float(ticks * packet.time_base)

@@ -95,7 +95,7 @@ class Facts:
     picture_gaps: list[tuple[float, float]] = field(default_factory=list)
     sound_gaps: list[tuple[float, float]] = field(default_factory=list)
     sound_jumps: int = 0
-    equal_steps: bool = False
+    by_packet: bool = False
 
 
 class PartCollector:
@@ -237,9 +237,9 @@ class PartCollector:
         if gaps := within(facts.sound_gaps):
             what = "silence stands there"
             yield Flag("audio-gap", f"{sum(gaps):.2f} s without sound ({len(gaps)} gaps); {what}")
-        if facts.equal_steps and pictures.count:
+        if facts.by_packet and pictures.count:
             yield Flag(
-                "timestamps", "times are those of decoding order; the nominal rate is assumed"
+                "timestamps", "times are those of decoding, not of showing; they are put in order"
             )
         elif pictures.repaired or facts.sound_jumps:
             yield Flag(

@@ -18,7 +18,7 @@ once. Imports its neighbours.
 | several video streams                | the one a player shows: no cover, poster or preview     |
 | variable frame rate                  | `frames` by count; `tracking` by time, 25 a second      |
 | times missing, going back, jumping   | the nominal duration is used, flag `timestamps`         |
-| times of decoding order (AVI)        | equal steps at the nominal rate, flag `timestamps`      |
+| times of decoding order (AVI)        | put into the order of showing, flag `timestamps`        |
 | rotated or mirrored by its metadata  | turned as a player shows it                             |
 | pixels not square                    | width scaled as a player shows it                       |
 | odd width or height                  | kept as it is                                           |
@@ -84,13 +84,13 @@ def read_parts(
     """
     settings = (sample_rate, frame_stride, tracking_side)
     done = set()
-    for equal_steps in (False, True):
+    for by_packet in (False, True):
         missing = [(index, part) for index, part in enumerate(parts) if index not in done]
         with open_source(path) as source:
             try:
-                for index, media in DecodingPass(source, missing, *settings, equal_steps).run():
+                for index, media in DecodingPass(source, missing, *settings, by_packet).run():
                     done.add(index)
                     yield index, media
                 return
             except DecodingOrderTimes:
-                pass  # once more, by count
+                pass  # once more, with the times of the packets

@@ -3,6 +3,7 @@
 The doctor and the pipeline both go by these rules. Imports PyAV and `errors`.
 """
 
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Iterator
@@ -93,12 +94,16 @@ def open_source(path: Path) -> Iterator[Source]:
 
 def open_container(path: Path) -> Any:
     """The file as a container of PyAV that opens no other file and no connection."""
-    formats = ",".join(sorted(av.formats_available - _REFERRING))
     return av.open(
         f"file:{path}",  # else a name such as "http:a.mp4" would be an address
         metadata_errors="ignore",
-        options={"format_whitelist": formats, "protocol_whitelist": "file"},
+        options={"format_whitelist": _harmless_formats(), "protocol_whitelist": "file"},
     )
+
+
+@functools.cache
+def _harmless_formats() -> str:
+    return ",".join(sorted(av.formats_available - _REFERRING))
 
 
 def main_video(path: Path, container: Any) -> Any:
@@ -168,7 +173,7 @@ def _packet_counts(path: Path, indices: list[int]) -> Counter[int]:
         try:
             for packet in itertools.islice(packets, _COUNTED):
                 counts[packet.stream.index] += packet.size > 0
-        except FFmpegError:
+        except (FFmpegError, IndexError):  # see Packets
             pass  # what was counted counts
     return counts
 

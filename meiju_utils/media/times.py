@@ -3,6 +3,7 @@
 Imports `streams`.
 """
 
+from collections import deque
 from typing import Any, NamedTuple
 
 from meiju_utils.media.streams import LONGEST_FRAME_S, MAX_SECONDS
@@ -26,41 +27,42 @@ class Shown(NamedTuple):
 class PictureClock:
     """Times of a stream's frames, taken in the order in which they are shown.
 
-    `rate`: frames a second where no time is credible. `equal_from`: where the frames' times are
-    not used at all, the time of the first one; all others follow at the nominal rate. `offset`: by
-    how much the times jumped as nobody can have filmed; they are taken to go on.
+    `rate`: frames a second where no time is credible. `offset`: by how much the times jumped as
+    nobody can have filmed; they are taken to go on. `due`: where the frames' own times are of no
+    use, those of their packets, in order; the frame shown n-th takes the n-th of them.
     """
 
-    def __init__(self, rate: float, equal_from: float | None = None) -> None:
+    def __init__(self, rate: float, due: deque[float] | None = None) -> None:
         self.start_s = 0.0
         self.count = 0
         self.step = 1 / rate
-        self.equal_from = equal_from
         self.time = 0.0
         self.offset = 0.0
+        self.due = due
 
     def next(self, frame: Any, others_s: float, rising: bool) -> Shown:
         """`others_s`: how far the other stream was read. `rising`: whether packets' times rose.
 
         Raises DecodingOrderTimes where times go back although those of the packets never did.
         """
+        said = frame.time
+        if self.due is not None:
+            said = self.due.popleft() if self.due else None
         repaired = False
         if self.count == 0:
-            self.start_s = (frame.time or 0.0) if self.equal_from is None else self.equal_from
-        elif self.equal_from is not None:
-            self.time = self.count * self.step
+            self.start_s = said or 0.0
         else:
-            credible = self._credible(frame.time, others_s, rising)
+            credible = self._credible(said, others_s, rising and self.due is None)
             repaired = credible is None
             self.time = self.time + self.step if credible is None else credible
-            if frame.time is not None and repaired:
-                self.offset = frame.time - self.start_s - self.time
+            if said is not None and repaired:
+                self.offset = said - self.start_s - self.time
         self.count += 1
         return Shown(self.time, repaired)
 
     def duration(self, frame: Any) -> float:
         """How long a frame stays by itself, seconds."""
-        timed = frame.duration and frame.time_base and self.equal_from is None
+        timed = frame.duration and frame.time_base and self.due is None
         return min(float(frame.duration * frame.time_base), LONGEST_FRAME_S) if timed else self.step
 
     def _credible(self, said: float | None, others_s: float, rising: bool) -> float | None:

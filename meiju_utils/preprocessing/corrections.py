@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from meiju_utils.challenge import Language
+from meiju_utils.corpus.encodings import decode_text
 from meiju_utils.corpus.layout import Layout, plain
-from meiju_utils.corpus.lists import decode_text
+from meiju_utils.corpus.splits import SHOWN, Findings
 from meiju_utils.corpus.tables import parse_table
 from meiju_utils.errors import CorpusError, nearest
 from meiju_utils.run import CORRECTIONS_NAME, Run
@@ -68,19 +69,33 @@ def read_corrections(
     """
     text = decode_text(path.read_bytes(), path.name, language)
     listing = parse_table(text, path.name, required=("text",))
-    faults = list(listing.faults)
-    for clip_id, entry in listing.entries.items():
-        if clip_id not in clip_ids:
-            close = nearest(clip_id, clip_ids).split("?")[0]
-            hint = f" ({close}?)" if close.startswith("did you mean") else ""
-            faults.append(f"{listing.where(clip_id)}: no clip {clip_id} in this setting{hint}.")
-        elif not entry.text:
-            faults.append(
-                f"{listing.where(clip_id)}: {clip_id} has no text; give it or drop the row."
-            )
-    if faults:
+    findings = Findings()
+    findings.fault_each(listing.faults, path.name)
+    unknown = [clip_id for clip_id in listing.entries if clip_id not in clip_ids]
+    findings.fault_each(
+        [
+            f"{listing.where(clip_id)}: no clip {clip_id} in this setting"
+            f"{_hint(clip_id, clip_ids) if place < SHOWN else ''}."
+            for place, clip_id in enumerate(unknown)
+        ],
+        path.name,
+    )
+    findings.fault_each(
+        [
+            f"{listing.where(clip_id)}: {clip_id} has no text; give it or drop the row."
+            for clip_id, entry in listing.entries.items()
+            if clip_id in clip_ids and not entry.text
+        ],
+        path.name,
+    )
+    if findings.faults:
         raise CorpusError(
             f"{path} cannot be used; expected the columns clip_id, text, note, each clip at most "
-            "once and with a text:\n" + "\n".join(f"  - {fault}" for fault in faults)
+            "once and with a text:\n" + "\n".join(f"  - {fault}" for fault in findings.faults)
         )
     return {clip_id: entry.text for clip_id, entry in listing.entries.items()}
+
+
+def _hint(clip_id: str, clip_ids: Collection[str]) -> str:
+    close = nearest(clip_id, clip_ids).split("?")[0]
+    return f" ({close}?)" if close.startswith("did you mean") else ""

@@ -14,6 +14,7 @@ import pandas as pd
 from meiju_utils.corpus.layout import Layout, find_layout
 from meiju_utils.corpus.listing import list_folder
 from meiju_utils.corpus.official import Corpus
+from meiju_utils.corpus.videos import match_videos
 from meiju_utils.errors import ConfigError, DamagedError, MeijuError
 from meiju_utils.files import read_record, write_record
 from meiju_utils.media.reading import Media, read_media
@@ -143,6 +144,7 @@ def _same_videos(manifest: pd.DataFrame, layout: Layout) -> bool:
     videos = {clip_id: path for split in layout.videos.values() for clip_id, path in split.items()}
     columns = ["clip_id", "video", "source_size", "source_modified_ns"]
     made = manifest.loc[manifest["source_size"] >= 0, columns]
+    videos = match_videos(videos, made["clip_id"].tolist())
     return all(
         # under another path where another folder of the release was given
         (layout.stamp(video) or layout.stamp(videos.get(clip_id, ""))) == (size, modified_ns)

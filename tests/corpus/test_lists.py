@@ -3,14 +3,16 @@
 import csv
 import io
 import re
+import unicodedata
 from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from meiju_utils.challenge import EMOTIONS, INTENTS
-from meiju_utils.corpus.lists import clip_id_of, decode_text, parse_list
+from meiju_utils.challenge import EMOTIONS, INTENTS, Language
+from meiju_utils.corpus.encodings import damage, decode_text
+from meiju_utils.corpus.lists import clip_id_of, parse_list, visible
 from meiju_utils.corpus.tables import HEADINGS, parse_table
 from meiju_utils.errors import CorpusError
 
@@ -19,12 +21,11 @@ from meiju_utils.errors import CorpusError
 subtitles = (
     st.text(st.characters(codec="utf-8", exclude_characters="\0\r\ufeff"), max_size=20)
     .map(str.strip)
-    .filter(lambda text: text not in ("nan", "NaN"))
+    .filter(lambda text: text not in ("nan", "NaN") and bool(text) == bool(visible(text)))
 )
 names = st.text(
     st.characters(exclude_categories=["C", "Z"], exclude_characters='/\\"'), min_size=1, max_size=12
-).filter(lambda name: not name.lower().endswith(".mp4") and name not in (".", "..", "nan", "NaN"))
-encodings = st.sampled_from(["utf-8", "utf-8-sig", "gb18030", "utf-16"])
+).filter(lambda name: name == visible(name) and "." not in name and name not in ("nan", "NaN"))
 newlines = st.sampled_from(["\n", "\r\n", "\r"])
 # Python's csv writer leaves a lone "\n" unquoted where rows end in "\r", which no reader can undo.
 row_ends = st.sampled_from(["\n", "\r\n"])
@@ -46,12 +47,97 @@ def mostly_no_utf8(data: bytes) -> bool:
 
 
 @given(
-    text=st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff")), encoding=encodings
+    text=st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff")),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]),
 )
 def test_decoding_returns_the_text_that_was_encoded(text: str, encoding: str) -> None:
-    data = text.encode(encoding)
-    assume(encoding != "gb18030" or text.isascii() or mostly_no_utf8(data))
-    assert decode_text(data, "f") == text
+    assert decode_text(text.encode(encoding), "f") == text
+
+
+SIMPLIFIED = (
+    "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下自之年"
+)
+TRADITIONAL = (
+    "的一是不了在人有我他這個們中來上大為和國地到以說時要就出會可也你對生能而子那得於著下自之年"
+)
+RARER = "傻喂哪吵架饿疼嫁妹舅婆爷帅丑懒笨聪明漂亮厉害讨厌喜欢"
+MARKS = "，。？！、：；“”《》…—（）"
+
+
+def sentences(hanzi: str) -> st.SearchStrategy[str]:
+    words = st.text(st.sampled_from(hanzi), min_size=4, max_size=12)
+    return st.lists(st.tuples(words, st.sampled_from(MARKS)).map("".join), min_size=1, max_size=6)
+
+
+@given(
+    simplified=sentences(SIMPLIFIED + RARER),
+    traditional=sentences(TRADITIONAL),
+    newline=newlines,
+    language=st.sampled_from(["mandarin", "english"]),
+)
+def test_ordinary_sentences_come_back_from_every_encoding_of_their_script(
+    simplified: list[str], traditional: list[str], newline: str, language: Language
+) -> None:
+    for lines, encodings in (
+        (simplified, ("utf-8", "gb18030", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")),
+        (traditional, ("utf-8", "gb18030", "big5", "big5hkscs")),
+    ):
+        text = newline.join(f"Track1_Training_{n:05d}.mp4,{t}" for n, t in enumerate(lines))
+        for encoding in encodings:
+            data = text.encode(encoding)
+            assume(encoding[0] == "u" or mostly_no_utf8(data))
+            assert decode_text(data, "f", language) == text, encoding
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("你為什麼還沒來", "big5"),
+        ("好", "big5"),
+        ("喆", "gb18030"),
+        ("爨", "gb18030"),
+        ("𠮷野", "gb18030"),
+        ("他说：“café”…", "gb18030"),
+    ],
+)
+def test_even_a_few_characters_are_told(text: str, encoding: str) -> None:
+    assert decode_text(f"name,text\na.mp4,{text}\n".encode(encoding), "f") == (
+        f"name,text\na.mp4,{text}\n"
+    )
+
+
+KOREAN = "왜 아직 안 왔어? 오늘은 날씨가 좋다 그리고 사람들이 많이 있었다 학교에서 공부를 했다"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("これは何ですか", "shift_jis"),
+        ("これは何ですか", "euc_jp"),
+        (KOREAN, "euc_kr"),
+        ("it’s a “café”", "cp1252"),
+        ("it’s", "cp1252"),
+        ("Привет, как дела", "cp1251"),
+    ],
+)
+def test_what_is_neither_is_refused_with_its_line(text: str, encoding: str) -> None:
+    data = f"name,text\na.mp4,ok\nb.mp4,{text}\n".encode(encoding)
+    with pytest.raises(CorpusError, match=r"^f:3: .*Expected UTF-8 or GB18030"):
+        decode_text(data, "f")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("你好，café 😀", ""),
+        ("你\ufffd好\ufffd", r"holds '\ufffd'"),
+        ("\ue707\x92好", r"holds '\ue707\x92'"),
+        ("你好".encode().decode("latin-1"), "seems to be '你好', saved in a wrong encoding"),
+        ("it’s".encode().decode("cp1252"), "seems to be 'it’s', saved in a wrong encoding"),
+    ],
+)
+def test_what_damage_to_a_text_is_told(text: str, told: str) -> None:
+    assert damage(text) == told
 
 
 @pytest.mark.parametrize(
@@ -159,7 +245,35 @@ def test_a_clip_id_is_always_a_plain_file_name(name: str) -> None:
     except CorpusError:
         return
     assert clip_id not in ("", ".", "..")
-    assert not set(clip_id) & set("/\\\0\n\r")
+    assert not set(clip_id) & set("/\\\0\n\r\x85\u2028\u200b\ufeff\xa0")
+    assert visible(clip_id) == clip_id
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(f"\ufeff{'a'}\u200b b\u00ad.mp4\u200e", "a\u00a0b", "a\u3000b.mp4\u3000", "a b.MOV"),
+        *("\u202aa b\u202c.mp4", "a\u2060\u2009b", "a b\u200b .mkv", "a b"),
+    ],
+)
+def test_names_that_look_the_same_are_the_same(written: str) -> None:
+    assert clip_id_of(written) == "a b"
+
+
+def test_a_name_may_hold_any_sign_and_is_composed() -> None:
+    for name in ("第1集{x}", "100%", "$HOME", "#1", "it's", 'a"b', "[0]", "a.b", "😀"):
+        assert clip_id_of(f"{name}.mp4") == name
+    assert clip_id_of(unicodedata.normalize("NFD", "Café.mp4")) == "Café"
+
+
+def test_an_id_doubled_by_what_one_does_not_see_is_shown_escaped() -> None:
+    listing = parse_list("a.mp4 sad wishing\n\u200ba.mp4 sad\u200b wishing\n", "f", labelled=True)
+    assert listing.faults == [
+        "f:2: a (written '\\u200ba.mp4') stands here for the second time (first in line 1); "
+        "expected each clip once."
+    ]
+    table = parse_table("\ufeff\ufeffFileName,Sub\u200btitle\n\u200ba.mp4,\u200b\n", "f")
+    assert (table.faults, list(table.entries), table.entries["a"].text) == ([], ["a"], "")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The reader: every quirk of the wild gives the same table, every contradiction a clear error."""
 
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -479,10 +480,175 @@ def test_two_folders_of_one_track_are_refused(tmp_path: Path, write_release: Any
         read_corpus(tmp_path, MANDARIN)
 
 
+def rename(release: Any, change: Callable[[Path], Path]) -> None:
+    for path in sorted(release.folder.rglob("Track1_*.mp4")):
+        new = change(path)
+        new.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(new)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.parent / path.stem[-5:] / path.name,
+        lambda path: path.parent / "a" / "b" / path.name.upper(),
+        lambda path: path.with_name(path.name.lower()),
+        *(
+            lambda path, suffix=suffix: path.with_suffix(suffix)
+            for suffix in (".MP4", ".mov", ".mkv", ".AVI", ".webm", ".m4v")
+        ),
+        lambda path: path.with_name(f"\u200b{path.stem}\u200e{path.suffix}"),
+    ],
+)
+def test_a_video_is_found_further_down_in_any_case_and_of_any_kind(
+    tmp_path: Path, write_release: Any, change: Any
+) -> None:
+    release = write_release(tmp_path, MANDARIN)
+    rename(release, change)
+    corpus = read_corpus(tmp_path, MANDARIN)
+    assert told(corpus.clips) == release.clips
+    assert corpus.problems.empty
+    assert all((tmp_path / video).is_file() for video in corpus.clips["video"])
+
+
+@pytest.mark.parametrize("file_form", ["NFC", "NFD"])
+@pytest.mark.parametrize("list_form", ["NFC", "NFD"])
+def test_a_decomposed_name_is_the_composed_one(
+    tmp_path: Path, write_release: Any, file_form: Any, list_form: Any
+) -> None:
+    release = write_release(tmp_path, MANDARIN)
+    old, new = "Track1_Training_00001", "Café {1}#%$"
+    for name in ("Training_files.txt", "Training_transcription.csv"):
+        written = unicodedata.normalize(list_form, new.replace(" ", "_"))
+        rewrite(name, lambda text, written=written: text.replace(old, written))(release)
+    video = release.file(f"{old}.mp4")
+    video.rename(video.with_stem(unicodedata.normalize(file_form, new.replace(" ", "_"))))
+    corpus = read_corpus(tmp_path, MANDARIN)
+    assert corpus.problems.empty
+    row = corpus.clips.set_index("clip_id").loc[new.replace(" ", "_")]
+    assert (tmp_path / row["video"]).is_file()
+    assert row["text"]
+
+
+def test_the_file_in_place_comes_first_and_of_two_further_down_none(
+    tmp_path: Path, write_release: Any
+) -> None:
+    release = write_release(tmp_path, MANDARIN)
+    first, second, third = release.ids("train")[:3]
+    folder = release.folder / "Annotation" / "Training"
+    for name in (f"crops/{first}.mp4", f"x/{second}.mp4", f"y/{second}.MP4", f"{third}.avi"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    (folder / f"{second}.mp4").unlink()
+    corpus = read_corpus(tmp_path, MANDARIN)
+    videos = corpus.clips.set_index("clip_id")["video"]
+    assert videos[first].endswith(f"Training/{first}.mp4")
+    assert videos[second] == ""
+    assert videos[third].endswith(f"{third}.mp4")
+    doubled = corpus.problems.query("problem == 'doubled video'")
+    assert doubled["clip_id"].tolist() == [third, second, second]
+    assert told(corpus.clips) == release.clips
+
+
+def test_names_that_differ_in_case_alone_do_not_take_each_others_video(
+    tmp_path: Path, write_release: Any
+) -> None:
+    release = write_release(tmp_path, MANDARIN)
+    append("Training_files.txt", "track1_training_00001.mp4 sad neutral")(release)
+    append("Training_transcription.csv", "track1_training_00001.mp4,谁")(release)
+    videos = read_corpus(tmp_path, MANDARIN).clips.set_index("clip_id")["video"]
+    assert videos["Track1_Training_00001"]
+    assert videos["track1_training_00001"] == ""
+    release.file("Track1_Training_00001.mp4").rename(
+        release.folder / "Annotation/Training/TRACK1_training_00001.mp4"
+    )
+    videos = read_corpus(tmp_path, MANDARIN).clips.set_index("clip_id")["video"]
+    assert videos["Track1_Training_00001"] == videos["track1_training_00001"] == ""
+
+
+def test_the_pool_takes_subfolders_only_where_it_has_no_clips_itself(
+    tmp_path: Path, write_release: Any
+) -> None:
+    release = write_release(tmp_path, MANDARIN)
+    pool = release.folder / "NoAnnotation"
+    (pool / "raw").mkdir()
+    (pool / "raw" / "episode.mkv").touch()
+    assert told(read_corpus(tmp_path, MANDARIN).clips) == release.clips
+    (pool / "raw" / "episode.mkv").unlink()
+    for number, path in enumerate(sorted(pool.glob("*.mp4"))):
+        (pool / f"{number}").mkdir()
+        path.rename(pool / f"{number}" / path.name)
+    corpus = read_corpus(tmp_path, MANDARIN)
+    assert told(corpus.clips) == release.clips
+    assert corpus.problems.empty
+
+
+def test_test_clips_of_another_language_further_down_are_not_taken(
+    tmp_path: Path, write_release: Any
+) -> None:
+    release = write_release(tmp_path, MANDARIN, testing_folder="../../Testing/English")
+    corpus = read_corpus(tmp_path, MANDARIN)
+    assert problems(corpus, "absent") == release.ids("test")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (
+            "Track1_*.mp4",
+            "21 videos lie in Track1/Mandarin/Annotation, the first "
+            "'Track1/Mandarin/Annotation/Testing/1.mp4', and none belongs to a listed clip; "
+            "expected Training/Track1_Training_00001.mp4",
+        ),
+        (
+            "Track1_Test*.mp4",
+            "4 videos lie in Track1/Mandarin/Annotation/Testing, the first "
+            "'Track1/Mandarin/Annotation/Testing/1.mp4', and none belongs to a test clip; "
+            "expected Testing/Track1_Testing_00001.mp4",
+        ),
+    ],
+)
+def test_videos_of_which_none_is_used_are_a_fault(
+    tmp_path: Path, write_release: Any, pattern: str, expected: str
+) -> None:
+    release = write_release(tmp_path, MANDARIN)
+    for path in release.folder.glob("NoAnnotation/*.mp4"):
+        path.unlink()
+    for path in sorted(release.folder.rglob(pattern)):
+        path.rename(path.with_stem(path.stem[-5:].lstrip("0")))
+    survey = survey_corpus(tmp_path, MANDARIN)
+    assert [fault for fault in survey.faults if fault.startswith(expected)] == survey.faults
+    assert len(survey.faults) == 1
+    assert "features only" not in set(survey.corpus.problems["problem"])
+
+
+def test_a_folder_of_another_name_that_holds_a_splits_videos_is_named(
+    tmp_path: Path, write_release: Any
+) -> None:
+    release = write_release(tmp_path, MANDARIN)
+    folder = release.folder / "Annotation" / "Validation"
+    folder.rename(folder.with_name("dev"))
+    with pytest.raises(CorpusError, match=r"8 videos lie in .*/dev, .* none belongs to a valid"):
+        read_corpus(tmp_path, MANDARIN)
+
+
+def test_a_damaged_subtitle_is_noted(tmp_path: Path, write_release: Any) -> None:
+    release = write_release(tmp_path, MANDARIN)
+    rewrite("Training_transcription.csv", lambda text: text.replace("有我在", "有\ufffd在"))(
+        release
+    )
+    corpus = read_corpus(tmp_path, MANDARIN)
+    noted = corpus.problems.query("problem == 'damaged subtitle'")
+    assert noted["reason"].tolist() == [r"holds '\ufffd'"] * 2
+    assert set(noted["clip_id"]) <= set(release.ids("train"))
+
+
 @pytest.mark.parametrize(
     ("column", "value", "rule"),
     [
         ("clip_id", "../x", "plain file name"),
+        ("clip_id", "..", "plain file name"),
+        ("clip_id", "a\x85", "plain file name"),
         ("clip_id", "Track1_Training_00002", "each value once"),
         ("track", 3, "expected 1 or 2"),
         ("language", "english", "one value in all rows"),

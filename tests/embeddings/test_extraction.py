@@ -336,9 +336,14 @@ def test_a_model_runs_on_one_thread_whatever_the_machine_has(
     threads = []
 
     class Watched(Timm):
-        def _forward(self, model: Any, images: Any) -> Any:
-            threads.append(torch.get_num_threads())
-            return super()._forward(model, images)
+        def load(self) -> Any:
+            encode = super().load()
+
+            def watched(clips: Any) -> Any:
+                threads.append(torch.get_num_threads())
+                return encode(clips)
+
+            return watched
 
     stand_in("visual", "timm:", Watched)
     before = torch.get_num_threads()

@@ -15,7 +15,8 @@ from meiju_utils.embeddings import (
     probe_encoders,
     project,
 )
-from meiju_utils.embeddings.store import create_store, write_shard
+from meiju_utils.embeddings.shards import write_shard
+from meiju_utils.embeddings.store import create_store
 from meiju_utils.errors import FeatureError
 from meiju_utils.run import Run
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import pandas as pd
 import pytest
 
 from meiju_utils.config import Preprocessing
+from meiju_utils.corpus import listing
 from meiju_utils.corpus.official import Corpus, read_corpus
 from meiju_utils.corpus.schema import validate_clips
 from meiju_utils.errors import (
@@ -201,6 +203,37 @@ def _counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(making, "preprocess_video", counting)
     return done
+
+
+def test_a_data_folder_is_walked_twice_at_most_however_often_it_is_opened(
+    opened: Callable[..., tuple[Run, Corpus]], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = opened()
+    walks: list[str] = []
+    scandir = os.scandir
+
+    def counting(path: Any = ".") -> Any:
+        walks.extend([str(path)] if Path(path) == data else [])
+        return scandir(path)
+
+    monkeypatch.setattr(listing, "time", SimpleNamespace(monotonic=lambda: float(len(walks))))
+    monkeypatch.setattr(listing, "_seen", {})
+    monkeypatch.setattr(os, "scandir", counting)
+    preprocess_corpus(run, read_corpus(data, run.setting))
+    for _ in range(3):
+        open_preprocessed(run)
+    assert 1 <= len(walks) <= 2
+
+
+def test_a_video_in_another_case_is_the_same_when_another_folder_is_given(
+    opened: Callable[..., tuple[Run, Corpus]], data: Path, tmp_path: Path
+) -> None:
+    for path in sorted(data.rglob("*.mp4")):
+        path.rename(path.with_name(path.name.lower()))
+    run, corpus = opened()
+    preprocess_corpus(run, corpus)
+    other = open_run("demo", str(data / "Track1"), str(run.folder), {"parallel.backend": "serial"})
+    assert open_preprocessed(other).clip_ids == open_preprocessed(run).clip_ids
 
 
 @pytest.mark.parametrize("harm", ["rows gone", "media gone", "rows damaged", "media cut"])

@@ -5,8 +5,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from meiju_utils.config import Profile
 from meiju_utils.corpus.demo.plan import plan_corpus
-from meiju_utils.preprocessing.review import evaluate_suggestions, review_texts
+from meiju_utils.preprocessing.review import (
+    evaluate_suggestions,
+    open_review,
+    review_texts,
+    save_review,
+)
+from meiju_utils.run import Run
 
 TEXTS = {"a": "你去哪里?", "b": "你吃了吗", "c": "太好了", "d": "什么", "e": ""}
 
@@ -154,3 +161,14 @@ def test_english_question_marks_that_are_applied_are_mostly_right() -> None:
     assert applied["lost"] == 11
     assert applied["precision"] >= 0.9
     assert applied["recall"] >= 0.8  # one question shows by nothing but the voice
+
+
+@pytest.mark.parametrize("texts", [{"00001": "１１０", "7": "你去哪", "1e3": "NA"}, {}])
+def test_a_review_reads_back_as_it_was_saved(texts: dict[str, str], tmp_path: Path) -> None:
+    """Among it ids and sentences that are all digits."""
+    run = Run(Profile(name="demo"), tmp_path, tmp_path)
+    saved = review_texts(texts, "mandarin", 0.85)
+    save_review(run, saved)
+    read = open_review(run)
+    for name in ("transcripts", "changes", "suggestions"):
+        pd.testing.assert_frame_equal(getattr(read, name), getattr(saved, name))

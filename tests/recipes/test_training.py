@@ -349,7 +349,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, *names: str, error: Exception) -> C
 def test_a_training_that_meets_another_fault_fails_its_recipe_until_the_next_call(
     make_run: MakeRun, trained: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = make_run(training={"epochs": 2})
+    run = make_run(training={"epochs": 1})
     recipes = written(
         big={"like": "base"}, after={"start": "big"}, pair={"ensemble": {"mean": ["base", "after"]}}
     )

@@ -1,5 +1,6 @@
 """Figures show the numbers they were given, name their axes, and leave no state behind."""
 
+import warnings
 from collections.abc import Callable
 from itertools import combinations
 
@@ -311,3 +312,21 @@ def test_the_spectrogram_shows_a_tone_at_its_frequency() -> None:
 def test_digital_silence_is_drawn_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
     plots.waveform_and_mel(np.zeros(1600, np.float32), 16000)._repr_png_()
     assert not recwarn.list
+
+
+def test_names_are_shown_as_they_stand() -> None:
+    """As formulas "$x^$" raises and "$x$" comes out slanted, without its signs."""
+    clip_id, as_it_is = "片段 {a} $x^$ %#", ("$x$", r"\$x\$")
+    for draw in (
+        lambda: plots.frame_strip(images(1), [clip_id]),
+        lambda: plots.face_crops({clip_id: np.stack(images(1))}),
+        lambda: plots.waveform_and_mel(tone(), 16000, clip_id),
+        lambda: plots.score_bars(scores("$x^$", "b"), "$x^$"),
+        lambda: plots.agreement_heatmap(members("$x^$", "b")),
+        lambda: plots.message(clip_id),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert draw()._repr_png_()
+    shown = [plots.frame_strip(images(1), [title])._repr_png_() for title in as_it_is]
+    assert shown[0] != shown[1]  # a formula would drop the backslashes

@@ -132,7 +132,7 @@ def test_scores_of_other_settings_are_not_passed_off_as_these(run: Run, tidy: Ti
     assert "earlier run" not in final_summary(run)
     outdated = final_summary(run, current=False).splitlines()
     told = next(i for i, line in enumerate(outdated) if "from an earlier run" in line)
-    assert outdated[told].endswith("meiju run --profile demo")
+    assert outdated[told + 1] == "data. To renew them: meiju run --profile demo"
     assert told < next(i for i, line in enumerate(outdated) if "0.600" in line)
 
 

@@ -1,5 +1,6 @@
 """Tables say what they were given, escaped, with Chinese, the same bytes every time."""
 
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,7 @@ from meiju_utils.reporting.tables import (
     show_check,
     show_clips,
     show_scores,
+    show_table,
     show_table_one,
 )
 from meiju_utils.scoring import MARK_MEANS, SINGLE, failed_table
@@ -175,3 +177,9 @@ def test_a_check_is_shown_as_its_verdict_or_its_faults() -> None:
     assert "the header is missing" in html
     assert "other has no row" in html
     assert "&lt;NA&gt;" not in html
+
+
+def test_a_page_sets_no_formula_from_a_name() -> None:
+    html = show_table(pd.DataFrame({"clip_id": ["$x^$ & $y$"]}), "$x$").to_html()
+    assert re.search(r'<table[^>]* class="tex2jax_ignore mathjax_ignore"', html)
+    assert "$x^$ &amp; $y$" in html

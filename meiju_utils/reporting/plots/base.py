@@ -29,7 +29,8 @@ _CHINESE_FONTS = (
     *("Microsoft YaHei", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback"),
     "Arial Unicode MS",
 )
-_STYLE: Any = {
+_LITERAL: Any = {"text.parse_math": False}  # a $ in a name is a $
+_STYLE: Any = _LITERAL | {
     "axes.axisbelow": True,
     "axes.edgecolor": "#888888",
     "axes.grid": True,
@@ -60,9 +61,8 @@ def png(figure: Figure) -> bytes:
     where a font with it is installed.
     """
     buffer = io.BytesIO()
-    literally: Any = {"text.parse_math": False, "font.family": _families()}
     # What is made while drawing, as some ticks are, obeys the context; what is there is told.
-    with rc_context(literally), warnings.catch_warnings():
+    with rc_context(_LITERAL | {"font.family": _families()}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
         for text in figure.findobj(Text):
             text.set_parse_math(False)
@@ -129,18 +129,19 @@ def heatmap(
 
     `colorbar` is its label; "" leaves it out.
     """
-    sns.heatmap(
-        values,
-        ax=ax,
-        annot=np.asarray(annotations),
-        fmt="",
-        linewidths=0.8,
-        linecolor="white",
-        annot_kws={"fontsize": 8},
-        cbar=bool(colorbar),
-        cbar_kws={"shrink": 0.85, "pad": 0.02},
-        **options,
-    )
+    with rc_context(_LITERAL):  # seaborn measures the names, for which they are drawn
+        sns.heatmap(
+            values,
+            ax=ax,
+            annot=np.asarray(annotations),
+            fmt="",
+            linewidths=0.8,
+            linecolor="white",
+            annot_kws={"fontsize": 8},
+            cbar=bool(colorbar),
+            cbar_kws={"shrink": 0.85, "pad": 0.02},
+            **options,
+        )
     bar = ax.collections[0].colorbar
     if bar is not None:
         label_colorbar(bar, colorbar)

@@ -57,7 +57,7 @@ def probe_scores(table: pd.DataFrame) -> Plot:
         names_down(ax, names)
         panel_title(ax, SCORE_TITLES[score])
     highest = max((ordered[s].to_numpy() + error_lengths(ordered, s)[1]).max() for s in scores)
-    axes[0, 0].set_xlim(0, 1.06 * highest)  # shared
+    axes[0, 0].set_xlim(0, 1.06 * highest or 1)  # shared
     axes[0, len(scores) // 2].set_xlabel("Score of a linear probe, with 95 % interval")
     return figure
 
