@@ -147,26 +147,27 @@ def doctor(
     from meiju_utils.config import parse_overrides
     from meiju_utils.corpus.official import survey_corpus
     from meiju_utils.diagnosing import diagnose, render
-    from meiju_utils.estimating import estimate_run, render_estimate
     from meiju_utils.opening import plan_run
 
+    told = ""
     try:
         settings = parse_overrides(overrides or [])
         settings |= {"parallel.workers": workers} if workers else {}
         run = plan_run(_profile(profile), _absolute(data_dir), _absolute(run_dir), settings)
         survey = survey_corpus(run.data_dir, run.setting, run.config.follow_links)
         found = diagnose(run, survey, deep=not quick)
-        timed = estimate_run(run, survey.corpus, found.unreadable) if estimate else None
+        values = found.values()
+        if estimate:
+            from meiju_utils.estimating import estimate_run, render_estimate
+
+            timed = estimate_run(run, survey.corpus, found.unreadable)
+            values, told = values | {"estimate": timed.values()}, f"\n\n{render_estimate(timed)}"
     except MeijuError as error:
         if not json:
             raise
         typer.echo(dumps({"sound": False, "faults": [str(error)]}, ensure_ascii=False, indent=1))
         raise typer.Exit(1) from None
-    if json:
-        values = found.values() | ({"estimate": timed.values()} if timed else {})
-        typer.echo(dumps(values, ensure_ascii=False, indent=1))
-    else:
-        typer.echo(render(found) + (f"\n\n{render_estimate(timed)}" if timed else ""))
+    typer.echo(dumps(values, ensure_ascii=False, indent=1) if json else render(found) + told)
     if not found.sound:
         raise typer.Exit(1)
 

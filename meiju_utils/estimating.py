@@ -294,7 +294,7 @@ def render_estimate(found: Estimate) -> str:
     )
     artefacts = pd.DataFrame(
         [
-            (_short(one.artefact), f"{one.mb_a_clip:.3g}", f"{one.gb:.3g}")
+            (_short(one.artefact), f"{one.mb_a_clip:.3g}", f"{one.gb:.3f}")
             for one in found.artefacts
         ],
         columns=["artefact", "MB a clip", "GB"],

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from meiju_utils import __version__, cli
+from meiju_utils.run_folder import claim
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -101,6 +102,45 @@ def test_the_doctor_prints_json_also_where_it_finds_nothing_to_examine(
     told = json.loads(shown.stdout)
     assert told["sound"] is False
     assert message in told["faults"][0]
+
+
+def test_the_doctor_finds_what_the_profile_names_and_is_not_there(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    embeddings = tmp_path / "embeddings"
+    embeddings.mkdir()
+    arguments = ["doctor", "--quick", "--json", "--data-dir", str(tiny_corpus), "--workers", "1"]
+    arguments += ["--run-dir", str(tmp_path / "run"), "--set", "embeddings.compare={}"]
+    settings = [
+        "embeddings.audio=prosodi",
+        f"embeddings.visual=npy:{embeddings}",
+        "submission=ensembel",
+    ]
+    arguments += [word for setting in settings for word in ("--set", setting)]
+
+    def told() -> dict[str, list[str]]:
+        shown = CliRunner().invoke(cli.app, arguments)
+        assert shown.exit_code == 1
+        return dict(json.loads(shown.stdout))
+
+    faults = "\n".join(told()["faults"])
+    assert "did you mean 'prosody'" in faults
+    assert "has embeddings of 0 of 71 clips" in faults
+    assert "ensembel" in faults
+    np.save(embeddings / "Track1_Training_00001.npy", np.zeros((1, 4), np.float32))
+    assert any("has embeddings of 1 of 71 clips" in text for text in told()["warnings"])
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["doctor"]
+
+
+def test_the_doctor_leaves_a_folder_of_another_setting_alone(
+    tiny_corpus: Path, tmp_path: Path
+) -> None:
+    claim(tmp_path / "run", "track2-english")
+    arguments = ["doctor", "--quick", "--data-dir", str(tiny_corpus), "--workers", "1"]
+    shown = CliRunner().invoke(cli.app, [*arguments, "--run-dir", str(tmp_path / "run")])
+    assert shown.exit_code == 1
+    assert "is a run of track2-english" in " ".join(shown.output.split())
+    assert not (tmp_path / "run" / "doctor").exists()
 
 
 def test_features_go_out_as_npy_files_and_come_back_as_a_store(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import meiju_utils
 from meiju_utils.config import Profile, load_profile
 from meiju_utils.run import Run
-from meiju_utils.skipping import COMES_WITH, UNREAD, Inputs, inputs_of
+from meiju_utils.skipping import COMES_WITH, UNREAD, Inputs, inputs_of, stamps_of
 
 PACKAGE = Path(meiju_utils.__file__).parent
 NOTEBOOKS = PACKAGE.parent / "notebooks"
@@ -171,3 +171,11 @@ def test_a_key_changes_with_every_setting_that_the_notebook_asks_for(
             for name, value in inputs.settings.items()
         }
         assert replace(inputs, settings=changed).key(notebook) != inputs.key(notebook), setting
+
+
+def test_what_the_doctor_keeps_is_no_notebooks(tmp_path: Path) -> None:
+    run = Run(load_profile("demo"), tmp_path, tmp_path / "run-of-this-test")
+    for name in ("doctor/seen.parquet", "clips.parquet"):
+        run.path(name).parent.mkdir(parents=True, exist_ok=True)
+        run.path(name).touch()
+    assert list(stamps_of(run)) == ["clips.parquet"]
