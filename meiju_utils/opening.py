@@ -82,7 +82,8 @@ def plan_run(
     folder = resolve(run_dir or f"runs/{config.name}")
     data = data_folder(config, data_dir, folder)
     options = ["--profile", profile]
-    if data_dir or (config.data_dir and data != resolve(config.data_dir)):
+    own = resolve(config.data_dir) if config.data_dir else None
+    if data != own and (data_dir or own):
         options += ["--data-dir", str(data)]
     if folder != resolve(f"runs/{config.name}"):
         options += ["--run-dir", str(folder)]

@@ -138,7 +138,10 @@ def test_a_lost_copy_of_the_submission_is_made_again(project: Path, suffix: str)
 
 
 @pytest.mark.usefixtures("without_kernels")
-def test_the_users_files_outside_the_data_folder_count(project: Path) -> None:
+def test_the_users_files_outside_the_data_folder_count(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meiju_utils.opening.check_profile", lambda *_: [])  # what they name
     features = project / "my features"
     features.mkdir()
     (features / "a.npy").write_text("1")
@@ -232,7 +235,7 @@ def test_a_state_that_cannot_be_read_means_to_run_all(project: Path, state: str)
 
 ALL = ["01", "02", "03", "04", "05", "06"]
 WRITTEN = {
-    "01_preprocessing": "media.parquet",
+    "01_preprocessing": "manifest.parquet",
     "02_embedding_extraction": "features.txt",
     "03_baseline": "baseline.txt",
     "04_pseudo_labelling": "pseudo.txt",
@@ -271,7 +274,7 @@ def test_a_setting_concerns_only_the_notebooks_that_read_it(suite: Path) -> None
         ("embeddings.audio", None, 2),
         ("seed", 7, 2),
         ("preprocessing.frame_stride", 7, 1),
-        ("language", "english", 1),
+        ("follow_links", True, 1),
     ):
         assert _outdated(suite, overrides={setting: value}) == ALL[first - 1 :], setting
 
@@ -288,8 +291,9 @@ def test_where_work_is_done_concerns_no_notebook(suite: Path) -> None:
 
 
 def test_a_file_concerns_only_the_notebooks_that_read_the_setting_which_names_it(
-    suite: Path,
+    suite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("meiju_utils.opening.check_profile", lambda *_: [])
     files = {"mine.yaml": 3, "features": 2, "talknet.model": 1}  # so each outdates more
     for name in files:
         (suite / name).write_text("mine: {like: baseline}")
@@ -352,7 +356,7 @@ def test_forced_notebooks_compute_anew_what_they_find(suite: Path) -> None:
     _run(suite, force=True, only=["01"])
     after = {name: (suite / "r" / name).read_text() for name in WRITTEN.values()}
     anew = {name for name in before if after[name] != before[name]}
-    assert anew == {"media.parquet", "results.json"}
+    assert anew == {"manifest.parquet", "results.json"}
     assert {(suite / name).read_text() for name in users} == {"mine"}
 
 
