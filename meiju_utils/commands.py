@@ -108,9 +108,10 @@ def clean(
     run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
 ) -> None:
-    """List what no present setting of a run uses; remove it with --yes.
+    """List what no present setting of a run uses, or remove it.
 
-    Present settings are those the run was last opened with (config.yaml in its folder).
+    Present settings are those the run was last opened with (config.yaml in its folder). Only with
+    --yes is anything removed.
     """
     from meiju_utils.cleaning import find_unused, open_folder, remove
 

@@ -188,7 +188,7 @@ def test_a_run_that_has_come_without_its_models_can_be_opened(models: Path) -> N
     asked = {"embeddings__text": "hf:a/b", "preprocessing__speaker": "talknet:/gone/x.model"}
     assert len(problems(models, **asked)) == 2
     create_store(run / "features" / "hf_a_b-0123", {"key": "k", "asked": ["hf:a/b", "main"]})
-    write_table(run / "media.parquet", pd.DataFrame({"clip_id": ["one"]}))
+    write_table(run / "manifest.parquet", pd.DataFrame({"clip_id": ["one"]}))
     assert problems(models, **asked) == []
 
 

@@ -157,7 +157,7 @@ def test_features_go_out_as_npy_files_and_come_back_as_a_store(tmp_path: Path) -
 
     made = meiju("import", files, store, "--modality", "visual")
     assert "3 clips, 4 wide" in made
-    assert "broken: failed: broken.npy holds values that are not finite" in made
+    assert "broken: faulty: broken.npy holds values that are not finite" in made
     listed = meiju("ls", tmp_path / "run").splitlines()
     assert listed[1].split()[:6] == ["imported", "visual", "npy:files", "3", "1", "4"]
     assert "imported: sound; 3 clips" in meiju("verify", tmp_path / "run")

@@ -65,7 +65,7 @@ def test_a_run_folder_of_the_earlier_form_is_refused_in_one_line(data: Path, old
     path = data.parent / "run" / old
     path.parent.mkdir(parents=True)
     path.touch()
-    with pytest.raises(ConfigError, match=r"earlier version.*delete its folders") as told:
+    with pytest.raises(ConfigError, match=r"earlier version.*another run_dir") as told:
         opened(data)
     assert "\n" not in str(told.value)
     assert path.is_file()

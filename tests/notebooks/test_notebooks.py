@@ -149,7 +149,7 @@ def test_every_file_of_a_run_is_the_result_of_one_notebook(finished: Run) -> Non
         if file.is_file()
     }
     others = {file for file, count in owners.items() if count != 1}
-    assert {file.parts[0] for file in others} == {"config.yaml", "notebooks"}
+    assert {f.parts[0] for f in others} == {"config.yaml", "notebooks", "run.json", ".lock"}
 
 
 def test_force_computes_anew_the_notebooks_own_results_and_no_others(

@@ -42,6 +42,7 @@ def _faces(tracks: int, chosen: int) -> ClipFaces:
         score=1.0,
         crops=np.zeros((1, 8, 8, 3), np.uint8),
         times=np.zeros(1),
+        track=np.empty((0, 4)),
     )
 
 
