@@ -507,7 +507,7 @@ def test_a_clip_that_kills_its_process_is_a_problem_and_the_tables_are_written(
     run, corpus = opened(parallel__backend="loky")
     with monkeypatch.context() as patched:
         patched.setattr(making, "preprocess_video", _deadly_at_mute)
-        patched.setattr(engines, "RETRIES", 0)
+        patched.setattr(engines, "RETRIES", 1)
         patched.setattr(engines, "DISPATCHED", 1)  # few clips are then tried one at a time
         for _ in range(2):  # in every run it is one problem, and the others are there
             preprocess_corpus(run, corpus)
