@@ -4,7 +4,8 @@ A clip may lack words, sound, picture, faces or its video, and there may be none
 to be seen. Imports `errors`, `reporting.plots`, `run` and, when used, `preprocessing`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,9 @@ from meiju_utils.errors import MeijuError
 from meiju_utils.reporting import plots
 from meiju_utils.run import Run
 
+Picture = NDArray[np.uint8]  # [H, W, 3] RGB
 Pictures = NDArray[np.uint8]  # [n, H, W, 3] RGB
+Some = TypeVar("Some", bound=Sized)
 
 _TRIED = 20  # clips that are looked at before it is said that there is none
 
@@ -26,13 +29,10 @@ def example_clip(clips: pd.DataFrame, media: pd.DataFrame) -> pd.Series:
     return clips.iloc[int(merits.argmax())]
 
 
-def kept_frames(run: Run, media: pd.DataFrame, clips: int = 3) -> plots.Plot:
+def kept_frames(
+    media: pd.DataFrame, frames_of: Callable[[str], Sequence[Picture]], clips: int = 3
+) -> plots.Plot:
     """The frames that are kept of the first so many clips with a picture."""
-    from meiju_utils.preprocessing import inspect_clip
-
-    def frames_of(clip_id: str) -> Pictures:
-        return inspect_clip(run, clip_id)[0].frames
-
     shown = _first_with_pictures(media["clip_id"], frames_of, clips)
     pairs = [(frame, clip_id) for clip_id, frames in shown.items() for frame in frames]
     return plots.frame_strip([frame for frame, _ in pairs], [clip_id for _, clip_id in pairs])
@@ -65,9 +65,9 @@ def speaking_faces(run: Run, media: pd.DataFrame, clips: int = 2) -> list[plots.
 
 
 def _first_with_pictures(
-    clip_ids: Iterable[str], pictures_of: Callable[[str], Pictures], clips: int
-) -> Mapping[str, Pictures]:
-    found: dict[str, Pictures] = {}
+    clip_ids: Iterable[str], pictures_of: Callable[[str], Some], clips: int
+) -> Mapping[str, Some]:
+    found: dict[str, Some] = {}
     for clip_id in list(clip_ids)[:_TRIED]:
         if len(found) == clips:
             break
