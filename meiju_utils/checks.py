@@ -154,8 +154,9 @@ def check_disk(config: Profile, run_dir: Path, clips: int = 0) -> Iterator[str]:
     if (run_dir / "encoders.parquet").is_file():
         return  # all of that is there
     existing = next(folder for folder in (run_dir, *run_dir.parents) if folder.is_dir())
+    made = [f for kind in ("preprocessed", "features") for f in (run_dir / kind).rglob("*.*")]
     free, needed = shutil.disk_usage(existing).free, estimated_bytes(config, clips)
-    if free < needed:
+    if free < needed - sum(file.stat().st_size for file in made):
         yield (
             f"{existing} has {free / 1e9:.1f} GB free; {clips} clips with these encoders take "
             f"about {needed / 1e9:.1f} GB. Make room, or give a run_dir on a larger disk."

@@ -236,11 +236,6 @@ class _Kernel:
         return "".join(f"\n    {line}" for line in text.splitlines()[-lines:])
 
 
-def _without_fields(path: Path) -> str:
-    """papermill takes braces in a path for the names of parameters."""
-    return str(path).replace("{", "{{").replace("}", "}}")
-
-
 def _stopped(source: Path, html: Path, number: int, cell: str, cause: str) -> NotebookError:
     first = next((line.strip() for line in cell.splitlines() if line.strip()), "")
     return NotebookError(

@@ -89,7 +89,11 @@ def read_table(path: Path, columns: "list[str] | None" = None) -> "pd.DataFrame"
         raise FileNotFoundError(path)
     try:
         return pd.read_parquet(path, columns=columns, page_checksum_verification=True)
+    except MemoryError:
+        raise
     except Exception as error:  # of a damaged header pyarrow and pandas raise anything
+        if isinstance(error, OSError) and error.errno:  # the disk's fault, not the file's
+            raise
         raise DamagedError(f"{path} is damaged and cannot be read ({error}).") from error
 
 

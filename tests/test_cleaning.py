@@ -9,7 +9,7 @@ from meiju_utils import cleaning
 from meiju_utils.cleaning import find_unused, open_folder
 from meiju_utils.cli import app
 from meiju_utils.errors import BusyError, ConfigError, FeatureError, MissingStageError
-from meiju_utils.files import write_text
+from meiju_utils.files import write_record, write_text
 from meiju_utils.run import Run
 
 
@@ -29,16 +29,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return [path for path in run.folder.glob("*/*") if path.name == "used"]
 
     monkeypatch.setattr(cleaning, "made_by", made_by)
-    monkeypatch.setattr(cleaning, "_require_checkpoints", lambda _: None)
+    monkeypatch.setattr(cleaning, "_require_checkpoints", lambda _: [])
+    for key in ("used", "unused"):
+        write_record(folder / "features" / key / "meta.json", {"stamp": {}})
     return folder
 
 
 UNUSED = {
-    "preprocessed/unused": 1000,
-    "features/unused": 1000,
-    "experiments/unused": 1000,
-    "pseudo_labels/unused": 1000,
-    "features/used/00000.safetensors.damaged": 500,
+    *("preprocessed/unused", "features/unused", "experiments/unused", "pseudo_labels/unused"),
+    "features/used/00000.safetensors.damaged",
 }
 
 
@@ -46,7 +45,8 @@ def test_artefacts_of_other_settings_and_damaged_files_are_listed_then_removed(
     folder: Path,
 ) -> None:
     found = find_unused(open_folder(folder))
-    assert {p.relative_to(folder).as_posix(): size for p, size in found.paths.items()} == UNUSED
+    assert {p.relative_to(folder).as_posix() for p in found.paths} == UNUSED
+    assert found.paths[folder / "experiments" / "unused"] == 1000
     assert found.unknown == ()
     listed = CliRunner().invoke(app, ["clean", str(folder)])
     assert all(name in listed.output for name in UNUSED)
@@ -87,6 +87,19 @@ def test_nothing_is_removed_while_a_stage_writes(
     with pytest.raises(BusyError):
         cleaning.remove(run, list(find_unused(run).paths))
     assert (folder / "features" / "unused").is_dir()
+
+
+def test_imported_stores_and_what_lies_behind_links_stay(folder: Path, tmp_path: Path) -> None:
+    write_record(folder / "features" / "mine" / "meta.json", {"key": "imported"})
+    elsewhere = tmp_path / "shared"
+    (folder / "experiments").rename(elsewhere)
+    (folder / "experiments").symlink_to(elsewhere)
+    write_text(tmp_path / "other" / "shard", "x")
+    (folder / "preprocessed" / "linked").symlink_to(tmp_path / "other")
+    found = find_unused(open_folder(folder))
+    assert found.unknown == ("experiments",)
+    names = {path.relative_to(folder).as_posix() for path in found.paths}
+    assert names == UNUSED - {"experiments/unused"}
 
 
 def test_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:

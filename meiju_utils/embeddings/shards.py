@@ -111,6 +111,8 @@ class OpenShard:
             self._checksums: dict[str, int] = json.loads(about["checksums"])
             intact = intact and self._checksums.keys() == set(file.keys())
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno:  # the disk's fault, not the file's
+                raise
             raise _unreadable(path, error) from error
         if not intact:
             raise _unreadable(path, "its header is not what was written")

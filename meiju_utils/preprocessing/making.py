@@ -121,6 +121,8 @@ def _make(
         for video, clips in by_video.items()
     ]
     failures: list[Failure] = []
+    strange: list[Failure] = []  # by which it is told whether they are too many
+    names = [", ".join(task.clip_ids[:3]) for task in tasks]
     of = int((corpus.clips["video"] != "").sum())
     with ShardWriter(folder) as writer:
 
@@ -129,11 +131,12 @@ def _make(
                 for row, media in made.clips:
                     writer.add(row, media)
                 failures.extend(made.failures)
+                strange.extend(made.failures)
             elif error is not None:
                 failures.extend(failure_of(clip_id, error) for clip_id in tasks[place].clip_ids)
-            stop_if_systemic(failures, of, STAGE, error)
+                strange.append(failure_of(names[place], error))  # one, however many its parts
+            stop_if_systemic(strange, of, STAGE, error)
 
-        names = [", ".join(task.clip_ids[:3]) for task in tasks]
         map_items(
             preprocess_video, tasks, names, run.config.parallel, STAGE, then=take, of=of, keep=False
         )

@@ -185,6 +185,6 @@ def is_whole(path: Path) -> bool:
                 return False
             header = json.loads(file.read(length))
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return False
     return size == 8 + length + end

@@ -18,7 +18,12 @@ from meiju_utils.corpus.videos import match_videos
 from meiju_utils.errors import ConfigError, DamagedError, MeijuError
 from meiju_utils.files import read_record, write_record
 from meiju_utils.media.reading import Media, read_media
-from meiju_utils.preprocessing.asr import SAMPLE_RATE, Recognised, recognise_speech
+from meiju_utils.preprocessing.asr import (
+    SAMPLE_RATE,
+    Recognised,
+    load_whisper,
+    recognise_speech,
+)
 from meiju_utils.preprocessing.corrections import (
     corrections_folders,
     find_corrections,
@@ -45,6 +50,7 @@ from meiju_utils.preprocessing.state import (
     stores_of,
 )
 from meiju_utils.preprocessing.store import Preprocessed, serve
+from meiju_utils.references import parse_target
 from meiju_utils.run import CORRECTIONS_NAME, Run
 from meiju_utils.run_folder import writing
 
@@ -85,6 +91,7 @@ def _preprocess(run: Run, corpus: Corpus) -> Preprocessed:
     clip_ids = set(corpus.clips["clip_id"])
     corrections = read_corrections(path, clip_ids, run.setting.language) if path else {}
     identity, folder = renew_store(run, lambda folder: is_still_made(run, corpus, folder))
+    _fetch_whisper(run, corpus)
     state = state_of(run, identity, corpus.layout)  # before the work: later changes are noticed
     manifest = make_manifest(run, corpus, folder, identity)
     texts = dict(zip(corpus.clips["clip_id"], corpus.clips["text"], strict=True))
@@ -183,6 +190,15 @@ def inspect_clip(run: Run, clip_id: str) -> tuple[Media, ClipFaces]:
         part_of(clip["start_s"], clip["end_s"]),
     )
     return media, find_faces(media, settings)
+
+
+def _fetch_whisper(run: Run, corpus: Corpus) -> None:
+    """Fetch a hub's model that is to be used, as only then its commit, which counts, is known."""
+    settings = run.config.preprocessing
+    model = parse_target(settings.transcripts.asr)
+    needed = (corpus.clips["text"] == "") & (corpus.clips["video"] != "")
+    if model.target and model.path is None and not model.commit and needed.any():
+        load_whisper(model.target, settings.device)
 
 
 def _recognise(run: Run, clips: Preprocessed) -> tuple[Recognised, list[tuple[str, str, str]]]:
