@@ -9,7 +9,8 @@ PyWavelets for the five lines of `picture_hash`. Opening, streams, times and lim
 """
 
 import hashlib
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from meiju_utils.errors import MediaError
 from meiju_utils.media.frames import Screen
+from meiju_utils.media.reading import read_media
 from meiju_utils.media.sound import SoundCollector, SoundStream
 from meiju_utils.media.streams import (
     MAX_PADDING_S,
@@ -32,8 +34,6 @@ from meiju_utils.media.streams import (
     start_s,
 )
 
-VERSION = 2  # raise it when the same file gives another glimpse
-
 RATE = 8000  # Hz; the bands end at 2 kHz
 FRAME = 2960  # samples, 0.37 s: so long that a shift by half a hop changes little
 HOP = 93  # samples, 11.6 ms
@@ -44,6 +44,9 @@ FFT = 4096
 QUIET = 10 ** (-55 / 20)  # RMS; below -55 dBFS the signs are those of the noise
 HASHED_SIDE = 32  # pixels a picture is reduced to
 FLAT = 4.0  # grey levels; a picture with less spread (black, white) has no hash
+
+
+_BY_SEEKING = {"no-video", "no-audio", "truncated"}  # remarks that a failed seek may cause
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,23 @@ def look_at(path: Path, deep: bool) -> Glimpse:
     """
     try:
         with open_source(path) as source:
-            return _look(source, deep)
+            found = _look(source, deep)
     except (MediaError, FFmpegError, OSError) as error:
         return Glimpse(fault=str(error))
+    doubtful = found.fault or _BY_SEEKING.intersection(found.remarks)
+    return _confirmed(path, found) if doubtful else found
+
+
+def _confirmed(path: Path, found: Glimpse) -> Glimpse:
+    """What the pipeline's own reading says of what was not found: in some containers (FLV, MPEG-TS)
+    seeking fails where decoding does not."""
+    try:
+        media = read_media(path, RATE, frame_stride=sys.maxsize, tracking_side=0)
+    except MediaError as error:
+        return Glimpse(fault=str(error))
+    flags = [flag.problem for flag in media.flags if flag.problem in _BY_SEEKING]
+    others = [remark for remark in found.remarks if remark not in _BY_SEEKING]
+    return replace(found, fault="", remarks=(*flags, *others))
 
 
 def _look(source: Source, deep: bool) -> Glimpse:

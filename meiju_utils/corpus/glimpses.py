@@ -60,7 +60,8 @@ def look_at_all(
     def take(place: int, glimpse: Glimpse | None, error: Exception | None) -> None:
         if glimpse is not None:
             seen[new[place]] = glimpse
-            kept.add(keys[new[place]], glimpse, deep)
+            if not glimpse.fault:  # it may be the disk's, and is looked at again
+                kept.add(keys[new[place]], glimpse, deep)
 
     try:
         mapped = map_items(

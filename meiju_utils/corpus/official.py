@@ -80,7 +80,8 @@ def survey_corpus(data_dir: Path, setting: Setting, follow_links: bool = False) 
         reason = f"{path} may be of either language; move it into {setting.language.capitalize()}"
         findings.problem("", "ambiguous folder", f"{reason}; not read")
     for clip_id, path in layout.doubled:
-        findings.problem(clip_id, "doubled video", f"{path} is not used; another one came first")
+        reason = f"{path} is not used; another bears the same name"
+        findings.problem(clip_id, "doubled video", reason)
     splits: Sequence[Split] = SPLITS
     if not setting.has_unlabeled:
         splits = [split for split in SPLITS if split != "unlabeled"]

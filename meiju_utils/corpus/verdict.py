@@ -3,7 +3,7 @@
 Imports `splits`, `challenge` only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -90,7 +90,7 @@ def find_warnings(
         if row.split == "test" and row.found == 0:
             warnings.append("There are no test clips: nothing to submit.")
         bare = row.found - row.subtitles
-        if row.split in SCORED and row.found > bare > TOLERATED * row.found:
+        if row.split in SCORED and bare > TOLERATED * row.found:
             warnings.append(f"{bare} of {row.found} {row.split} clips have no subtitle.")
     for task in TASKS:
         absent = labels.loc[(labels["task"] == task) & (labels["train"] == 0), "label"].tolist()
@@ -117,27 +117,4 @@ def find_warnings(
     ]
     if len(pooled):
         warnings.append(f"{len(pooled)} clips of the pool are copies of labelled or test clips.")
-    return warnings
-
-
-def missing_modalities(counts: Sequence[SplitCount], sounding: Mapping[Split, int]) -> list[str]:
-    """Warnings where no clip of a split has words or sound, with the setting to change.
-
-    `sounding`: of a split's readable clips, how many have sound; a split left out was not heard.
-    """
-    wordless = [row.split for row in counts if row.found and not row.subtitles]
-    mute = [row.split for row in counts if row.readable and not sounding.get(row.split, 1)]
-    scored = {row.split for row in counts if row.found and row.split in SCORED}
-    warnings = []
-    for lacking, what, remedy in (
-        (
-            [split for split in wordless if split in SCORED],
-            "a subtitle",
-            "set embeddings.text=null, or preprocessing.transcripts.asr to a speech recogniser",
-        ),
-        (mute, "sound", "set embeddings.audio=null"),
-    ):
-        if lacking:
-            where = "" if scored <= set(lacking) else f"{' or '.join(lacking)} "
-            warnings.append(f"No {where}clip has {what}: {remedy}.")
     return warnings

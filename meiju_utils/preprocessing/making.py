@@ -135,7 +135,7 @@ def _make(
             elif error is not None:
                 failures.extend(failure_of(clip_id, error) for clip_id in tasks[place].clip_ids)
                 strange.append(failure_of(names[place], error))  # one, however many its parts
-            stop_if_systemic(strange, of, STAGE, error)
+            stop_if_systemic(strange, of, STAGE)
 
         map_items(
             preprocess_video, tasks, names, run.config.parallel, STAGE, then=take, of=of, keep=False

@@ -1,6 +1,7 @@
 """Copies are found however they were encoded, and nothing else is."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from meiju_utils.corpus.fingerprints import (
     picture_hash,
     sound_fingerprint,
 )
+from meiju_utils.media.reading import read_media
 
 DIFFERENT = 16  # clips of other content that every search has to leave alone
 
@@ -206,3 +208,15 @@ def test_a_bad_file_has_a_fault_and_never_raises(tmp_path: Path, media: Any, dee
     assert look_at(tmp_path / "mute", deep).remarks == ("no-audio",)
     assert look_at(tmp_path / "dark", deep).remarks == ("no-video",)
     assert not look_at(tmp_path / "dark", deep).fault
+
+
+@pytest.mark.parametrize("name", ["a.flv", "a.ts"])
+def test_containers_in_which_seeking_fails_are_read_as_the_pipeline_reads_them(
+    make_clip: Callable[..., Path], name: str
+) -> None:
+    codecs = {"video_codec": "flv", "audio_codec": "mp3", "rate": 44100} if "flv" in name else {}
+    path = make_clip(name, 75, 3.0, **codecs)
+    assert read_media(path).video_frames == 75
+    for deep in (False, True):
+        glimpse = look_at(path, deep=deep)
+        assert (glimpse.fault, glimpse.remarks) == ("", ())
