@@ -89,9 +89,9 @@ def _confirmed(path: Path, found: Glimpse) -> Glimpse:
         media = read_media(path, RATE, frame_stride=sys.maxsize, tracking_side=0)
     except MediaError as error:
         return Glimpse(fault=str(error))
-    flags = [flag.problem for flag in media.flags if flag.problem in _BY_SEEKING]
-    others = [remark for remark in found.remarks if remark not in _BY_SEEKING]
-    return replace(found, fault="", remarks=(*flags, *others))
+    flags = {flag.problem: None for flag in media.flags if flag.problem in _BY_SEEKING}
+    held = [r for r in found.remarks if r not in _BY_SEEKING or r in flags]
+    return replace(found, fault="", remarks=tuple(dict.fromkeys([*held, *flags])))
 
 
 def _look(source: Source, deep: bool) -> Glimpse:

@@ -649,10 +649,13 @@ def test_recognised_speech_fills_in_missing_texts(
         return {FOUR: "真的吗"}, [(FOUR, "RuntimeError", "odd sound")]
 
     monkeypatch.setattr(pipeline, "recognise_speech", recognise)
+    fetched: list[str] = []  # before all else: only then its commit, which counts, is known
+    monkeypatch.setattr(pipeline, "load_whisper", lambda model, _: fetched.append(model))
     monkeypatch.setattr("meiju_utils.opening.check_profile", lambda *_: [])  # there is no model
     run, corpus = opened(preprocessing__transcripts__asr="some/whisper")
     assert preprocess_corpus(run, corpus).text(FOUR) == "真的吗？"
     assert asked == [[FOUR]]
+    assert fetched == ["some/whisper"]
     row = run.table("transcripts").set_index("clip_id").loc[FOUR]
     assert row["raw"] == ""
     assert row["rules"].startswith("speech recognition; suggested question mark")
