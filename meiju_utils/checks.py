@@ -5,12 +5,13 @@ Nothing is loaded, downloaded or written. Imports `embeddings`, `devices`, `refe
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from meiju_utils.challenge import Modality
 from meiju_utils.config import EncoderConfig, Profile
-from meiju_utils.devices import torch_device
+from meiju_utils.devices import check_device
 from meiju_utils.embeddings.base import EncoderContext
 from meiju_utils.embeddings.checkpoints import hub_id_of
 from meiju_utils.embeddings.completeness import Use, lacking, read_config, sampling_rate, unfit
@@ -20,9 +21,10 @@ from meiju_utils.embeddings.store import META, FeatureStore
 from meiju_utils.embeddings.tiny import TINY_CHECKPOINTS
 from meiju_utils.errors import ConfigError, DamagedError, FeatureError, MeijuError, nearest
 from meiju_utils.files import read_table
+from meiju_utils.preprocessing import detectors
+from meiju_utils.preprocessing.speaker import check_scorer
 from meiju_utils.references import (
     RUN_DIR,
-    Reference,
     cached_snapshot,
     is_hub_id,
     parse_reference,
@@ -36,8 +38,6 @@ PREPROCESSED = 600_000
 # every frame kept, a text of 20 tokens; one vector where the level is the utterance.
 FRAMES: dict[Modality, int] = {"audio": 920_000, "visual": 60_000, "text": 80_000}
 UTTERANCE = 6_000
-_DETECTORS = ("dlib-hog", "yunet")
-_SCORERS = ("correlation", "talknet")
 
 
 def check_profile(config: Profile, data_dir: Path | None, run_dir: Path) -> list[str]:
@@ -54,15 +54,16 @@ def _problems(config: Profile, data_dir: Path | None, run_dir: Path) -> Iterator
         if data_dir is not None and not data_dir.is_dir():
             yield f"No data folder {data_dir}."
         yield from check_detector(config.preprocessing.faces.detector)
-        yield from check_speaker(config.preprocessing.speaker, config.preprocessing.sample_rate)
+        settings = config.preprocessing
+        yield from _told(check_scorer, settings.speaker, settings.sample_rate, settings.device)
     if not (run_dir / "transcripts.parquet").is_file():
         yield from check_asr(config.preprocessing.transcripts.asr)
     for modality, encoder in all_encoders(config.embeddings):
         for problem in check_encoder(config, modality, encoder, run_dir):
             yield f"embeddings, {modality}: {problem}"
-    yield from check_device(config.embeddings.device, "embeddings.device")
-    if config.training.device != config.embeddings.device:
-        yield from check_device(config.training.device, "training.device")
+    for section in ("preprocessing", "embeddings", "training"):
+        device = getattr(config, section).device
+        yield from _told(check_device, device, f"{section}.device")
     yield from check_disk(config, run_dir)
     yield from check_submissions()
 
@@ -99,22 +100,10 @@ def check_encoder(
 
 def check_detector(name: str) -> Iterator[str]:
     """Problems of the face detector."""
-    valid = [_DETECTORS[0], "yunet:opencv/face_detection_yunet", "yunet:<path of its .onnx file>"]
-    setting = f"preprocessing.faces.detector = {name!r}"
-    yield from _kind_problems(setting, parse_reference(name), _DETECTORS, valid)
-
-
-def check_speaker(name: str, sample_rate: int) -> Iterator[str]:
-    """Problems of the active speaker scorer."""
+    yield from _told(detectors.check_detector, name)
     reference = parse_reference(name)
-    valid = [_SCORERS[0], "talknet:<path of pretrain_TalkSet.model>"]
-    setting = f"preprocessing.speaker = {name!r}"
-    yield from _kind_problems(setting, reference, _SCORERS, valid)
-    if reference.kind == "talknet" and sample_rate != 16000:
-        yield (
-            f"preprocessing.sample_rate = {sample_rate}: TalkNet needs 16000; change it, or set "
-            "preprocessing.speaker to correlation."
-        )
+    if reference.target and not reference.path and is_offline() and not reference.commit:
+        yield f"preprocessing.faces.detector = {name!r}: {_advice(reference.target)}"
 
 
 def check_asr(model: str) -> Iterator[str]:
@@ -130,13 +119,12 @@ def check_asr(model: str) -> Iterator[str]:
         yield from _hub_problems(setting, model, snapshot, "recognition")
 
 
-def check_device(name: str, setting: str) -> Iterator[str]:
-    """Whether this machine has a device; torch is asked only for one that not every machine has."""
-    if name not in ("auto", "cpu"):
-        try:
-            torch_device(name)
-        except (ConfigError, RuntimeError) as error:
-            yield f"{setting} = {name!r}: {error}"
+def _told(check: Callable[..., None], *arguments: Any) -> Iterator[str]:
+    """What a check raises, as a problem."""
+    try:
+        check(*arguments)
+    except ConfigError as error:
+        yield str(error)
 
 
 def estimated_bytes(config: Profile, clips: int) -> int:
@@ -193,19 +181,6 @@ def _is_still_to_be_made(name: str, config: Profile, run_dir: Path) -> bool:
     if path.parent == run_dir / "checkpoints":
         return config.embeddings.tiny_checkpoints and path.name in TINY_CHECKPOINTS
     return True
-
-
-def _kind_problems(
-    setting: str, reference: Reference, kinds: Sequence[str], valid: Sequence[str]
-) -> Iterator[str]:
-    """Of a setting that is a plain kind, or another with a file or hub id behind its colon."""
-    plain, with_target = kinds
-    if reference.kind not in kinds or bool(reference.target) != (reference.kind == with_target):
-        yield f"{setting}: {nearest(f'{reference.kind}:{reference.target}'.strip(':'), valid)}"
-    elif reference.kind != plain and reference.path and not reference.path.is_file():
-        yield f"{setting}: there is no file {reference.path}."
-    elif reference.kind != plain and not reference.path and is_offline() and not reference.commit:
-        yield f"{setting}: {_advice(reference.target)}"
 
 
 def _folder_problems(what: str, folder: Path, use: Use) -> Iterator[str]:

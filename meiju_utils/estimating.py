@@ -19,11 +19,11 @@ from meiju_utils.checks import check_asr
 from meiju_utils.config import EncoderConfig
 from meiju_utils.console import wrapped
 from meiju_utils.corpus.official import Corpus
-from meiju_utils.embeddings.base import EncoderContext
 from meiju_utils.embeddings.checkpoints import hub_id_of
 from meiju_utils.embeddings.completeness import lacking
 from meiju_utils.embeddings.encoders import all_encoders, encoder_label, make_encoder
 from meiju_utils.embeddings.encoding import ClipEncoding, code_of, forget_model
+from meiju_utils.embeddings.planning import context_of
 from meiju_utils.errors import MeijuError
 from meiju_utils.files import fingerprint
 from meiju_utils.preprocessing.asr import load_whisper, recognise_speech
@@ -243,18 +243,9 @@ def _encode(
     if hub_id := hub_id_of(config.name):
         commit = cached_commit(hub_id, config.revision)
         config = config.model_copy(update={"revision": commit or config.revision})
-    clips, settings = corpus.clips, run.config.embeddings
+    clips = corpus.clips
     texts = clips.loc[clips["split"].isin(["train", "unlabeled"]), "text"].tolist()
-    context = EncoderContext(
-        run_dir=run.folder,
-        sample_rate=run.config.preprocessing.sample_rate,
-        batch_images=settings.batch_images,
-        batch_seconds=settings.batch_seconds,
-        batch_tokens=settings.batch_tokens,
-        device=settings.device,
-        fit_texts=lambda: texts,
-    )
-    encoder = make_encoder(modality, config, context)
+    encoder = make_encoder(modality, config, context_of(run, lambda: texts))
     key = fingerprint("estimate", modality, config.model_dump(mode="json"))
     encoding = ClipEncoding(source, encoder, config, key, code_of(encoder))
     try:

@@ -93,8 +93,10 @@ def test_nothing_is_wrong_with_what_can_be_used(models: Path) -> None:
         ({"embeddings__compare": {"text": ["hf:{run_dir}/checkpoints/bert"]}}, "no folder"),
         ({"embeddings__tiny_checkpoints": False}, "checkpoints/tiny-hubert"),
         ({"embeddings__audio": "npy:MODELS/gone"}, "there is no folder"),
-        ({"embeddings__device": "gpu"}, "embeddings.device = 'gpu': No device"),
-        ({"training__device": "tpu"}, "training.device = 'tpu': No device"),
+        ({"embeddings__device": "gpu"}, "embeddings.device: no device 'gpu'"),
+        ({"training__device": "tpu"}, "training.device: no device 'tpu'"),
+        ({"preprocessing__device": "gpu"}, "preprocessing.device: no device 'gpu'"),
+        ({"preprocessing__speaker": "talknet:MODELS/words/vocab.txt"}, "TalkNet"),
         ({"preprocessing__transcripts__asr": "MODELS/speech"}, "a Whisper model is expected"),
         ({"preprocessing__transcripts__asr": "a/b"}, "hf download a/b"),
         ({"preprocessing__faces__detector": "yunnet:x.onnx"}, "did you mean 'yunet:"),
@@ -219,7 +221,7 @@ def test_all_that_is_wrong_is_said_at_once_and_quickly(models: Path, tmp_path: P
     wrong = {"embeddings.audio": "prosodie", "embeddings.device": "gpu", "submission": "ensembel"}
     with pytest.raises(ConfigError) as told:
         open_run("demo", str(data), str(tmp_path / "run"), wrong)
-    for words in ("'prosody'", "No device 'gpu'", "'ensemble'"):
+    for words in ("'prosody'", "no device 'gpu'", "'ensemble'"):
         assert words in str(told.value)
     assert not (tmp_path / "run").exists()
     started = time.perf_counter()

@@ -103,6 +103,20 @@ class StorePlan:
             return stamp
 
 
+def context_of(run: Run, fit_texts: Callable[[], list[str]]) -> EncoderContext:
+    """What the run's settings say to encoders; `fit_texts` gives the texts to fit on."""
+    settings = run.config.embeddings
+    return EncoderContext(
+        run_dir=run.folder,
+        sample_rate=run.config.preprocessing.sample_rate,
+        batch_images=settings.batch_images,
+        batch_seconds=settings.batch_seconds,
+        batch_tokens=settings.batch_tokens,
+        device=settings.device,
+        fit_texts=fit_texts,
+    )
+
+
 def plan_store(
     run: Run, modality: Modality, config: EncoderConfig, source: ClipSource, fetch: bool = False
 ) -> StorePlan:
@@ -124,16 +138,7 @@ def plan_store(
         return [source.text(clip_id) for clip_id in source.clip_ids if clip_id in fitted_on]
 
     embeddings = run.config.embeddings
-    context = EncoderContext(
-        run_dir=run.folder,
-        sample_rate=run.config.preprocessing.sample_rate,
-        batch_images=embeddings.batch_images,
-        batch_seconds=embeddings.batch_seconds,
-        batch_tokens=embeddings.batch_tokens,
-        device=embeddings.device,
-        fit_texts=fit_texts,
-    )
-    encoder = make_encoder(modality, config, context)
+    encoder = make_encoder(modality, config, context_of(run, fit_texts))
     settings = {**encoder.settings, "level": config.level, "inputs": encoder.inputs_key(source)}
     if not encoder.alone:
         settings["read_at_once"] = min(READ_AT_ONCE, embeddings.shard_size)

@@ -128,7 +128,7 @@ def _yunet_path(model: str) -> Path:
     if path.is_file():
         return path
     if not _is_hub_id(model):
-        raise ConfigError(f"No YuNet model at {path}. {offline}")
+        raise ConfigError(f"No YuNet model at {path}: there is no file. {offline}")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from meiju_utils.corpus.official import Corpus
-from meiju_utils.errors import MeijuError
+from meiju_utils.errors import DamagedError, MeijuError, MissingStageError
 from meiju_utils.media.reading import Part
 from meiju_utils.parallel import Failure, failure_of, map_items, stop_if_systemic
 from meiju_utils.preprocessing.clips import Made, VideoTask, preprocess_video, source_of
@@ -42,7 +42,7 @@ def make_manifest(run: Run, corpus: Corpus, folder: Path, identity: str) -> pd.D
         return rows_table([])
     parts = _parts(filmed)
     remove_leftovers(folder)
-    rows = _current(corpus, _rows(folder), parts)
+    rows = _current(run, corpus, _rows(folder), parts)
     if wanted := {clip_id: parts[clip_id] for clip_id in parts if clip_id not in rows}:
         failures = _make(run, corpus, folder, identity, wanted)
         # as they were when they were decoded, should they have changed since they were listed
@@ -89,10 +89,14 @@ def part_of(start_s: Any, end_s: Any) -> Part:
 
 
 def _current(
-    corpus: Corpus, known: list[Row], parts: dict[str, tuple[str, Part]]
+    run: Run, corpus: Corpus, known: list[Row], parts: dict[str, tuple[str, Part]]
 ) -> dict[str, Row]:
-    """Rows of the clips that are there, with the size and time that their videos have now."""
+    """Rows of the clips that are there, with the size and time that their videos have now.
+
+    The last manifest says which videos of another time were compared by content before.
+    """
     found: dict[str, Row] = {}
+    compared = _compared(run)
     for row in known:
         video, part = parts.get(row["clip_id"], ("", None))
         if part != Part(row["start_s"], row["end_s"]):
@@ -102,11 +106,23 @@ def _current(
         if now != made_from:
             if now is None or now[0] != made_from[0]:
                 continue
-            if source_of(corpus.root / video).digest != row["source_digest"]:
+            digest = compared.get((row["clip_id"], *now)) or source_of(corpus.root / video).digest
+            if digest != row["source_digest"]:
                 continue
             row["source_modified_ns"] = now[1]
         found[row["clip_id"]] = {**row, "video": video}
     return found
+
+
+def _compared(run: Run) -> dict[tuple[str, int, int], str]:
+    """Content of the clips' videos by clip id, size and time, as the run's last manifest has it."""
+    try:
+        last = run.table("manifest")
+    except (MissingStageError, DamagedError):
+        return {}
+    columns = ["clip_id", "source_size", "source_modified_ns", "source_digest"]
+    rows = last[columns].itertuples(index=False, name=None)
+    return {(clip_id, size, changed): digest for clip_id, size, changed, digest in rows}
 
 
 def _make(
@@ -146,7 +162,7 @@ def _make(
 def is_still_made(run: Run, corpus: Corpus, folder: Path) -> bool:
     """Whether a few clips of a folder, of other code, come out the same by the present code."""
     filmed = corpus.clips[corpus.clips["video"] != ""]
-    rows = _current(corpus, _rows(folder), _parts(filmed))
+    rows = _current(run, corpus, _rows(folder), _parts(filmed))
     usable = [clip_id for clip_id, row in rows.items() if not row["problem"]]
     return bool(usable) and all(
         _same_again(run, corpus, rows[clip_id]) for clip_id in spread_over(usable)

@@ -100,12 +100,13 @@ def _train(
     for name in todo:
         graph.check(name)
     plan = with_needs(resolved.values(), graph.needs)
-    if not todo:
-        return {name: graph.experiment(other) for name, other in resolved.items()}, []
-    with writing(graph.run.folder, "trainings"):
-        training = _Training(graph, todo)
-        training.run(of=sum(len(graph.members(name)) for name in plan))
-    return {name: graph.experiment(other) for name, other in resolved.items()}, training.errors
+    errors: list[Exception] = []
+    if todo:  # only who trains holds the lock
+        with writing(graph.run.folder, "trainings"):
+            training = _Training(graph, todo)
+            training.run(of=sum(len(graph.members(name)) for name in plan))
+            errors = training.errors
+    return {name: graph.experiment(other) for name, other in resolved.items()}, errors
 
 
 def load_experiment(run: Run, name: str, recipes: Recipes | None = None) -> Experiment:

@@ -92,7 +92,7 @@ def test_any_file_stem_can_be_a_clip_id(tmp_path: Path, ids: list[str]) -> None:
     assert all(store.get(c).shape[1] == 4 for c in ids)
 
 
-@pytest.mark.parametrize("clip_id", ["../outside", "/tmp/x", "a/b", "__metadata__", "..", ""])
+@pytest.mark.parametrize("clip_id", ["../outside", "/x", "a/b", "__metadata__", "..", ""])
 def test_ids_that_are_no_file_names_are_refused(folder: Path, clip_id: str) -> None:
     with pytest.raises(FeatureError, match="clip id"):
         write_shard(folder, 0, arrays(clip_id), {})
@@ -222,7 +222,7 @@ def test_a_flipped_bit_in_the_index_or_the_description_is_noticed(folder: Path) 
         path.write_bytes(whole)
 
 
-@pytest.mark.parametrize("clip_id", ["../x", "/tmp/x", "__metadata__", ".."])
+@pytest.mark.parametrize("clip_id", ["../x", "/x", "__metadata__", ".."])
 @pytest.mark.parametrize("place", ["header", "index"])
 def test_ids_that_lead_out_of_a_folder_are_refused_where_another_wrote_them(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip_id: str, place: str

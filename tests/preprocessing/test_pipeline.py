@@ -322,6 +322,8 @@ def test_a_corpus_that_was_copied_is_the_same_and_nothing_is_made_anew(
     assert preprocess_corpus(moved, read_corpus(moved.data_dir, run.setting)) == before
     assert done == []
     assert open_preprocessed(moved) == before
+    monkeypatch.setattr(making, "source_of", None)  # the contents were compared once
+    assert preprocess_corpus(moved, read_corpus(moved.data_dir, run.setting)) == before
 
 
 def test_a_finished_run_can_be_moved_and_opened_without_its_data(
@@ -329,11 +331,13 @@ def test_a_finished_run_can_be_moved_and_opened_without_its_data(
 ) -> None:
     run, corpus = opened()
     before = preprocess_corpus(run, corpus)
+    sound = before.audio(TALKING)
     folder = run.folder.rename(tmp_path / "elsewhere")
     after = open_preprocessed(Run(run.config, tmp_path / "nowhere", folder))
     assert after.texts == before.texts
     assert after.stamps == before.stamps
-    assert np.array_equal(after.audio(TALKING)[:5], after.audio(TALKING)[:5])
+    assert sound.size
+    assert np.array_equal(after.audio(TALKING), sound)
 
 
 def test_a_run_folder_refuses_another_corpus_and_takes_the_same_one_grown(
