@@ -21,7 +21,7 @@ import pandas as pd
 import yaml
 
 from meiju_utils.config import Parallel
-from meiju_utils.corpus.demo import build_demo_corpus, read_truth
+from meiju_utils.corpus.demo import build_demo_corpus, read_true_labels
 from meiju_utils.corpus.doctor import examine_run
 from meiju_utils.corpus.official import read_corpus
 from meiju_utils.embeddings import extract_features
@@ -108,7 +108,7 @@ def main() -> None:
     chosen = parser.parse_args()
     run = prepared(chosen.size, chosen.corpus_seed, chosen.seeds)
     made = train_recipes(run, ROWS, recipes_in(chosen.folds, run.setting.tasks))
-    labels = read_truth(run.data_dir)
+    labels = read_true_labels(run.data_dir)
     assert labels is not None
     truth = labels[labels["split"] == "test"]
     counts = run.table("clips")["split"].value_counts()

@@ -2,8 +2,8 @@
 
 from .config import load_profile as load_profile
 from .corpus.demo import build_demo_corpus as build_demo_corpus
-from .corpus.demo import read_truth as read_truth
-from .corpus.official import read_corpus as read_corpus
+from .corpus.opening import open_corpus as open_corpus
+from .corpus.truth import read_truth as read_truth
 from .decisions import agreement as agreement
 from .embeddings import extract_features as extract_features
 from .embeddings import open_features as open_features

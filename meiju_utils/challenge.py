@@ -9,10 +9,16 @@ from typing import Literal
 
 Task = str  # of MEIJU: "emotion", "intent"
 TrackNumber = Literal[1, 2]
-Language = Literal["mandarin", "english"]
+Language = Literal["mandarin", "english", "other"]  # the last only of clips of one's own
 Split = Literal["train", "valid", "test", "unlabeled"]
 Modality = Literal["audio", "visual", "text"]
-Average = Literal["weighted", "micro"]  # of class-wise F1 scores
+Average = Literal["weighted", "micro", "macro"]  # of class-wise F1 scores
+
+METRICS: dict[Average, str] = {
+    "weighted": "weighted F1 (classes count by their clips)",
+    "micro": "micro F1 (all clips count alike)",
+    "macro": "macro F1 (all classes count alike)",
+}
 
 # Official order: the index of a class is its position here.
 EMOTIONS = ("happy", "surprise", "sad", "disgust", "anger", "fear", "neutral")
@@ -48,23 +54,51 @@ class Scores:
 
 @dataclass(frozen=True)
 class Setting:
-    """One of the four settings: a track in a language, with what the organisers promise of it.
+    """What is asked of a corpus: one of the four of the challenge, or one of the user's own.
 
-    `sizes` counts clips in train, valid and test; `average` is how class-wise F1 scores are
-    averaged; `official_baseline` is the organisers' result, a mean of three runs; `classes` has the
-    tasks' labels in official order.
+    `classes` has the tasks, one or two, with their labels in order; `average` is how class-wise F1
+    scores are averaged. Of a track of the challenge `sizes` counts clips in train, valid and test,
+    `official_baseline` is the organisers' result, a mean of three runs; a corpus of one's own has
+    neither, and no track.
     """
 
-    track: TrackNumber
+    track: TrackNumber | None
     language: Language
-    sizes: tuple[int, int, int]
+    sizes: tuple[int, int, int] | None
     average: Average
-    official_baseline: Scores
+    official_baseline: Scores | None
     classes: dict[Task, tuple[str, ...]] = field(default_factory=lambda: dict(CLASSES))
 
     @property
     def name(self) -> str:
-        return f"track{self.track}-{self.language}"
+        return f"track{self.track}-{self.language}" if self.is_official else f"own-{self.language}"
+
+    @property
+    def title(self) -> str:
+        """The name for reading."""
+        language = self.language.capitalize()
+        if self.is_official:
+            return f"MEIJU@2025 Track {self.track} {language}"
+        return f"Own clips, {language}"
+
+    @property
+    def told(self) -> str:
+        """What is asked of the clips, in a sentence: labels, metric and, of one task, what that
+        changes."""
+        names = [f"{len(labels)} {task}s" for task, labels in self.classes.items()]
+        whose = "One emotion and one intent a clip" if self.is_official else "Clips of your own"
+        told = f"{whose}: {' and '.join(names)}; the metric is {METRICS[self.average]}."
+        if len(names) == 1:
+            told += (
+                f" One task, {self.tasks[0]}: there are no label pairs, the network has no "
+                "interaction between tasks, and the joint score is that task's F1."
+            )
+        return told
+
+    @property
+    def is_official(self) -> bool:
+        """Whether it is one of the challenge's, with its layout, vocabularies and limits."""
+        return self.track is not None
 
     @property
     def tasks(self) -> list[Task]:
@@ -72,10 +106,22 @@ class Setting:
 
     @property
     def has_unlabeled(self) -> bool:
-        return self.track == 1
+        return self.track != 2
+
+    @property
+    def submission_columns(self) -> tuple[str, ...]:
+        """Header of what is handed in: of the clips' names, then of each task's labels."""
+        return SUBMISSION_COLUMNS if self.is_official else ("clip_id", *self.tasks)
 
 
-SETTINGS: dict[tuple[TrackNumber, Language], Setting] = {
+def own_setting(
+    language: Language, average: Average, classes: dict[Task, tuple[str, ...]]
+) -> Setting:
+    """The setting of a corpus of one's own (`corpus.own`)."""
+    return Setting(None, language, None, average, None, classes)
+
+
+SETTINGS: dict[tuple[TrackNumber | None, Language], Setting] = {
     (s.track, s.language): s
     for s in (
         Setting(1, "mandarin", (2294, 324, 643), "weighted", Scores(0.4263, 0.4788, 0.4509)),

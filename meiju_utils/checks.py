@@ -10,11 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from meiju_utils.challenge import Modality
+from meiju_utils.completeness import (
+    Use,
+    folder_problems,
+    lacking,
+    read_config,
+    sampling_rate,
+    unfit,
+)
 from meiju_utils.config import EncoderConfig, Profile
 from meiju_utils.devices import check_device
 from meiju_utils.embeddings.base import EncoderContext
 from meiju_utils.embeddings.checkpoints import hub_id_of
-from meiju_utils.embeddings.completeness import Use, lacking, read_config, sampling_rate, unfit
 from meiju_utils.embeddings.encoders import all_encoders, make_encoder
 from meiju_utils.embeddings.planning import has_store
 from meiju_utils.embeddings.store import META, FeatureStore
@@ -22,6 +29,7 @@ from meiju_utils.embeddings.tiny import TINY_CHECKPOINTS
 from meiju_utils.errors import ConfigError, DamagedError, FeatureError, MeijuError, nearest
 from meiju_utils.files import read_table
 from meiju_utils.preprocessing import detectors
+from meiju_utils.preprocessing.asr import check_whisper
 from meiju_utils.preprocessing.speaker import check_scorer
 from meiju_utils.references import (
     RUN_DIR,
@@ -85,7 +93,7 @@ def check_encoder(
     if reference.kind == "npy" and reference.path:
         yield from _not_covering(encoder.name, reference.path, _clip_ids(run_dir))
     elif reference.kind in ("hf", "timm") and reference.path:
-        yield from _folder_problems(encoder.name, reference.path, use)
+        yield from folder_problems(encoder.name, reference.path, use)
         yield from _option_problems(config, encoder, reference.path, use)
     elif hub_id := hub_id_of(encoder.name):
         if has_store(run_dir, encoder):
@@ -111,12 +119,11 @@ def check_asr(model: str) -> Iterator[str]:
     if not model:
         return
     reference = parse_target(model)
-    setting = f"preprocessing.transcripts.asr = {model!r}"
     if reference.path:
-        yield from _folder_problems(setting, reference.path, "recognition")
+        yield from _told(check_whisper, model)
     else:
-        snapshot = cached_snapshot(model)
-        yield from _hub_problems(setting, model, snapshot, "recognition")
+        setting = f"preprocessing.transcripts.asr = {model!r}"
+        yield from _hub_problems(setting, model, cached_snapshot(model), "recognition")
 
 
 def _told(check: Callable[..., None], *arguments: Any) -> Iterator[str]:
@@ -181,18 +188,6 @@ def _is_still_to_be_made(name: str, config: Profile, run_dir: Path) -> bool:
     if path.parent == run_dir / "checkpoints":
         return config.embeddings.tiny_checkpoints and path.name in TINY_CHECKPOINTS
     return True
-
-
-def _folder_problems(what: str, folder: Path, use: Use) -> Iterator[str]:
-    if not folder.is_dir():
-        yield f"{what}: there is no folder {folder}."
-        return
-    if not read_config(folder):
-        yield f"{what}: {folder} is no checkpoint, it has no config.json that can be read."
-        return
-    found = [*unfit(folder, use)] or [*lacking(folder, use)]
-    if found:
-        yield f"{what} cannot be loaded. {' '.join(found)}"
 
 
 def _option_problems(

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from meiju_utils import __version__
-from meiju_utils.commands import clean, clips, features
+from meiju_utils.commands import clean, clips, features, init
 from meiju_utils.console import tolerate_encoding, wrapped
 from meiju_utils.errors import MeijuError
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 
 app.add_typer(features, name="features")
 app.add_typer(clips, name="clips")
+app.command()(init)
 app.command()(clean)
 
 INTERRUPTED = 130  # typer's exit code after Ctrl-C, and that of shells
@@ -131,6 +132,9 @@ def doctor(
     ] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     quick: Annotated[bool, typer.Option(help="Decode no clip whole, seek no copies.")] = False,
+    against: Annotated[
+        str, typer.Option(help="Another folder: which recordings are there as well?")
+    ] = "",
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Time a few clips: hours by stage, disk by artefact.")
     ] = False,
@@ -145,7 +149,7 @@ def doctor(
     from json import dumps
 
     from meiju_utils.config import parse_overrides
-    from meiju_utils.corpus.official import survey_corpus
+    from meiju_utils.corpus.opening import survey_run
     from meiju_utils.diagnosing import diagnose, render
     from meiju_utils.opening import plan_run
 
@@ -154,8 +158,9 @@ def doctor(
         settings = parse_overrides(overrides or [])
         settings |= {"parallel.workers": workers} if workers else {}
         run = plan_run(_profile(profile), _absolute(data_dir), _absolute(run_dir), settings)
-        survey = survey_corpus(run.data_dir, run.setting, run.config.follow_links)
-        found = diagnose(run, survey, deep=not quick)
+        survey = survey_run(run)
+        other = Path(_absolute(against)) if against else None
+        found = diagnose(run, survey, not quick, other)
         values = found.values()
         if estimate:
             from meiju_utils.estimating import estimate_run, render_estimate

@@ -1,6 +1,6 @@
-"""`meiju features …`, `meiju clips …`, `meiju clean`: looking after what a run has made.
+"""`meiju init`, and looking after what a run has made: `meiju features`, `clips`, `clean`.
 
-Heavy imports stay inside the commands. Imports `errors`.
+Heavy imports stay inside the commands. Imports `console`, `errors`.
 """
 
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from meiju_utils.console import wrapped
 from meiju_utils.errors import MeijuError
 
 features = typer.Typer(no_args_is_help=True, help="Look after feature stores.")
@@ -102,6 +103,26 @@ def export_clips(
     counts = export(run_dir, folder)
     named = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     typer.echo(f"{folder}: {named}")
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="A folder of videos.")],
+    language: Annotated[
+        Literal["english", "mandarin", "other"], typer.Option(help="Of what is said in them.")
+    ] = "english",
+) -> None:
+    """Write a first clips.csv and profile for a folder of videos.
+
+    Both are to be filled in: labels, texts if there are any, splits if they are to be yours. What
+    is there already stays as it is.
+    """
+    from meiju_utils.corpus.initial import initialise
+
+    made = initialise(folder, language)
+    for path in made.written:
+        typer.echo(f"Written: {path}")
+    for line in made.told:
+        typer.echo(wrapped(line))
 
 
 def clean(

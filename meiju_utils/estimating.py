@@ -6,7 +6,7 @@ What cannot be timed here is said; no number is made up. Imports `checks`, `cons
 
 import shutil
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -16,19 +16,19 @@ import pandas as pd
 
 from meiju_utils.challenge import Modality
 from meiju_utils.checks import check_asr
+from meiju_utils.completeness import lacking
 from meiju_utils.config import EncoderConfig
 from meiju_utils.console import wrapped
-from meiju_utils.corpus.official import Corpus
+from meiju_utils.corpus.survey import Corpus
 from meiju_utils.embeddings.checkpoints import hub_id_of
-from meiju_utils.embeddings.completeness import lacking
 from meiju_utils.embeddings.encoders import all_encoders, encoder_label, make_encoder
 from meiju_utils.embeddings.encoding import ClipEncoding, code_of, forget_model
 from meiju_utils.embeddings.planning import context_of
 from meiju_utils.errors import MeijuError
 from meiju_utils.files import fingerprint
+from meiju_utils.media.reading import part_of
 from meiju_utils.preprocessing.asr import load_whisper, recognise_speech
 from meiju_utils.preprocessing.clips import VideoTask, preprocess_video
-from meiju_utils.preprocessing.making import part_of
 from meiju_utils.preprocessing.manifest import ShardWriter, read_rows
 from meiju_utils.preprocessing.store import Preprocessed, serve
 from meiju_utils.references import cached_commit, cached_snapshot, parse_reference, parse_target
@@ -121,16 +121,15 @@ def estimate_run(run: Run, corpus: Corpus, unreadable: Collection[str] = ()) -> 
     sizes = {video: (corpus.layout.stamp(video) or (0, 0))[0] for video in filmed["video"]}
     by_size = filmed.assign(size=filmed["video"].map(sizes)).sort_values(["size", "clip_id"])
     worded = clips.loc[clips["text"] != "", "clip_id"].tolist()
-    chosen = spread_over(by_size["clip_id"].tolist(), TIMED) or spread_over(worded, TIMED)
+    chosen = spread_over(by_size["clip_id"].tolist(), TIMED)
+    texts = dict(zip(clips["clip_id"], clips["text"], strict=True))
     with TemporaryDirectory(prefix="meiju-") as folder:
         rows = filmed[filmed["clip_id"].isin(chosen)]
         _time_clips(found, run, corpus, rows, len(filmed), Path(folder))
-        texts = {
-            clip_id: text
-            for clip_id, text in zip(clips["clip_id"], clips["text"], strict=True)
-            if clip_id in chosen
-        }
-        source = serve("estimate", Path(folder), texts, read_rows(Path(folder)))
+        made = read_rows(Path(folder))
+        source = serve("estimate", Path(folder), {one: texts[one] for one in chosen}, made)
+        words = {one: texts[one] for one in spread_over(worded, TIMED)}
+        of_text = replace(source, texts=words)  # those chosen may be without
         wordless = filmed[filmed["text"] == ""]
         _time_recognition(found, run, source, len(wordless))
         counts: dict[Modality, int] = {
@@ -139,7 +138,8 @@ def estimate_run(run: Run, corpus: Corpus, unreadable: Collection[str] = ()) -> 
             "text": len(worded),
         }
         for modality, encoder in all_encoders(run.config.embeddings):
-            _time_encoder(found, run, source, modality, encoder, counts[modality], corpus)
+            read = of_text if modality == "text" else source
+            _time_encoder(found, run, read, modality, encoder, counts[modality], corpus)
     found.notes.append(TRAININGS)
     return found
 
@@ -161,7 +161,7 @@ def _time_clips(
         )
     ]
     if not tasks:
-        found.notes.append("No clip has a video that can be read: decoding is not timed.")
+        found.notes.append("There is no video that can be read: decoding is not timed.")
         return
     preprocess_video(tasks[0])  # libraries are loaded, and files read, once
     seconds, sizes, usable = 0.0, dict.fromkeys(ARTEFACTS, 0), 0

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from meiju_utils.errors import TrainingError
@@ -60,7 +61,8 @@ def deal(
 
 
 def recording_of(run: Run) -> dict[str, str]:
-    """Clip id → a name that all copies of the recording share, as the doctor found them.
+    """Clip id → a name that all copies of the recording share, as the doctor found them, and all
+    clips of a group.
 
     Copies in other splits count: two train clips may be copies of one test clip. Without the table
     `copies` (notebook 01 writes it) every clip is a recording of its own.
@@ -68,19 +70,30 @@ def recording_of(run: Run) -> dict[str, str]:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    clip_ids = run.table("clips")["clip_id"].tolist()
-    if not run.path("copies.parquet").is_file():
-        return dict(zip(clip_ids, clip_ids, strict=True))
+    clips = run.table("clips")
+    clip_ids = clips["clip_id"].tolist()
     place = {clip_id: row for row, clip_id in enumerate(clip_ids)}
-    copies = run.table("copies")
-    ends = np.array([copies[side].map(place) for side in ("clip_a", "clip_b")], dtype=np.float64)
+    grouped = clips[clips["group"] != ""] if "group" in clips else clips[:0]  # as in older tables
+    links = []
+    if len(grouped):
+        first = grouped.groupby("group")["clip_id"].transform("first")
+        links.append(pd.DataFrame({"clip_a": grouped["clip_id"], "clip_b": first}))
+    if run.path("copies.parquet").is_file():
+        copies = run.table("copies")
+        if not run.setting.is_official:  # one camera makes clips alike; their table has groups
+            copies = copies[copies["kind"] != "same picture"]
+        links.append(copies)
+    if not links:
+        return dict(zip(clip_ids, clip_ids, strict=True))
+    both = pd.concat(links, ignore_index=True)
+    ends = np.array([both[side].map(place) for side in ("clip_a", "clip_b")], dtype=np.float64)
     ends = ends[:, np.isfinite(ends).all(axis=0)]  # the lists may have changed since
     rows, columns = ends.astype(np.int64)
     shape = (len(clip_ids), len(clip_ids))
     graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=shape)
     _, owner = connected_components(graph, directed=False)
-    _, first = np.unique(owner, return_index=True)
-    return {clip_id: clip_ids[first[o]] for clip_id, o in zip(clip_ids, owner, strict=True)}
+    _, named = np.unique(owner, return_index=True)
+    return {clip_id: clip_ids[named[o]] for clip_id, o in zip(clip_ids, owner, strict=True)}
 
 
 def _strata(combinations: list[tuple[str, ...]], folds: int) -> tuple[list[str], list[str]]:

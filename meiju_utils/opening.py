@@ -12,6 +12,7 @@ import yaml
 
 from meiju_utils.checks import check_profile
 from meiju_utils.config import load_profile
+from meiju_utils.corpus.settling import settled
 from meiju_utils.errors import ConfigError, MeijuError, nearest
 from meiju_utils.files import write_text
 from meiju_utils.recipes.graph import check_recipes
@@ -81,6 +82,9 @@ def plan_run(
     config = load_profile(profile, overrides)
     folder = resolve(run_dir or f"runs/{config.name}")
     data = data_folder(config, data_dir, folder)
+    written = folder / CONFIG_NAME
+    before = load_profile(str(written)) if written.is_file() and not data.is_dir() else None
+    config = settled(config, data, before)
     options = ["--profile", profile]
     own = resolve(config.data_dir) if config.data_dir else None
     if data != own and (data_dir or own):

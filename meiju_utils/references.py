@@ -67,6 +67,18 @@ class Reference:
         return f"{self.target}@{self.commit or self.revision}" if self.target else ""
 
     @property
+    def name(self) -> str:
+        """What it is called on any machine: its kind, and the name of its file or hub model."""
+        return f"{self.kind}:{self.path.name if self.path else self.target}"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its identity can be told here: a mere kind's always can."""
+        if self.path:
+            return self.path.exists()
+        return bool(self.commit) or not self.target
+
+    @property
     def commit(self) -> str:
         """The commit of a hub model in the cache; "" where it is not there."""
         return "" if self.path else cached_commit(self.target, self.revision)

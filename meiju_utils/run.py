@@ -123,20 +123,21 @@ def data_folder(config: Profile, data_dir: str = "", run_folder: Path | None = N
     Raises ConfigError where neither is given, CorpusError where it is not there. With a
     `run_folder` in which 01 has run it need not be: then a path that is not there is returned.
     """
+    what = f"holds Track{config.track}" if config.labels is None else "holds your clips.csv"
     passed_on = run_folder is not None and (run_folder / "manifest.parquet").is_file()
     if run_folder is not None and passed_on and not (data_dir or config.data_dir):
         return run_folder / "no data folder is known"
     if not (data_dir or config.data_dir):
         raise ConfigError(
             f"Profile {config.name} has no data folder of its own: give data_dir, the folder that "
-            f"holds Track{config.track}."
+            f"{what}."
         )
     data = resolve(data_dir or config.data_dir)
     if not data.is_dir() and not passed_on:
         hint = (
             f"make it with: meiju demo-corpus {config.data_dir}"
             if config.name == "demo" and data == resolve(config.data_dir)
-            else f"give the folder that holds Track{config.track} as data_dir"
+            else f"give the folder that {what} as data_dir"
         )
         raise CorpusError(f"No data folder {data}; {hint}.")
     return data

@@ -39,7 +39,7 @@ class Reads:
 # not. What stands nowhere here is read by all, a new setting or module for one.
 COMES_WITH: dict[str, Reads] = {
     "01_preprocessing": Reads(),
-    "02_embedding_extraction": Reads(("seed", "embeddings"), ("embeddings", "folding", "linear")),
+    "02_embedding_extraction": Reads(("seed", "embeddings"), ("embeddings", "linear")),
     "03_baseline": Reads(
         ("training", "recipes"),
         # `pool` as recipes import it: one of the user's own may have targets in any notebook.
@@ -113,7 +113,11 @@ def _data_folder(run: Run) -> list[Any]:
         hand_over(seen, follow_links, path)
     else:
         seen = read_listing(path, follow_links)
-    return [sorted(seen.files.items()), seen.outside, seen.unreadable] if seen else []
+    if seen is None:
+        return []
+    # A profile may lie beside the clips: of it the settings count.
+    read = [item for item in seen.files.items() if not item[0].endswith((".yaml", ".yml"))]
+    return [sorted(read), seen.outside, seen.unreadable]
 
 
 def _unread(notebook: str) -> Reads:

@@ -1,16 +1,20 @@
 """Hours and disk told in advance, from a few clips of the corpus itself."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from meiju_utils import cli
-from meiju_utils.corpus.official import Corpus, read_corpus
+from meiju_utils.corpus.official import read_corpus
+from meiju_utils.corpus.survey import Corpus
 from meiju_utils.estimating import TIMED, estimate_run, render_estimate
 from meiju_utils.opening import plan_run
 from meiju_utils.run import Run
+
+WORDED = 8  # clips
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +30,9 @@ def test_stages_and_artefacts_are_told_from_a_few_clips(
     tiny_corpus: Path, tmp_path: Path, corpus: Corpus
 ) -> None:
     run = planned(tiny_corpus, tmp_path / "run", **{"parallel.workers": 4})
-    found = estimate_run(run, corpus)
+    clips = corpus.clips.copy()
+    clips["text"] = clips["text"].where(clips["text"].ne("").cumsum() <= WORDED, "")
+    found = estimate_run(run, replace(corpus, clips=clips))
     assert not run.folder.exists()
     stages = {one.stage: one for one in found.stages}
     encoders = ["audio: prosody", "visual: hog", "text: char-ngram"]
@@ -36,6 +42,8 @@ def test_stages_and_artefacts_are_told_from_a_few_clips(
     assert (decoding.timed_on, decoding.clips, decoding.workers) == (TIMED, filmed, 4)
     assert decoding.hours == pytest.approx(decoding.s_a_clip * filmed / 4 / 3600)
     assert 0.01 < decoding.s_a_clip < 20
+    text = stages["02 text: char-ngram"]  # not of clips without words, whatever their size
+    assert (text.timed_on, text.clips) == (TIMED, WORDED)
     artefacts = {one.artefact: one for one in found.artefacts}
     seconds = artefacts["sound"].mb_a_clip * 1e6 / 2 / 16000  # of 16-bit samples
     assert 0.5 < seconds < 10
@@ -46,10 +54,10 @@ def test_stages_and_artefacts_are_told_from_a_few_clips(
     for name in ("tiny-hubert", "tiny-vit", "tiny-bert"):
         assert any(name in note and "made in the run folder" in note for note in found.notes)
     assert any("Trainings" in note for note in found.notes)
-    text = render_estimate(found)
-    lines = [line for line in text.splitlines() if str(tmp_path) not in line]
+    told = render_estimate(found)
+    lines = [line for line in told.splitlines() if str(tmp_path) not in line]
     assert max(map(len, lines)) <= 80
-    assert "that suffices" in text
+    assert "that suffices" in told
 
 
 def test_what_is_not_on_this_machine_is_said_and_not_timed(

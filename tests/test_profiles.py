@@ -16,12 +16,10 @@ from meiju_utils.challenge import CLASSES, SETTINGS, TASKS, Setting
 from meiju_utils.config import load_profile
 from meiju_utils.corpus.official import read_corpus
 from meiju_utils.embeddings import (
-    cached_probe_table,
     extract_features,
     write_tiny_checkpoints,
 )
 from meiju_utils.errors import ConfigError
-from meiju_utils.execution import run_notebooks
 from meiju_utils.opening import open_run
 from meiju_utils.preprocessing.pipeline import preprocess_corpus
 from meiju_utils.recipes import (
@@ -29,12 +27,10 @@ from meiju_utils.recipes import (
     Experiment,
     has_pool,
     make_pseudo_labels,
-    train_recipe,
     train_recipes,
 )
 from meiju_utils.reporting import tables
 from meiju_utils.run import Run
-from meiju_utils.submission.ledger import read_ledger
 from meiju_utils.submission.writer import publish_submission
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pseudo labels")
@@ -208,45 +204,6 @@ def test_text_only_takes_words_without_media(
     notes = " ".join(rows["baseline"].notes)
     assert "another number of its heads changes nothing" in notes
     assert "A text is one vector" in notes
-
-
-@pytest.mark.timeout(180)
-def test_the_notebooks_tell_of_words_alone_and_no_pool(
-    source: tuple[pd.DataFrame, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    release = write_release(tmp_path / "release", SETTINGS[2, "english"], source[0], None)
-    for name in ("notebooks", "meiju_utils"):  # so that submissions/ is made here
-        (tmp_path / name).symlink_to(ROOT / name, target_is_directory=True)
-    monkeypatch.chdir(tmp_path)
-    changes = {**QUICK, "track": 2, "language": "english"}
-    pages: dict[str, str] = {}
-
-    def execute(*numbers: str) -> None:
-        _, executed = run_notebooks("text-only", str(release), "runs/words", changes, numbers)
-        ran = [one for one in executed if one.status == "run"]
-        pages.update({one.name[:2]: one.html.read_text(encoding="utf-8") for one in ran})
-
-    execute("01")
-    run = open_run("text-only", str(release), "runs/words", changes)
-    # What 02 and 03 leave, without the time their kernels take to start.
-    cached_probe_table(run, [extract_features(run, "text", run.config.embeddings.chosen()["text"])])
-    train_recipe(run, "baseline")
-    execute("04", "05", "06")
-    assert not any("Traceback" in page for page in pages.values())
-    assert "There are no unlabelled clips" in pages["04"]
-    assert "Pseudo labels by class: nothing to show." in pages["04"]
-    assert ">1textcnn-clean<" in pages["05"]
-    assert "Only text is in use" in pages["05"]
-    (row,) = read_ledger().to_dict("records")
-    assert row["recipe"] == "ensemble"
-    assert [m.split(" ")[0] for m in row["members"].split("; ")] == [
-        *("1textcnn-clean", "baseline", "one-head-clean")
-    ]
-    assert "The true labels of the test clips are not known" in pages["06"]
-    report = run.path("report.html").read_text(encoding="utf-8")
-    assert "There are no unlabelled clips, so none are labelled" in report
-    assert "Not computed in this run" not in report
-    assert len(pd.read_csv(run.path("submission.csv"))) == SIZES["test"]
 
 
 def check_table_one(rows: dict[str, Experiment], run: Run) -> None:

@@ -19,12 +19,35 @@ NOTEBOOKS = PACKAGE.parent / "notebooks"
 # A new module or setting is read by all notebooks. Does it come in with a later one? Then add it to
 # `skipping.COMES_WITH`, else here.
 CODE_OF_ALL = {
-    *("__init__", "challenge", "checks", "columns", "config", "corpus", "devices", "errors"),
-    *("files", "html", "loading", "media", "opening", "parallel", "predictions", "preprocessing"),
+    *(
+        "__init__",
+        "challenge",
+        "checks",
+        "columns",
+        "completeness",
+        "config",
+        "corpus",
+        "devices",
+        "errors",
+    ),
+    *(
+        "files",
+        "folding",
+        "html",
+        "loading",
+        "media",
+        "opening",
+        "parallel",
+        "predictions",
+        "preprocessing",
+    ),
     *("references", "reporting", "run", "run_folder", "scoring", "sources", "stamping"),
     "strict_yaml",
 }
-SETTINGS_OF_ALL = {"name", "track", "language", "data_dir", "follow_links", "preprocessing"}
+SETTINGS_OF_ALL = {
+    *("name", "track", "language", "data_dir", "follow_links", "labels", "metric", "split"),
+    "preprocessing",
+}
 
 
 def _module(path: Path) -> str:

@@ -1,5 +1,6 @@
 """The profile: every setting of a run, validated before hours of work depend on it."""
 
+from meiju_utils.config.profile import Profile, Split
 from meiju_utils.config.reading import (
     PROFILES,
     built_in_profiles,
@@ -14,7 +15,6 @@ from meiju_utils.config.sections import (
     Faces,
     Parallel,
     Preprocessing,
-    Profile,
     Training,
     Transcripts,
 )
@@ -28,6 +28,7 @@ __all__ = [
     "Parallel",
     "Preprocessing",
     "Profile",
+    "Split",
     "Training",
     "Transcripts",
     "built_in_profiles",

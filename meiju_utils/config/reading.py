@@ -1,6 +1,6 @@
 """Reading a profile: a YAML file with overrides on top, and what is wrong with it in words.
 
-Built-in profiles lie in `meiju_utils/profiles`. Imports `sections`, `errors`, `strict_yaml`.
+Built-in profiles lie in `meiju_utils/profiles`. Imports `profile`, `errors`, `strict_yaml`.
 """
 
 import difflib
@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from meiju_utils.config.sections import Profile
+from meiju_utils.config.profile import Profile
 from meiju_utils.errors import ConfigError, nearest
 from meiju_utils.strict_yaml import parse_yaml, read_yaml
 

@@ -1,4 +1,4 @@
-"""Every setting of a run, section by section, with its default. Imports `challenge` only."""
+"""The settings of a run's stages, section by section, with defaults. Imports `challenge` only."""
 
 from typing import Annotated, Any, Literal
 
@@ -13,10 +13,12 @@ from pydantic import (
     model_validator,
 )
 
-from meiju_utils.challenge import SETTINGS, Language, Modality, Setting, TrackNumber
+from meiju_utils.challenge import Modality
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """What all sections share: no other keys than theirs, and true or false only where meant."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
@@ -30,7 +32,10 @@ class _Section(BaseModel):
         return value
 
 
-class Faces(_Section):
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Faces(Section):
     """How faces are found, tracked and cropped (constants of the tracker: TalkNet's)."""
 
     detector: str = Field(
@@ -45,7 +50,7 @@ class Faces(_Section):
     crop_size: int = Field(default=112, ge=16, description="side of the stored crop, pixels")
 
 
-class Transcripts(_Section):
+class Transcripts(Section):
     """What may be done to subtitles beyond normalising them."""
 
     apply_suggestions: float = Field(
@@ -56,7 +61,7 @@ class Transcripts(_Section):
     )
 
 
-class Preprocessing(_Section):
+class Preprocessing(Section):
     """From a clip to 16 kHz audio, sampled frames, the speaker's face, clean text."""
 
     sample_rate: int = Field(default=16000, ge=8000, description="Hz, mono")
@@ -75,7 +80,7 @@ def _encoder_shorthand(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-class EncoderConfig(_Section):
+class EncoderConfig(Section):
     """One encoder. In YAML a plain string stands for its name with the defaults.
 
     `name` is `prosody`, `hog`, `char-ngram`, `timm:<model or folder>`, `hf:<hub id or folder>` or
@@ -102,7 +107,7 @@ class EncoderConfig(_Section):
 Encoder = Annotated[EncoderConfig, BeforeValidator(_encoder_shorthand)]
 
 
-class Embeddings(_Section):
+class Embeddings(Section):
     """The encoder that feeds the network, one a modality, and others to compare it with."""
 
     audio: Encoder | None = EncoderConfig(name="prosody")
@@ -140,10 +145,7 @@ def _unlike(values: list[int]) -> list[int]:
     return values
 
 
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-
-
-class Training(_Section):
+class Training(Section):
     """How the joint network is trained (paper section III, official baseline's options).
 
     What a recipe fixes counts for it in place of these.
@@ -180,7 +182,7 @@ class Training(_Section):
     device: str = Field(default="auto", description="auto, cpu, cuda, mps")
 
 
-class Parallel(_Section):
+class Parallel(Section):
     """Where clips and trainings are mapped; README ("On a cluster") for Dask and Ray."""
 
     backend: Literal["serial", "loky", "dask", "ray"] = "loky"
@@ -198,35 +200,3 @@ class Parallel(_Section):
         if address and info.data.get("backend") in ("serial", "loky"):
             raise ValueError("only backend dask or ray takes an address")
         return address
-
-
-class Profile(_Section):
-    """A whole run."""
-
-    name: str
-    track: TrackNumber = 1
-    language: Language = "mandarin"
-    data_dir: str = ""
-    follow_links: bool = Field(
-        default=False, description="read files that links in the data folder lead to, out of it"
-    )
-    seed: int = 0
-    preprocessing: Preprocessing = Preprocessing()
-    embeddings: Embeddings = Embeddings()
-    training: Training = Training()
-    recipes: str = Field(
-        default="", description="a YAML file of recipes of your own, as recipes/library.yaml"
-    )
-    submission: str = Field(default="ensemble", description="the recipe that is handed in")
-    parallel: Parallel = Parallel()
-
-    @field_validator("name")
-    @classmethod
-    def _names_a_folder(cls, name: str) -> str:
-        if not name.strip() or name in (".", "..") or set(name) & set("/\\\0"):
-            raise ValueError("must be able to name the run's folder, without / or \\")
-        return name
-
-    @property
-    def setting(self) -> Setting:
-        return SETTINGS[self.track, self.language]

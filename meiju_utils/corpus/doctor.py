@@ -5,19 +5,23 @@ Imports its neighbours in `corpus`, `run`, `parallel`, `config`, `challenge` onl
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from meiju_utils.challenge import CLASSES, EMOTIONS, INTENTS, SPLITS, TASKS, Setting
+from meiju_utils.challenge import SPLITS, Setting
 from meiju_utils.config import Parallel
-from meiju_utils.corpus.duplicates import find_duplicates
+from meiju_utils.corpus.against import Filmed, find_shared
 from meiju_utils.corpus.fingerprints import Glimpse
 from meiju_utils.corpus.glimpses import look_at_all
-from meiju_utils.corpus.official import Corpus, Survey, survey_corpus
+from meiju_utils.corpus.official import survey_corpus
+from meiju_utils.corpus.opening import survey_run
+from meiju_utils.corpus.survey import Corpus, Survey
 from meiju_utils.corpus.verdict import SplitCount, find_faults, find_warnings
+from meiju_utils.media.reading import part_of
+from meiju_utils.predictions import labelled
 from meiju_utils.run import Run
 
 STAGE = "doctor"
@@ -30,9 +34,10 @@ class Diagnosis:
     """What `examine` found.
 
     `counts`: a row a split: found, promised (missing where nothing is promised), videos, readable,
-    subtitles, labelled. `labels`: task, label, train, valid. `pairs`: train clips by emotion (rows)
-    and intent. `problems`: clip_id, stage, problem, reason. `duplicates`: see find_duplicates.
-    `faults` make a run unsound, `warnings` do not.
+    subtitles, labelled. `labels`: task, label, train, valid. `pairs`: train clips by the labels of
+    the first task (rows) and of the second; empty where there is one. `problems`: clip_id, stage,
+    problem, reason. `duplicates`: see find_duplicates. `against`: what another folder has as well
+    (see find_shared). `faults` make a run unsound, `warnings` do not.
     """
 
     setting: str
@@ -45,6 +50,7 @@ class Diagnosis:
     duplicates: pd.DataFrame
     faults: list[str]
     warnings: list[str]
+    against: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def sound(self) -> bool:
@@ -57,7 +63,7 @@ class Diagnosis:
 
     def values(self) -> dict[str, Any]:
         """Everything, for JSON; tables are lists of rows, missing values None."""
-        tables = ("counts", "labels", "pairs", "problems", "duplicates")
+        tables = ("counts", "labels", "pairs", "problems", "duplicates", "against")
         values: dict[str, Any] = {
             "sound": self.sound,
             "setting": self.setting,
@@ -80,8 +86,10 @@ def examine(
     cache: Path | None = None,
     corpus: Corpus | Survey | None = None,
     follow_links: bool = False,
+    against: Path | None = None,
 ) -> Diagnosis:
-    """Read the corpus, unless it is given as read, open every clip, look for copies.
+    """Read the corpus, unless it is given as read, open every clip, look for copies, also in the
+    folder `against`, if given.
 
     A quick look decodes each clip's first frame and finds files with equal bytes; a `deep` one also
     decodes the sound and finds near duplicates. What was seen of a clip is kept in the folder
@@ -95,18 +103,21 @@ def examine(
     found = survey.corpus
     filmed = found.clips[found.clips["video"] != ""].drop_duplicates("clip_id")
     stamps = {video: found.layout.stamp(video) or (-1, 0) for video in filmed["video"]}
-    glimpses = look_at_all(found.root, stamps, deep, parallel, cache)
-    faulty = [video for video, glimpse in glimpses.items() if glimpse.fault]
-    readable = filmed[~filmed["video"].isin(faulty)]
-    duplicates = find_duplicates(
-        readable,
-        [found.root / video for video in readable["video"]],
-        [stamps[video][0] for video in readable["video"]],
-        [glimpses[video] for video in readable["video"]],
-    )
+    columns = filmed[["clip_id", "video", "start_s", "end_s"]].itertuples(index=False, name=None)
+    videos = {clip_id: (video, part_of(start, end)) for clip_id, video, start, end in columns}
+    glimpses = look_at_all(found.root, videos, stamps, deep, parallel, cache)
+    faulty = [clip_id for clip_id, glimpse in glimpses.items() if glimpse.fault]
+    readable = filmed[~filmed["clip_id"].isin(faulty)]
+    seen = Filmed(found.root, readable, videos, stamps, glimpses)
+    duplicates = seen.copies()
+    if against is None:
+        shared, told = pd.DataFrame(), []
+    else:
+        shared = find_shared(seen, against, setting.language, deep, parallel, cache)
+        told = [f"{shared['clip_id'].nunique()} clips are recordings that {against} has, too."]
     problems = pd.concat([found.problems, _media_problems(filmed, glimpses)], ignore_index=True)
     counts = _counts(found.clips, readable["clip_id"].tolist(), setting)
-    labels = _label_counts(found.clips)
+    labels = _label_counts(found.clips, setting)
     warnings = find_warnings(counts, labels, duplicates, found.clips, found.features_only)
     return Diagnosis(
         setting=setting.name,
@@ -114,19 +125,25 @@ def examine(
         deep=deep,
         counts=pd.DataFrame(map(asdict, counts)).astype({"promised": "Int64"}),
         labels=labels,
-        pairs=_pair_counts(found.clips),
+        pairs=_pair_counts(found.clips, setting),
         problems=problems,
         duplicates=duplicates,
         faults=[*survey.faults, *find_faults(counts, labels, duplicates, found.features_only)],
         warnings=[
+            *told,
             *warnings,
-            *_absent_modalities(found.clips, [glimpses[video] for video in readable["video"]]),
+            *_absent_modalities(found.clips, [glimpses[c] for c in readable["clip_id"]]),
         ],
+        against=shared,
     )
 
 
 def examine_run(
-    run: Run, corpus: Corpus | Survey | None = None, deep: bool = True, keep: bool = True
+    run: Run,
+    corpus: Corpus | Survey | None = None,
+    deep: bool = True,
+    keep: bool = True,
+    against: Path | None = None,
 ) -> Diagnosis:
     """`examine` the data folder of a run, and `keep` what was seen in the run folder."""
     config = run.config
@@ -136,8 +153,8 @@ def examine_run(
         deep,
         config.parallel,
         run.path(FOLDER) if keep else None,
-        corpus,
-        config.follow_links,
+        corpus or survey_run(run),
+        against=against,
     )
 
 
@@ -160,9 +177,8 @@ def _absent_modalities(clips: pd.DataFrame, glimpses: Sequence[Glimpse]) -> list
 
 def _media_problems(filmed: pd.DataFrame, glimpses: Mapping[str, Glimpse]) -> pd.DataFrame:
     rows = []
-    columns = filmed[["clip_id", "split", "video"]]
-    for clip_id, split, video in columns.itertuples(index=False, name=None):
-        glimpse = glimpses[video]
+    for clip_id, split in filmed[["clip_id", "split"]].itertuples(index=False, name=None):
+        glimpse = glimpses[clip_id]
         if glimpse.fault:
             rows.append((clip_id, STAGE, "unreadable", f"{split}: {glimpse.fault}"))
         rows.extend((clip_id, STAGE, remark, f"{split}") for remark in glimpse.remarks)
@@ -170,7 +186,7 @@ def _media_problems(filmed: pd.DataFrame, glimpses: Mapping[str, Glimpse]) -> pd
 
 
 def _counts(clips: pd.DataFrame, readable: Sequence[str], setting: Setting) -> list[SplitCount]:
-    promised = dict(zip(SPLITS, setting.sizes, strict=False))
+    promised = dict(zip(SPLITS, setting.sizes or (), strict=False))
     counts = []
     for split in SPLITS if setting.has_unlabeled else SPLITS[:3]:
         part = clips[clips["split"] == split]
@@ -182,16 +198,16 @@ def _counts(clips: pd.DataFrame, readable: Sequence[str], setting: Setting) -> l
                 videos=int((part["video"] != "").sum()),
                 readable=int(part["clip_id"].isin(readable).sum()),
                 subtitles=int((part["text"] != "").sum()),
-                labelled=int(((part["emotion"] != "") & (part["intent"] != "")).sum()),
+                labelled=len(labelled(part, setting.tasks)),
             )
         )
     return counts
 
 
-def _label_counts(clips: pd.DataFrame) -> pd.DataFrame:
+def _label_counts(clips: pd.DataFrame, setting: Setting) -> pd.DataFrame:
     rows = []
-    for task in TASKS:
-        for label in CLASSES[task]:
+    for task, classes in setting.classes.items():
+        for label in classes:
             splits = clips.loc[clips[task] == label, "split"]
             rows.append(
                 (task, label, int((splits == "train").sum()), int((splits == "valid").sum()))
@@ -199,8 +215,11 @@ def _label_counts(clips: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["task", "label", "train", "valid"])
 
 
-def _pair_counts(clips: pd.DataFrame) -> pd.DataFrame:
+def _pair_counts(clips: pd.DataFrame, setting: Setting) -> pd.DataFrame:
+    if len(setting.tasks) < 2:
+        return pd.DataFrame()
     train = clips[clips["split"] == "train"]
-    table = pd.crosstab(train["emotion"], train["intent"])
-    table = table.reindex(index=EMOTIONS, columns=INTENTS, fill_value=0)
-    return table.rename_axis(index="emotion", columns=None).reset_index()
+    (first, rows), (second, columns) = setting.classes.items()
+    table = pd.crosstab(train[first], train[second])
+    table = table.reindex(index=list(rows), columns=list(columns), fill_value=0)
+    return table.rename_axis(index=first, columns=None).reset_index()

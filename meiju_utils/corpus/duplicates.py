@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meiju_utils.corpus.fingerprints import BITS, Glimpse
+from meiju_utils.media.reading import Part
 
 COLUMNS = ("clip_a", "split_a", "clip_b", "split_b", "kind", "sound_bits", "picture_bits")
 
@@ -30,22 +31,27 @@ CHUNK = 1 << 15  # pairs, or rows of a distance matrix, handled at once
 
 
 def find_duplicates(
-    clips: pd.DataFrame, paths: Sequence[Path], sizes: Sequence[int], glimpses: Sequence[Glimpse]
+    clips: pd.DataFrame,
+    paths: Sequence[Path],
+    sizes: Sequence[int],
+    glimpses: Sequence[Glimpse],
+    parts: Sequence[Part] | None = None,
 ) -> pd.DataFrame:
     """Pairs of clips that hold the same recording, one row a pair, strongest evidence first.
 
-    `clips` (clip_id, split), `paths`, their `sizes` in bytes and `glimpses` go row by row. `kind`
-    is "same file" (bytes), "same sound" (decoded samples), "near" (sound; of two mute clips the
-    pictures) or "same picture" (pictures and their length; the sound differs or one has none). The
-    last may be two takes of one scene. `sound_bits` is the share of differing bits, `picture_bits`
-    how many of 64 differ between first or between middle frames, the fewer; NaN where unknown. Of
-    equal clips each is paired with the first.
+    `clips` (clip_id, split), `paths`, their `sizes` in bytes, `glimpses` and, of clips that are
+    parts of them, `parts` go row by row. `kind` is "same file" (bytes), "same sound" (decoded
+    samples), "near" (sound; of two mute clips the pictures) or "same picture" (pictures and their
+    length; the sound differs or one has none). The last may be two takes of one scene.
+    `sound_bits` is the share of differing bits, `picture_bits` how many of 64 differ between first
+    or between middle frames, the fewer; NaN where unknown. Of equal clips each is paired with the
+    first.
     """
     sounds = [glimpse.sound for glimpse in glimpses]
     pictures = np.array([glimpse.pictures for glimpse in glimpses], np.uint64).reshape(-1, 2)
     found: dict[tuple[int, int], tuple[str, float]] = {}
     copies: set[int] = set()  # stand for their first in the search for near duplicates
-    for first, other in _pairs_with_first(_file_digests(paths, sizes, glimpses)):
+    for first, other in _pairs_with_first(_file_digests(paths, sizes, glimpses, parts)):
         found[first, other] = ("same file", 0.0)
         copies.add(other)
     decoded = [(i, g.digest) for i, g in enumerate(glimpses) if g.digest and i not in copies]
@@ -58,6 +64,8 @@ def find_duplicates(
     seen = [index for index in rest if pictures[index].all()]
     for first, other in similar_pictures(pictures[seen]):
         a, b = seen[first], seen[other]
+        if paths[a] == paths[b]:  # parts of one video often show one scene
+            continue
         if not sounds[a].any() and not sounds[b].any():
             found[a, b] = ("near", float("nan"))
         elif abs(glimpses[a].picture_s - glimpses[b].picture_s) <= SAME_LENGTH_S:
@@ -168,10 +176,13 @@ def _picture_bits(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> float:
 
 
 def _file_digests(
-    paths: Sequence[Path], sizes: Sequence[int], glimpses: Sequence[Glimpse]
-) -> Iterable[tuple[int, str]]:
-    """Index and hash of the files that have their size, and all that was seen, with another in
-    common."""
+    paths: Sequence[Path],
+    sizes: Sequence[int],
+    glimpses: Sequence[Glimpse],
+    parts: Sequence[Part] | None,
+) -> Iterable[tuple[int, Hashable]]:
+    """Index and hash of the files, and which part of them, that have their size, and all that was
+    seen, with another in common."""
     alike: dict[Hashable, list[int]] = {}
     for index, (size, glimpse) in enumerate(zip(sizes, glimpses, strict=True)):
         seen = (size, glimpse.digest, glimpse.pictures.tobytes(), glimpse.picture_s)
@@ -179,7 +190,8 @@ def _file_digests(
     for indices in alike.values():
         for index in indices if len(indices) > 1 else []:
             with paths[index].open("rb") as file:
-                yield index, hashlib.file_digest(file, "sha256").hexdigest()
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            yield index, (digest, parts[index] if parts else None)
 
 
 def _pairs_with_first(keyed: Iterable[tuple[int, Hashable]]) -> list[tuple[int, int]]:

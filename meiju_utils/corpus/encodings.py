@@ -37,7 +37,7 @@ def decode_text(data: bytes, source: str, language: Language = "mandarin") -> st
 
     The last three give some text for most bytes. So a UTF-8 file with a damaged spot is told from
     them by its other lines: a file is taken for another than UTF-8 only where most of its non-ASCII
-    lines are not UTF-8. It is then Windows-1252 if the language is English and non-ASCII bytes
+    lines are not UTF-8. It is then Windows-1252 if the language is not Mandarin and non-ASCII bytes
     stand alone, as its ’ and é do, and else GB18030, whose characters have two; unless this gives
     characters of no text, and Big5 gives ordinary ones. Raises CorpusError naming the line that
     cannot be decoded or gives no text.
@@ -75,7 +75,7 @@ def _decode(data: bytes, source: str, language: Language) -> str:
     if _mostly_utf8(data):
         return _strict(data, "utf-8", source)
     western = _has_lone_bytes(data)
-    likely = "cp1252" if language == "english" and western else "gb18030"
+    likely = "cp1252" if language != "mandarin" and western else "gb18030"
     first = _attempt(data, likely)
     odd = _oddness(first, likely) if first else 1.0
     korean = likely == "gb18030" and _is_korean(data, first)

@@ -9,7 +9,9 @@ PyWavelets for the five lines of `picture_hash`. Opening, streams, times and lim
 """
 
 import hashlib
+import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 
 from meiju_utils.errors import MediaError
 from meiju_utils.media.frames import Screen
-from meiju_utils.media.reading import read_media
+from meiju_utils.media.reading import Part, read_parts
 from meiju_utils.media.sound import SoundCollector, SoundStream
 from meiju_utils.media.streams import (
     MAX_PADDING_S,
@@ -78,26 +80,47 @@ def look_at(path: Path, deep: bool) -> Glimpse:
             found = _look(source, deep)
     except (MediaError, FFmpegError, OSError) as error:
         return Glimpse(fault=str(error))
-    doubtful = found.fault or _BY_SEEKING.intersection(found.remarks)
-    return _confirmed(path, found) if doubtful else found
+    return _confirmed(path, [Part()], [found])[0]
 
 
-def _confirmed(path: Path, found: Glimpse) -> Glimpse:
+def look_at_parts(path: Path, parts: Sequence[Part], deep: bool) -> list[Glimpse]:
+    """The same of clips that are parts of one video, which is opened once: a glimpse each."""
+    try:
+        with open_source(path) as source:
+            found = _look_at_parts(source, parts, deep)
+    except (MediaError, FFmpegError, OSError) as error:
+        return [Glimpse(fault=str(error))] * len(parts)
+    return _confirmed(path, parts, found)
+
+
+def _confirmed(path: Path, parts: Sequence[Part], found: Sequence[Glimpse]) -> list[Glimpse]:
     """What the pipeline's own reading says of what was not found: in some containers (FLV, MPEG-TS)
     seeking fails where decoding does not."""
+    certain = list(found)
+    doubtful = [i for i, g in enumerate(found) if g.fault or _BY_SEEKING.intersection(g.remarks)]
+    if not doubtful:
+        return certain
     try:
-        media = read_media(path, RATE, frame_stride=sys.maxsize, tracking_side=0)
+        read = read_parts(path, [parts[i] for i in doubtful], RATE, sys.maxsize, 0)
+        for place, media in read:
+            i = doubtful[place]
+            if isinstance(media, MediaError):
+                certain[i] = Glimpse(fault=str(media))
+                continue
+            flags = {flag.problem: None for flag in media.flags if flag.problem in _BY_SEEKING}
+            held = [r for r in found[i].remarks if r not in _BY_SEEKING or r in flags]
+            remarks = tuple(dict.fromkeys([*held, *flags]))
+            certain[i] = replace(found[i], fault="", remarks=remarks)
     except MediaError as error:
-        return Glimpse(fault=str(error))
-    flags = {flag.problem: None for flag in media.flags if flag.problem in _BY_SEEKING}
-    held = [r for r in found.remarks if r not in _BY_SEEKING or r in flags]
-    return replace(found, fault="", remarks=tuple(dict.fromkeys([*held, *flags])))
+        for i in doubtful:
+            certain[i] = Glimpse(fault=str(error))
+    return certain
 
 
 def _look(source: Source, deep: bool) -> Glimpse:
     video = source.video
     first = _frame(source, 0.0)
-    sound, samples = _sound(source, None if deep else 1)
+    sound, (samples,) = _sounds(source, [Part()], None if deep else 1)
     remarks = []
     if not first:
         remarks.append("no-video")
@@ -130,6 +153,42 @@ def _look(source: Source, deep: bool) -> Glimpse:
     )
 
 
+def _look_at_parts(source: Source, parts: Sequence[Part], deep: bool) -> list[Glimpse]:
+    video, begin = source.video, start_s(source.video) or 0.0
+    of_file = (source.container.duration or 0) / av.time_base
+    length = max(promised_s(video), promised_s(source.audio)) or of_file or math.inf
+    none = [np.zeros(0, np.int16)] * len(parts)
+    samples = _sounds(source, parts, None)[1] if deep else none
+    found = []
+    for part, own in zip(parts, samples, strict=True):
+        if part.start_s >= length:
+            found.append(Glimpse(fault="lies beyond the end"))  # which reading is to confirm
+            continue
+        end = min(part.end_s, length)
+        first = _frame(source, begin + part.start_s)
+        middle = (
+            _frame(source, begin + (part.start_s + end) / 2) if deep and end < math.inf else None
+        )
+        remarks = {
+            "outside": part.end_s < math.inf and part.end_s > length + TOLERANCE_S,
+            "no-video": first is None,
+            "no-audio": (not own.size) if deep else source.audio is None,
+            "silent": own.size > 0 and not own.any(),
+            "too-long": end < math.inf and end - part.start_s > MAX_SECONDS,
+        }
+        glimpse = Glimpse(remarks=tuple(name for name, is_so in remarks.items() if is_so))
+        if deep:
+            glimpse = replace(
+                glimpse,
+                digest=hashlib.sha256(own.tobytes()).hexdigest() if own.any() else "",
+                sound=sound_fingerprint(own),
+                pictures=np.array([_hash(video, first), _hash(video, middle)], np.uint64),
+                picture_s=end - part.start_s if first is not None and end < math.inf else 0.0,
+            )
+        found.append(glimpse)
+    return found
+
+
 def _frame(source: Source, time_s: float) -> Any:
     """The first frame shown at `time_s` or later, else the one still shown then; None: neither."""
     if source.video is None:
@@ -149,23 +208,30 @@ def _frame(source: Source, time_s: float) -> Any:
     return frame if frame.time + shown_s >= time_s - TOLERANCE_S else None
 
 
-def _sound(source: Source, most: int | None) -> tuple[SoundStream, NDArray[np.int16]]:
-    """The sound up to `MAX_SECONDS`, of at most so many frames, and its mono samples at RATE."""
-    sound, kept = SoundStream(RATE), SoundCollector(0, round(MAX_SECONDS * RATE))
+def _sounds(
+    source: Source, parts: Sequence[Part], most: int | None
+) -> tuple[SoundStream, list[NDArray[np.int16]]]:
+    """The sound, of at most so many frames, and the mono samples at RATE of each part, up to
+    `MAX_SECONDS`."""
+    sound = SoundStream(RATE)
+    kept = [SoundCollector(round(p.start_s * RATE), round(p.limit_s * RATE)) for p in parts]
+    last_s = max(part.limit_s for part in parts)
     if source.audio is None:
-        return sound, kept.finish(0)
+        return sound, [one.finish(0) for one in kept]
     try:
         source.container.seek(0)
         for count, frame in enumerate(source.container.decode(source.audio), start=1):
             for block in sound.add(frame):
-                kept.add(block)
-            if count == most or sound.samples > (MAX_SECONDS + MAX_PADDING_S) * RATE:
+                for one in kept:
+                    one.add(block)
+            if count == most or sound.samples > (last_s + MAX_PADDING_S) * RATE:
                 break
     except (FFmpegError, IndexError):
         pass  # what decoded is kept; the promised length shows the loss
     for block in sound.flush():
-        kept.add(block)
-    return sound, kept.finish(sound.samples)
+        for one in kept:
+            one.add(block)
+    return sound, [one.finish(sound.samples) for one in kept]
 
 
 def sound_fingerprint(samples: NDArray[np.int16]) -> NDArray[np.uint16]:

@@ -15,11 +15,12 @@ import pandas as pd
 
 from meiju_utils.config import Parallel
 from meiju_utils.corpus import fingerprints
-from meiju_utils.corpus.fingerprints import Glimpse, look_at
+from meiju_utils.corpus.fingerprints import Glimpse, look_at, look_at_parts
 from meiju_utils.corpus.listing import Stamp
 from meiju_utils.errors import DamagedError
 from meiju_utils.files import read_table, write_table
-from meiju_utils.media import frames, sound, streams, times
+from meiju_utils.media import frames, parts, sound, streams, times
+from meiju_utils.media.reading import Part
 from meiju_utils.parallel import map_items
 from meiju_utils.sources import code_key
 
@@ -30,22 +31,27 @@ SHARE = 0.02
 
 SUFFIX = ".parquet"
 _COLUMNS = [
-    *("video", "size", "modified_ns", "deep", "fault", "remarks", "digest", "sound", "pictures"),
-    "picture_s",
+    *("video", "size", "modified_ns", "start_s", "end_s", "deep", "fault", "remarks", "digest"),
+    *("sound", "pictures", "picture_s"),
 ]
 
-Key = tuple[str, int, int]  # a video's path in the data folder, its size and time of change
+# A video's path in the data folder, its size and time of change, and the part looked at.
+Key = tuple[str, int, int, Part]
 Seen = tuple[Glimpse, bool]  # whether it was a deep look
 
 
 def look_at_all(
     root: Path,
-    videos: Mapping[str, Stamp],
+    clips: Mapping[str, tuple[str, Part]],
+    stamps: Mapping[str, Stamp],
     deep: bool,
     parallel: Parallel,
     cache: Path | None = None,
 ) -> dict[str, Glimpse]:
-    """A glimpse of each video, by its path below `root`.
+    """A glimpse of each clip, by its id.
+
+    `clips`: of each the video, by its path below `root`, and the part that it is. `stamps`: of the
+    videos. Clips of one video are looked at together.
 
     What the folder `cache` holds of files that are as they were is not looked at again; what is
     new is written there as it comes. What a deep look saw serves a quick one. A video whose look
@@ -53,32 +59,44 @@ def look_at_all(
     next time. Raises SystemicError where that strikes too many.
     """
     kept = _Kept(cache)
-    keys = {name: (name, *stamp) for name, stamp in videos.items()}
-    seen = {name: glimpse for name, key in keys.items() if (glimpse := kept.get(key, deep))}
-    new = [name for name in videos if name not in seen]
+    keys: dict[str, Key] = {
+        clip_id: (video, *stamps[video], part) for clip_id, (video, part) in clips.items()
+    }
+    seen = {clip_id: glimpse for clip_id, key in keys.items() if (glimpse := kept.get(key, deep))}
+    new: dict[str, list[str]] = {}  # video → its clips
+    for clip_id, (video, _) in clips.items():
+        if clip_id not in seen:
+            new.setdefault(video, []).append(clip_id)
+    videos = list(new)
 
-    def take(place: int, glimpse: Glimpse | None, error: Exception | None) -> None:
-        if glimpse is not None:
-            seen[new[place]] = glimpse
+    def take(place: int, glimpses: list[Glimpse] | None, error: Exception | None) -> None:
+        for clip_id, glimpse in zip(new[videos[place]], glimpses or (), strict=False):
+            seen[clip_id] = glimpse
             if not glimpse.fault:  # it may be the disk's, and is looked at again
-                kept.add(keys[new[place]], glimpse, deep)
+                kept.add(keys[clip_id], glimpse, deep)
 
     try:
         mapped = map_items(
-            partial(look_at, deep=deep),
-            [root / name for name in new],
-            new,
+            partial(_look, deep=deep),
+            [(root / video, [clips[clip_id][1] for clip_id in new[video]]) for video in videos],
+            videos,
             parallel,
             "Opening clips",
             then=take,
-            of=len(videos),
+            of=len(stamps),
             keep=False,
         )
     finally:
         kept.flush()
     kept.tidy(list(keys.values()))
-    seen |= {failure.name: Glimpse(fault=failure.reason) for failure in mapped.failures}
-    return {name: seen[name] if deep else _quick(seen[name]) for name in videos}
+    for failure in mapped.failures:
+        seen |= dict.fromkeys(new[failure.name], Glimpse(fault=failure.reason))
+    return {clip_id: seen[clip_id] if deep else _quick(seen[clip_id]) for clip_id in clips}
+
+
+def _look(item: tuple[Path, list[Part]], deep: bool) -> list[Glimpse]:
+    path, wanted = item
+    return [look_at(path, deep)] if wanted == [Part()] else look_at_parts(path, wanted, deep)
 
 
 def _quick(glimpse: Glimpse) -> Glimpse:
@@ -105,7 +123,7 @@ class _Kept:
     def __post_init__(self) -> None:
         if self.folder is None:
             return
-        self._prefix = f"{code_key(fingerprints, frames, sound, streams, times)}-"
+        self._prefix = f"{code_key(fingerprints, frames, parts, sound, streams, times)}-"
         for path in self._present():
             self._files.append(path)
             with suppress(DamagedError, OSError):
@@ -159,7 +177,9 @@ class _Kept:
 def _table(seen: Mapping[Key, Seen]) -> pd.DataFrame:
     rows = [
         (
-            *key,
+            *key[:3],
+            key[3].start_s,
+            key[3].end_s,
             deep,
             glimpse.fault,
             "\n".join(glimpse.remarks),
@@ -177,7 +197,7 @@ def _read(path: Path) -> dict[Key, Seen]:
     """DamagedError where it is not what was written."""
     rows = read_table(path, _COLUMNS)
     return {
-        (video, size, modified_ns): (
+        (video, size, modified_ns, Part(start_s, end_s)): (
             Glimpse(
                 fault,
                 tuple(remarks.split("\n")) if remarks else (),
@@ -188,7 +208,18 @@ def _read(path: Path) -> dict[Key, Seen]:
             ),
             deep,
         )
-        for video, size, modified_ns, deep, fault, remarks, digest, sound, pictures, picture_s in (
-            rows.itertuples(index=False, name=None)
-        )
+        for (
+            video,
+            size,
+            modified_ns,
+            start_s,
+            end_s,
+            deep,
+            fault,
+            remarks,
+            digest,
+            sound,
+            pictures,
+            picture_s,
+        ) in rows.itertuples(index=False, name=None)
     }

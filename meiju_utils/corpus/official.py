@@ -5,7 +5,7 @@ Imports its neighbours in `corpus`, `challenge`, `errors` only.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from os.path import commonpath
 from pathlib import Path
 
@@ -15,37 +15,9 @@ from meiju_utils.challenge import SPLITS, Setting, Split
 from meiju_utils.corpus.layout import WORDS, Layout, find_layout
 from meiju_utils.corpus.listing import list_folder
 from meiju_utils.corpus.lists import VIDEO_SUFFIXES
-from meiju_utils.corpus.schema import CLIP_COLUMNS, validate_clips
+from meiju_utils.corpus.schema import clips_table
 from meiju_utils.corpus.splits import Clip, Findings, first_few, read_split
-from meiju_utils.errors import CorpusError
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """The clips of one setting.
-
-    `clips` holds one row a clip, sorted by split and id (see schema.validate_clips); `video` is
-    relative to `root`. `problems` holds what was found amiss and survived (clip_id, stage,
-    problem, reason); clip_id is "" where a whole split is meant. `layout` says where its files lie.
-    """
-
-    root: Path
-    clips: pd.DataFrame
-    problems: pd.DataFrame
-    layout: Layout
-
-    @property
-    def features_only(self) -> bool:
-        """No clip has a video: audio and visual features can only come from files."""
-        return bool((self.clips["video"] == "").all())
-
-
-@dataclass(frozen=True)
-class Survey:
-    """A corpus as far as it could be read, and the contradictions that forbid using it."""
-
-    corpus: Corpus
-    faults: list[str]
+from meiju_utils.corpus.survey import Corpus, Survey, sound_corpus
 
 
 def read_corpus(data_dir: Path, setting: Setting, follow_links: bool = False) -> Corpus:
@@ -56,14 +28,7 @@ def read_corpus(data_dir: Path, setting: Setting, follow_links: bool = False) ->
     malformed lines, undecodable text, links or ids that leave the folder, no training clips, videos
     of which none is a clip's.
     """
-    survey = survey_corpus(data_dir, setting, follow_links)
-    if survey.faults:
-        raise CorpusError(
-            f"The {setting.name} corpus in {data_dir} cannot be used, {len(survey.faults)} "
-            "fault(s):\n" + "\n".join(f"  - {fault}" for fault in survey.faults)
-        )
-    validate_clips(survey.corpus.clips)
-    return survey.corpus
+    return sound_corpus(survey_corpus(data_dir, setting, follow_links), setting)
 
 
 def survey_corpus(data_dir: Path, setting: Setting, follow_links: bool = False) -> Survey:
@@ -101,38 +66,8 @@ def survey_corpus(data_dir: Path, setting: Setting, follow_links: bool = False) 
     problems = pd.DataFrame(
         findings.problems, columns=["clip_id", "stage", "problem", "reason"], dtype="str"
     )
-    corpus = Corpus(data_dir, _clips_table(clips, setting), problems, layout)
+    corpus = Corpus(data_dir, clips_table(map(asdict, clips), setting.tasks), problems, layout)
     return Survey(corpus, findings.faults)
-
-
-def _clips_table(clips: Sequence[Clip], setting: Setting) -> pd.DataFrame:
-    table = pd.DataFrame(
-        [
-            (
-                clip.clip_id,
-                setting.track,
-                setting.language,
-                clip.split,
-                clip.video,
-                float("nan"),  # a clip is a whole video here
-                float("nan"),
-                clip.text,
-                clip.emotion,
-                clip.intent,
-                float("nan"),  # the rest is known once the clip was decoded
-                "",
-                float("nan"),
-                "",
-            )
-            for clip in clips
-        ],
-        columns=list(CLIP_COLUMNS),
-    )
-    return table.astype(
-        dict.fromkeys(CLIP_COLUMNS, "str")
-        | {"track": "int64"}
-        | dict.fromkeys(("start_s", "end_s", "duration_s", "face_score"), "float64")
-    )
 
 
 def _unused_videos(layout: Layout, splits: Sequence[Split], clips: Sequence[Clip]) -> list[str]:

@@ -31,7 +31,7 @@ def parse_table(
     name, or anywhere if `headless` (the pool, whose clips may have any name). A missing or NaN
     subtitle is "". A table without one of the `required` columns is at fault.
     """
-    rows, faults = _rows(text, source)
+    rows, faults = csv_rows(text, source)
     if not rows:
         return Listing(source, {}, faults)
     line, first = rows[0]
@@ -57,7 +57,7 @@ def parse_table(
                 f"must stand in double quotes: {','.join(cells)!r}"
             )
         value = {
-            column: _known(cells[index].strip())
+            column: known(cells[index].strip())
             for column, index in columns.items()
             if index < len(cells)
         }
@@ -73,10 +73,14 @@ def parse_table(
     return build_listing(source, named, faults)
 
 
-def _rows(text: str, source: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
+def csv_rows(
+    text: str, source: str, delimiter: str = ","
+) -> tuple[list[tuple[int, list[str]]], list[str]]:
     """Non-empty rows with the line each starts on; a quote left open is a fault."""
     rows: list[tuple[int, list[str]]] = []
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), strict=True, skipinitialspace=True, delimiter=delimiter
+    )
     line = 1
     try:
         for cells in reader:
@@ -91,12 +95,17 @@ def _rows(text: str, source: str) -> tuple[list[tuple[int, list[str]]], list[str
 
 def _columns(header: list[str]) -> dict[str, int]:
     """Column → its place in the header, for the columns that are there."""
-    plain = [re.sub(r"[\s_]", "", visible(cell)).casefold() for cell in header]
+    plain = [plain_heading(cell) for cell in header]
     return {
         column: next(plain.index(name) for name in names if name in plain)
         for column, names in HEADINGS.items()
         if any(name in plain for name in names)
     }
+
+
+def plain_heading(cell: str) -> str:
+    """A heading without case, spaces and underscores, so that spellings compare equal."""
+    return re.sub(r"[\s_]", "", visible(cell)).casefold()
 
 
 def _listed(header: list[str]) -> str:
@@ -108,5 +117,6 @@ def _is_clip_name(cell: str) -> bool:
     return name.lower().endswith(VIDEO_SUFFIXES) or bool(OFFICIAL_ID.match(name))
 
 
-def _known(cell: str) -> str:
+def known(cell: str) -> str:
+    """A cell, "" where it stands for nothing."""
     return "" if cell in MISSING or not visible(cell) else cell

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from meiju_utils.challenge import TASKS, Split
+from meiju_utils.challenge import Split
 from meiju_utils.corpus.splits import first_few
 
 TOLERATED = 0.1  # share of a split's clips without a readable video, or without a subtitle
@@ -50,7 +50,7 @@ def find_faults(
                 f"{row.lost} of {row.found} {row.split} clips have no readable video (more than "
                 f"{TOLERATED:.0%}); fetch them again or complete the download."
             )
-    for task in TASKS:
+    for task in labels["task"].unique():
         seen = labels[(labels["task"] == task) & (labels["train"] > 0)]
         if len(seen) < 2 and labels["train"].sum():
             faults.append(f"The train clips have fewer than two classes of {task}.")
@@ -92,7 +92,7 @@ def find_warnings(
         bare = row.found - row.subtitles
         if row.split in SCORED and bare > TOLERATED * row.found:
             warnings.append(f"{bare} of {row.found} {row.split} clips have no subtitle.")
-    for task in TASKS:
+    for task in labels["task"].unique():
         absent = labels.loc[(labels["task"] == task) & (labels["train"] == 0), "label"].tolist()
         if absent and labels["train"].sum():
             warnings.append(f"No train clip has the {task} {', '.join(absent)}.")
@@ -103,7 +103,7 @@ def find_warnings(
             "side: dubbed anew, or takes of one scene. Look at those in two splits."
         )
     duplicates = duplicates[duplicates["kind"] != "same picture"]
-    labelled = clips.drop_duplicates("clip_id").set_index("clip_id")[list(TASKS)]
+    labelled = clips.drop_duplicates("clip_id").set_index("clip_id")[labels["task"].unique()]
     same = duplicates[duplicates["split_a"] == duplicates["split_b"]]
     for split, pairs in same.groupby("split_a", sort=False):
         a, b = (labelled.loc[pairs[side]].to_numpy() for side in ("clip_a", "clip_b"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from meiju_utils.completeness import EXPECTED, require_whole
 from meiju_utils.config import EncoderConfig
 from meiju_utils.devices import Halving, mixed_precision, torch_device
 from meiju_utils.embeddings.base import (
@@ -27,7 +28,6 @@ from meiju_utils.embeddings.checkpoints import (
     load_model,
     load_part,
 )
-from meiju_utils.embeddings.completeness import EXPECTED, require_whole
 from meiju_utils.errors import FeatureError
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from meiju_utils.embeddings.store import FeatureStore
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint
 from meiju_utils.parallel import map_items
-from meiju_utils.predictions import likeliest
+from meiju_utils.predictions import labelled, likeliest
 from meiju_utils.run import Run
 from meiju_utils.scoring import score_table
 from meiju_utils.sources import code_key
@@ -80,26 +80,24 @@ def probe_encoders(
     Cross-validated on the labelled training clips, in the folds of `folding.deal`: those of a
     recording (`recordings` by clip id; default: each clip is one) stay together. C is chosen inside
     each fold. One row each:
-    modality, encoder, width, clips (with an embedding), emotion, intent and joint (each with _low
-    and _high, a 95 % bootstrap interval over clips), seconds (to encode), megabytes (on disk), key.
+    modality, encoder, width, clips (with an embedding), every task and joint (each with _low and
+    _high, a 95 % bootstrap interval over clips), seconds (to encode), megabytes (on disk), key.
     An absent clip has the mean embedding; an encoder without any of these clips is left out. Rows
     of `known` whose key is the same are taken over. Raises FeatureError where fewer than two
-    training clips have both labels, or none has an embedding.
+    training clips have all labels, or none has an embedding.
     """
     from meiju_utils import linear
 
-    labelled = clips[
-        (clips["split"] == "train") & (clips["emotion"] != "") & (clips["intent"] != "")
-    ]
-    clip_ids = labelled["clip_id"].tolist()
+    known_labels = labelled(clips, setting.tasks, "train")
+    clip_ids = known_labels["clip_id"].tolist()
     groups = [(recordings or {}).get(clip_id, clip_id) for clip_id in clip_ids]
     if len(set(groups)) < 2:
         raise FeatureError(
             f"Probes need labelled training clips of two recordings at least; the clips table has "
-            f"{len(labelled)} of {len(set(groups))}. Check the label lists in notebook 01."
+            f"{len(known_labels)} of {len(set(groups))}. Check the label lists in notebook 01."
         )
     labels: dict[Task, NDArray[np.str_]] = {
-        task: labelled[task].to_numpy(dtype=str) for task in setting.tasks
+        task: known_labels[task].to_numpy(dtype=str) for task in setting.tasks
     }
     heard = [s for s in stores if any(clip_id in s for clip_id in clip_ids)]
     if not heard:
@@ -111,9 +109,10 @@ def probe_encoders(
     basis = [
         code_key(sys.modules[__name__], linear, folding),
         setting.name,
+        setting.average,
         folds,
         seed,
-        labelled[["clip_id", *setting.tasks]].to_numpy().tolist(),
+        known_labels[["clip_id", *setting.tasks]].to_numpy().tolist(),
         groups,
     ]
     keys = [

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from meiju_utils.completeness import require_whole
 from meiju_utils.config import EncoderConfig
 from meiju_utils.devices import Halving, mixed_precision, torch_device
 from meiju_utils.embeddings.base import (
@@ -26,7 +27,6 @@ from meiju_utils.embeddings.checkpoints import (
     load_model,
     load_part,
 )
-from meiju_utils.embeddings.completeness import require_whole
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint
 

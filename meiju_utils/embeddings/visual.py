@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from meiju_utils.completeness import require_whole
 from meiju_utils.config import EncoderConfig
 from meiju_utils.devices import Halving, mixed_precision, torch_device
 from meiju_utils.embeddings.base import (
@@ -28,7 +29,6 @@ from meiju_utils.embeddings.checkpoints import (
     combine_layers,
     loading,
 )
-from meiju_utils.embeddings.completeness import require_whole
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import read_json
 

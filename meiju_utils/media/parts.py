@@ -44,6 +44,11 @@ class Part:
         return min(self.end_s, self.start_s + MAX_SECONDS)
 
 
+def part_of(start_s: float, end_s: float) -> Part:
+    """A part as a clips table has it: NaN stands for the video's start and its end."""
+    return Part(0.0 if math.isnan(start_s) else start_s, math.inf if math.isnan(end_s) else end_s)
+
+
 @dataclass(frozen=True)
 class Media:
     """A decoded clip. Time 0 is the start of its part.

@@ -44,11 +44,11 @@ from pathlib import Path
 
 from meiju_utils.errors import MediaError
 from meiju_utils.media.decoding import DecodingPass
-from meiju_utils.media.parts import Flag, Media, Part
+from meiju_utils.media.parts import Flag, Media, Part, part_of
 from meiju_utils.media.streams import open_source
 from meiju_utils.media.times import DecodingOrderTimes
 
-__all__ = ["Flag", "Media", "Part", "read_media", "read_parts"]
+__all__ = ["Flag", "Media", "Part", "part_of", "read_media", "read_parts"]
 
 
 def read_media(

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from meiju_utils.challenge import Language
+from meiju_utils.completeness import folder_problems
 from meiju_utils.config import Parallel
 from meiju_utils.devices import torch_device, torch_dtype
 from meiju_utils.errors import ConfigError, DamagedError
-from meiju_utils.files import fingerprint, read_json, read_record, safe_name, write_record
+from meiju_utils.files import fingerprint, read_record, safe_name, write_record
 from meiju_utils.parallel import map_items
 from meiju_utils.preprocessing.speaker import is_silent
 from meiju_utils.preprocessing.store import Preprocessed
@@ -21,12 +22,14 @@ from meiju_utils.references import parse_target, resolve
 
 SAMPLE_RATE = 16000  # Hz, Whisper's
 WINDOW_S = 30  # seconds it hears at once; longer sound is worked through by its own time stamps
+# Of other languages the model itself hears which.
 CODES: dict[Language, str] = {"mandarin": "zh", "english": "en"}
 
 # Whisper carries on in the style of a prompt. In Chinese it leaves out punctuation without one.
 PROMPTS: dict[Language, str] = {
     "mandarin": "以下是普通话对白，有标点。你怎么了？？真的吗！我没事……",
     "english": "",
+    "other": "",
 }
 
 Recognised = dict[str, str]
@@ -35,23 +38,6 @@ _EXPECTED = (
     "Expected a Whisper model on the hub, as openai/whisper-large-v3, or, without a network, the "
     "folder of a downloaded one."
 )
-# Of each part the sets of files that it may be of.
-_PARTS: dict[str, list[tuple[str, ...]]] = {
-    "weights": [
-        ("model.safetensors",),
-        ("model.safetensors.index.json",),
-        ("pytorch_model.bin",),
-        ("pytorch_model.bin.index.json",),
-    ],
-    "tokenizer (tokenizer.json, or vocab.json and merges.txt)": [
-        ("tokenizer.json",),
-        ("vocab.json", "merges.txt"),
-    ],
-    "feature extractor (preprocessor_config.json)": [
-        ("preprocessor_config.json",),
-        ("processor_config.json",),  # as transformers 5 writes it
-    ],
-}
 
 
 def recognise_speech(
@@ -110,26 +96,11 @@ def check_whisper(model: str) -> None:
 
     What is no folder may be the name of a model on the hub, which is not asked for.
     """
+    folder = parse_target(model).path
     name = f"preprocessing.transcripts.asr = {model!r}"
-    folder = resolve(model)
-    if not folder.is_dir():
-        if folder.exists() or model.startswith(("/", ".", "~")) or model.count("/") > 1:
-            raise ConfigError(f"{name}: there is no folder {folder}. {_EXPECTED}")
-        return
-    try:
-        kind = read_json(folder / "config.json").get("model_type")
-    except (OSError, ValueError, AttributeError):
-        kind = None
-    if kind != "whisper":
-        found = f"it is a {kind} model" if kind else "it has no config.json that names its kind"
-        raise ConfigError(f"{name} is no Whisper model: {found}. {_EXPECTED}")
-    lacking = [
-        what
-        for what, choices in _PARTS.items()
-        if not any(all((folder / file).is_file() for file in files) for files in choices)
-    ]
-    if lacking:
-        raise ConfigError(f"{name} lacks its {' and its '.join(lacking)}. {_EXPECTED}")
+    problem = next(folder_problems(name, folder, "recognition"), "") if folder else ""
+    if problem:
+        raise ConfigError(f"{problem} {_EXPECTED}")
 
 
 @lru_cache(maxsize=1)
@@ -173,7 +144,8 @@ def _recognise(
 def _transcribe(whisper: Any, audio: Any, language: Language) -> str:
     options: dict[str, Any] = {}
     if getattr(whisper.model.generation_config, "is_multilingual", False):
-        options |= {"language": CODES[language], "task": "transcribe"}
+        options |= {"task": "transcribe"}
+        options |= {"language": CODES[language]} if language in CODES else {}
     if PROMPTS[language]:
         prompt = whisper.tokenizer.get_prompt_ids(PROMPTS[language], return_tensors="pt")
         options["prompt_ids"] = prompt.to(whisper.model.device)

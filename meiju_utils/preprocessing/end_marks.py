@@ -19,6 +19,7 @@ Mark = Literal["question", "exclamation"]
 MARKS: dict[Language, dict[Mark, str]] = {
     "mandarin": {"question": "？", "exclamation": "！"},
     "english": {"question": "?", "exclamation": "!"},
+    "other": {"question": "?", "exclamation": "!"},
 }
 
 # A voice that ends this much higher, in semitones, may be asking; in a tone language, and of a
@@ -71,6 +72,7 @@ _OPENING = (
 )
 
 CUES: dict[Language, tuple[Cue, ...]] = {
+    "other": (),
     "mandarin": (
         Cue("particle 吗", "question", "(吗|(?<![什怎那这多要])么)$", 0.97),
         Cue(

@@ -7,13 +7,12 @@ or, where only the time differs (a corpus that was copied), by content. Imports 
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from meiju_utils.corpus.official import Corpus
+from meiju_utils.corpus.survey import Corpus
 from meiju_utils.errors import DamagedError, MeijuError, MissingStageError
-from meiju_utils.media.reading import Part
+from meiju_utils.media.reading import Part, part_of
 from meiju_utils.parallel import Failure, failure_of, map_items, stop_if_systemic
 from meiju_utils.preprocessing.clips import Made, VideoTask, preprocess_video, source_of
 from meiju_utils.preprocessing.manifest import (
@@ -81,11 +80,6 @@ def _parts(filmed: pd.DataFrame) -> dict[str, tuple[str, Part]]:
         clip_id: (video, part_of(start, end))
         for clip_id, video, start, end in columns.itertuples(index=False, name=None)
     }
-
-
-def part_of(start_s: Any, end_s: Any) -> Part:
-    """A part of a video; NaN stands for its start and its end."""
-    return Part(0.0 if pd.isna(start_s) else start_s, float("inf") if pd.isna(end_s) else end_s)
 
 
 def _current(

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from meiju_utils.corpus.layout import Layout, find_layout
-from meiju_utils.corpus.listing import list_folder
-from meiju_utils.corpus.official import Corpus
+from meiju_utils.corpus.layout import Layout
+from meiju_utils.corpus.opening import layout_of
+from meiju_utils.corpus.schema import FOUND
+from meiju_utils.corpus.survey import Corpus
 from meiju_utils.corpus.videos import match_videos
 from meiju_utils.errors import ConfigError, DamagedError, MeijuError
 from meiju_utils.files import read_record, write_record
-from meiju_utils.media.reading import Media, read_media
+from meiju_utils.media.reading import Media, part_of, read_media
 from meiju_utils.preprocessing.asr import (
     SAMPLE_RATE,
     Recognised,
@@ -32,7 +33,7 @@ from meiju_utils.preprocessing.corrections import (
 )
 from meiju_utils.preprocessing.detectors import make_detector
 from meiju_utils.preprocessing.faces import ClipFaces, find_faces
-from meiju_utils.preprocessing.making import is_still_made, make_manifest, part_of
+from meiju_utils.preprocessing.making import is_still_made, make_manifest
 from meiju_utils.preprocessing.review import (
     CHANGES_FILE,
     SUGGESTIONS_FILE,
@@ -44,7 +45,7 @@ from meiju_utils.preprocessing.speaker import make_scorer
 from meiju_utils.preprocessing.state import (
     refuse_other_corpus,
     renew_store,
-    settings_key,
+    settings_key_of,
     state_of,
     store_of,
     stores_of,
@@ -54,7 +55,6 @@ from meiju_utils.references import parse_target
 from meiju_utils.run import CORRECTIONS_NAME, Run
 from meiju_utils.run_folder import writing
 
-FOUND = ("duration_s", "face_choice", "face_score", "face_reason")  # also in the clips table
 NOTEBOOK = "01_preprocessing"
 _STATE = "current.json"
 WHERE = f"expected {CORRECTIONS_NAME} in the run folder or beside the setting's lists"
@@ -132,9 +132,8 @@ def open_preprocessed(run: Run) -> Preprocessed:
     identity, folder = store
     layout = None
     if run.data_dir.is_dir():
-        listing = list_folder(run.data_dir, run.config.follow_links)
-        layout = find_layout(run.data_dir, run.setting, listing)
-    if {**known, **state_of(run, identity, layout)} != known:
+        layout = layout_of(run)
+    if {**known, **state_of(run, identity, layout, known)} != known:
         raise missing
     if layout is not None and not _same_videos(manifest, layout):
         raise missing
@@ -163,7 +162,7 @@ def written_files(run: Run) -> list[Path]:
 
     The first is what says that all is done.
     """
-    key = settings_key(run.config.preprocessing)
+    key = settings_key_of(run)
     stores = [folder for folder, stamp in stores_of(run).items() if stamp.settings == key]
     texts = [run.path(CHANGES_FILE), run.path(SUGGESTIONS_FILE)]
     return [run.path("preprocessed", _STATE), *stores, *texts]
@@ -187,7 +186,7 @@ def inspect_clip(run: Run, clip_id: str) -> tuple[Media, ClipFaces]:
         settings.sample_rate,
         settings.frame_stride,
         settings.faces.tracking_side,
-        part_of(clip["start_s"], clip["end_s"]),
+        part_of(float(str(clip["start_s"])), float(str(clip["end_s"]))),
     )
     return media, find_faces(media, settings)
 

@@ -4,7 +4,7 @@ Imports `corrections`, `corpus`, `config`, `files`, `run`.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
@@ -16,7 +16,7 @@ from meiju_utils.corpus.layout import Layout
 from meiju_utils.errors import ConfigError, DamagedError
 from meiju_utils.files import fingerprint, read_record, write_record
 from meiju_utils.preprocessing.corrections import corrections_folders, find_corrections
-from meiju_utils.references import parse_reference, parse_target
+from meiju_utils.references import Reference, parse_reference, parse_target
 from meiju_utils.run import Run
 from meiju_utils.sources import code_key
 from meiju_utils.stamping import Stamp, renewed, stamp_in
@@ -35,15 +35,30 @@ _TALKNET = tuple(
 SHARED = 0.5  # of a corpus' clips that must recur for another to be the same, grown
 
 
-def settings_key(settings: Preprocessing) -> str:
+def settings_key(settings: Preprocessing, known: Mapping[str, str] | None = None) -> str:
     """What changes with the settings that shape audio and faces, and with the models they name.
 
-    Of a model that is a file, as `talknet:<path>`, its content counts, wherever it lies.
+    Of a model that is a file, as `talknet:<path>`, its content counts, wherever it lies; of one
+    that is not here, what is `known` of it (see `_identities`).
     """
     without = settings.model_dump(mode="json", exclude={"transcripts", "speaker", "device"})
     without["faces"].pop("detector")
-    models = [parse_reference(name) for name in (settings.faces.detector, settings.speaker)]
-    return fingerprint(without, [(model.kind, model.identity) for model in models])
+    kinds = [model.kind for model in _models(settings)]
+    identities = _identities(_models(settings), known or {}).values()
+    return fingerprint(without, list(zip(kinds, identities, strict=True)))
+
+
+def _models(settings: Preprocessing) -> list[Reference]:
+    return [parse_reference(name) for name in (settings.faces.detector, settings.speaker)]
+
+
+def _identities(models: Iterable[Reference], known: Mapping[str, str]) -> dict[str, str]:
+    """Names of models and what they hold; of those that are not here, what is known of them: a run
+    folder may have come here without its models."""
+    return {
+        model.name: model.identity if model.is_here else known.get(model.name, model.identity)
+        for model in models
+    }
 
 
 def code_of(settings: Preprocessing) -> str:
@@ -52,19 +67,35 @@ def code_of(settings: Preprocessing) -> str:
     return code_key(*(import_module(f"meiju_utils.{name}") for name in modules))
 
 
+def settings_key_of(run: Run) -> str:
+    """`settings_key` with what the run folder's clips were made with, should it not be here."""
+    return settings_key(run.config.preprocessing, _known_models(run))
+
+
 def stores_of(run: Run) -> dict[Path, Stamp]:
     """The folders of clips in a run folder and what each was made with, the latest last."""
+    return {folder: stamp_in(record) for folder, record in _records(run).items()}
+
+
+def _known_models(run: Run) -> dict[str, str]:
+    known: dict[str, str] = {}
+    for record in _records(run).values():
+        known |= record.get("models", {})
+    return known
+
+
+def _records(run: Run) -> dict[Path, dict[str, Any]]:
     found = {}
     for path in run.folder.glob(f"preprocessed/*/{STORE_NAME}"):
         with suppress(DamagedError):
-            found[path] = stamp_in(read_record(path))
+            found[path] = read_record(path)
     ordered = sorted(found, key=lambda path: path.stat().st_mtime_ns)
     return {path.parent: found[path] for path in ordered}
 
 
 def store_of(run: Run) -> tuple[str, Path] | None:
     """Identity and folder of the clips that these settings and this code make, if there are any."""
-    wanted = (settings_key(run.config.preprocessing), code_of(run.config.preprocessing))
+    wanted = (settings_key_of(run), code_of(run.config.preprocessing))
     for folder, stamp in stores_of(run).items():
         if (stamp.settings, stamp.code) == wanted:
             return stamp.identity, folder
@@ -75,27 +106,31 @@ def renew_store(run: Run, equal: Callable[[Path], bool]) -> tuple[str, Path]:
     """The same, made where there are none: those of other code are kept if some of them are `equal`
     to what the present code makes of them."""
     kept = stores_of(run)
-    settings, code = settings_key(run.config.preprocessing), code_of(run.config.preprocessing)
+    settings, code = settings_key_of(run), code_of(run.config.preprocessing)
     folders = {stamp.identity: folder for folder, stamp in kept.items()}
     stamp = renewed(
         list(kept.values()), settings, code, lambda known: equal(folders[known.identity])
     )
     folder = run.path("preprocessed", stamp.identity)
     if kept.get(folder) != stamp:
-        write_record(folder / STORE_NAME, asdict(stamp))
+        models = _identities(_models(run.config.preprocessing), _known_models(run))
+        write_record(folder / STORE_NAME, {**asdict(stamp), "models": models})
     return stamp.identity, folder
 
 
-def state_of(run: Run, identity: str, layout: Layout | None) -> dict[str, Any]:
+def state_of(
+    run: Run, identity: str, layout: Layout | None, known: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """What the run folder's tables are made from: settings, models, lists, corrections.
 
-    Without a `layout` (the data folder is not there any more) the corpus plays no part.
+    Without a `layout` (the data folder is not there any more) the corpus plays no part. What the
+    tables' `known` state says of a model stands for one that is not here.
     """
     settings = run.config.preprocessing
     state: dict[str, Any] = {
         "identity": identity,
         "transcripts": settings.transcripts.model_dump(mode="json", exclude={"asr"}),
-        "asr": parse_target(settings.transcripts.asr).identity,
+        "asr": _identities([parse_target(settings.transcripts.asr)], (known or {}).get("asr", {})),
     }
     if layout is not None:
         told = [
@@ -119,17 +154,15 @@ def refuse_other_corpus(run: Run, clips: Any) -> None:
     """
     if not run.path("clips.parquet").is_file():
         return
-    columns = ["clip_id", "text", "emotion", "intent"]
-    before = run.table("clips")[columns]
-    both = before.merge(clips[columns], on="clip_id", suffixes=("", "_now"))
-    telling = both[(both[["text", "emotion", "intent"]] != "").any(axis=1)]
-    same = (
-        telling[["text", "emotion", "intent"]].to_numpy()
-        == telling[["text_now", "emotion_now", "intent_now"]].to_numpy()
-    ).all(axis=1)
-    if len(both) < SHARED * len(before) or same.sum() < SHARED * len(telling):
+    old = run.table("clips")
+    told = [name for name in ("text", *run.setting.tasks) if name in old]
+    both = old[["clip_id", *told]].merge(clips[["clip_id", *told]], on="clip_id")
+    then, now = (both[[f"{name}_{end}" for name in told]].to_numpy() for end in ("x", "y"))
+    telling = (then != "").any(axis=1)
+    same = (then == now).all(axis=1) & telling
+    if len(both) < SHARED * len(old) or same.sum() < SHARED * telling.sum():
         raise ConfigError(
-            f"{run.folder} belongs to another corpus: of its {len(before)} clips {len(both)} "
+            f"{run.folder} belongs to another corpus: of its {len(old)} clips {len(both)} "
             f"are in {run.data_dir}, {int(same.sum())} with the same words and labels. Give "
             "another run_dir, or delete this one."
         )

@@ -25,9 +25,10 @@ def normalise(text: str, language: Language) -> tuple[str, list[Change]]:
 
     Mandarin: full-width punctuation (，。？！；：（）“”), an ellipsis is ……, a dash ——, letters and
     digits are half-width; a comma, colon or point inside a number or a Latin word stays. English:
-    ASCII punctuation, an ellipsis is three points. Both: compatibility characters are resolved
-    (NFKC), control and invisible characters dropped, runs of white space are one blank, none
-    beside punctuation that allows none. Repeated marks (？？, ！！！, ？！) are cues and stay.
+    ASCII punctuation, an ellipsis is three points. In both compatibility characters are resolved
+    (NFKC), and no blank stands beside punctuation that allows none; other languages keep their
+    marks. In all control and invisible characters are dropped and runs of white space are one
+    blank. Repeated marks (？？, ！！！, ？！) are cues and stay.
     Applying it twice changes nothing more.
     """
     changes = []
@@ -103,6 +104,10 @@ def _english_blanks(text: str) -> str:
     return re.sub(r"\s+([,.!?;:])", r"\1", re.sub(r"\s+", " ", text)).strip()
 
 
+def _single_blanks(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
 # In order. The names stand in the log of changes.
 RULES: dict[Language, list[tuple[str, Callable[[str], str]]]] = {
     "mandarin": [
@@ -118,4 +123,5 @@ RULES: dict[Language, list[tuple[str, Callable[[str], str]]]] = {
         ("blanks", _english_blanks),
         ("ellipsis and dash", _english_runs),
     ],
+    "other": [("invisible characters", _drop_invisible), ("blanks", _single_blanks)],
 }

@@ -71,6 +71,8 @@ def of_submission(
 
 def of_findings(table: pd.DataFrame) -> str:
     """How many of the paper's steps hold here, and which; `table` is that of `paper_findings`."""
+    if table.empty:
+        return "The paper's steps are about emotion and intent; there are none on other tasks."
     judged = table[table["p"].notna()]
     holding, failing = (
         judged.loc[judged["verdict"] == words, "finding"].tolist() for words in (HOLDS, FAILS)

@@ -1,7 +1,7 @@
 """Which clips illustrate a notebook: chosen so that nothing optional is taken for granted.
 
 A clip may lack words, sound, picture, faces or its video, and there may be none that shows what is
-to be seen. Imports `errors`, `reporting.plots`, `run` and, when used, `preprocessing`.
+to be seen. Imports `challenge`, `errors`, `reporting.plots`, `run` and, when used, `preprocessing`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meiju_utils.challenge import Task
 from meiju_utils.errors import MeijuError
 from meiju_utils.reporting import plots
 from meiju_utils.run import Run
@@ -19,6 +20,7 @@ Picture = NDArray[np.uint8]  # [H, W, 3] RGB
 Pictures = NDArray[np.uint8]  # [n, H, W, 3] RGB
 Some = TypeVar("Some", bound=Sized)
 
+_LABELS = 10  # of which faces are shown
 _TRIED = 20  # clips that are looked at before it is said that there is none
 
 
@@ -38,12 +40,15 @@ def kept_frames(
     return plots.frame_strip([frame for frame, _ in pairs], [clip_id for _, clip_id in pairs])
 
 
-def faces_by_emotion(clips: pd.DataFrame, faces_of: Callable[[str], Pictures]) -> plots.Plot:
-    """Of each emotion the face crops of a labelled clip that has any."""
+def faces_by_label(
+    clips: pd.DataFrame, task: Task, faces_of: Callable[[str], Pictures]
+) -> plots.Plot:
+    """Of each of a task's most frequent labels the face crops of a labelled clip that has any."""
     crops: dict[str, Pictures] = {}
-    for emotion, of_emotion in clips[clips["emotion"] != ""].groupby("emotion"):
-        found = _first_with_pictures(of_emotion["clip_id"], faces_of, 1)
-        crops |= {f"{emotion} · {clip_id}": faces for clip_id, faces in found.items()}
+    counts = clips.loc[clips[task] != "", task].value_counts().head(_LABELS)
+    for label in sorted(counts.index):
+        found = _first_with_pictures(clips.loc[clips[task] == label, "clip_id"], faces_of, 1)
+        crops |= {f"{label} · {clip_id}": faces for clip_id, faces in found.items()}
     return plots.face_crops(crops)
 
 

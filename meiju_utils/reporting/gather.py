@@ -1,6 +1,6 @@
 """The report of a finished run: what all notebooks left in its folder, on one page.
 
-Imports `corpus.demo`, `recipes`, `decisions`, `reporting`, `run`.
+Imports `corpus.truth`, `recipes`, `decisions`, `reporting`, `run`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from meiju_utils.corpus.demo import read_truth
+from meiju_utils.corpus.truth import read_truth
 from meiju_utils.decisions import agreement
 from meiju_utils.recipes import (
     TABLE_ONE,
@@ -95,7 +95,7 @@ def _pool_parts(run: Run, teacher: Experiment) -> PoolParts:
     """Pseudo labels by both rules, those of Table I in full."""
     labels = pseudo_labels_of(run, *PSEUDO_LABEL_ROWS)
     students = {name: load_experiment(run, name) for name in labels}
-    truth = read_truth(run.data_dir)  # of synthetic corpora alone
+    truth = read_truth(run)
     own = labels[PSEUDO_LABEL_ROWS[0]]
     return PoolParts(
         told=own.told(truth),

@@ -16,13 +16,13 @@ import yaml
 from markupsafe import Markup
 
 from meiju_utils.files import write_text
-from meiju_utils.reporting.palette import SCORE_COLORS, SCORE_TITLES
+from meiju_utils.reporting.palette import capital, score_colors, score_title
 from meiju_utils.reporting.results import Results
 from meiju_utils.reporting.sections import PoolParts, ReportParts, sections_of
 from meiju_utils.reporting.summary import REPORT_NAME
 from meiju_utils.reporting.tables import CHINESE_FONTS
 from meiju_utils.run import Run
-from meiju_utils.scoring import JOINT, YARDSTICKS
+from meiju_utils.scoring import JOINT, YARDSTICKS, scores_in, wide
 
 __all__ = ["PoolParts", "ReportParts", "render_report"]
 
@@ -51,7 +51,8 @@ def render_report(run: Run, parts: ReportParts) -> Path:
     )
     page = environment.get_template("report.html.j2").render(
         run=run,
-        setting=f"Track {run.setting.track} {run.setting.language.capitalize()}",
+        setting=run.setting.title,
+        tasks=capital(" and ".join(run.setting.tasks)),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         headline=_headline(parts.results),
         sections=sections_of(run, parts),
@@ -94,12 +95,14 @@ def _headline(results: Results | None) -> _Headline | None:
     ours = scores[scores["system"] == results.recipe].to_dict("records")
     if not ours:
         return None
-    cards = []
+    cards, shown = [], scores_in(wide(scores))
     for row in ours:
         score = str(row["score"])
+        if score not in shown:
+            continue
         interval = f"95 % interval {row['low']:.3f} to {row['high']:.3f}"
         value = f"{row['value']:.3f}"
-        cards.append(_Card(SCORE_TITLES[score], value, interval, SCORE_COLORS[score]))
+        cards.append(_Card(score_title(score), value, interval, score_colors(shown)[score]))
     joint = scores[scores["score"] == JOINT]
     values = dict(zip(joint["system"], joint["value"], strict=True))
     beside = ", ".join(
@@ -108,7 +111,8 @@ def _headline(results: Results | None) -> _Headline | None:
         if name in values and name != results.recipe
     )
     sentence = f"What is handed in, {results.recipe}, and its scores {where}."
-    sentence += f" Beside its joint score: {beside}." if beside else ""
+    named = "joint score" if JOINT in shown else score_title(shown[0])
+    sentence += f" Beside its {named}: {beside}." if beside else ""
     return _Headline(sentence, cards[::-1])  # the joint score, by which the challenge ranks, first
 
 

@@ -13,9 +13,11 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from meiju_utils.challenge import LEADERBOARD_TRACK1_MANDARIN
+from meiju_utils.predictions import labelled
 from meiju_utils.reporting import plots, tables
 from meiju_utils.reporting.results import Results
 from meiju_utils.run import Run
+from meiju_utils.scoring import JOINT
 from meiju_utils.submission.faults import SubmissionCheck
 
 _SAMPLE_CLIPS = 8
@@ -43,7 +45,7 @@ class ReportParts:
     `plots.probe_scores`); `networks` (beside yardsticks), `table_one` and `members` (of `recipe`,
     which is handed in, and its own) are score tables on the validation split, `agreement` that of
     `decisions`.
-    `truth` and `answers` (columns emotion and intent, same clips, same order) give the confusions
+    `truth` and `answers` (a column a task, same clips, same order) give the confusions
     on the test split where its labels are known. `history` is the data of `plots.training_curves`.
     `verdicts` are sentences on "network" against yardsticks, the paper's "steps" and what is handed
     in on "test". `figures` are further ones by caption, `keys` the artefacts' keys by name,
@@ -103,13 +105,13 @@ class Section:
 def sections_of(run: Run, parts: ReportParts) -> list[Section]:
     """All chapters, in the order of the notebooks."""
     chapters = [
-        _corpus(parts),
+        _corpus(parts, run),
         _encoders(parts),
         _training(parts),
         _pseudo_labels(parts),
         _table_one(parts, run),
         _submission(parts),
-        _test(parts),
+        _test(parts, run),
     ]
     if parts.figures:
         more = Section("Further figures", "")
@@ -120,21 +122,26 @@ def sections_of(run: Run, parts: ReportParts) -> list[Section]:
     return chapters
 
 
-def _corpus(parts: ReportParts) -> Section:
+def _corpus(parts: ReportParts, run: Run) -> Section:
+    classes = run.setting.classes
+    pairs = (
+        " How the two go together differs between the labelled clips and the unlabelled pool, "
+        "which matters for pseudo labels."
+    )
     section = Section(
         "The corpus",
-        "One emotion and one intent a clip. How the two go together differs between the labelled "
-        "clips and the unlabelled pool, which matters for pseudo labels.",
+        run.setting.told + (pairs if run.setting.is_official else ""),
         "01_preprocessing",
     )
     if parts.clips is not None:
-        section.table(tables.show_table(tables.count_table(parts.clips)))
-        labelled = parts.clips[parts.clips["emotion"] != ""]
-        if len(labelled):
-            sample = labelled.sample(min(_SAMPLE_CLIPS, len(labelled)), random_state=0)
-            section.table(tables.show_clips(sample.sort_index(), caption="Some labelled clips"))
-        section.figure(plots.label_pair_heatmap(parts.clips), "Label pairs")
-        section.figure(plots.label_histograms(parts.clips), "Labels by split")
+        section.table(tables.show_table(tables.count_table(parts.clips, classes)))
+        known = labelled(parts.clips, classes)
+        if len(known):
+            sample = known.sample(min(_SAMPLE_CLIPS, len(known)), random_state=0).sort_index()
+            section.table(tables.show_clips(sample, classes, caption="Some labelled clips"))
+        if len(classes) > 1:
+            section.figure(plots.label_pair_heatmap(parts.clips, classes), "Label pairs")
+        section.figure(plots.label_histograms(parts.clips, classes), "Labels by split")
         section.figure(plots.duration_histogram(parts.clips), "Durations by split")
     if parts.problems is not None:
         clips = parts.problems["clip_id"].replace("", None)  # "": of the corpus as a whole
@@ -201,22 +208,29 @@ def _pseudo_labels(parts: ReportParts) -> Section:
 
 
 def _table_one(parts: ReportParts, run: Run) -> Section:
-    section = Section(
+    setting = run.setting
+    own = Section(
+        "The rows of the paper's Table I",
+        "What one training of each row is worth on this corpus's validation split.",
+        "05_head_variant_training",
+    )
+    beside = Section(
         "Table I of the paper, ours beside theirs",
         "Ours, what one training is worth, on this corpus's validation split, theirs on the test "
         "split of Track 1 Mandarin: the steps from row to row compare, the levels do not.",
         "05_head_variant_training",
     )
+    section = beside if tables.has_paper([*setting.tasks, JOINT]) else own
     if parts.table_one is not None:
         section.figure(plots.table_one(parts.table_one), "Table I")
         section.table(tables.show_table_one(parts.table_one))
         section.verdict(parts, "steps")
-        official = run.setting.official_baseline
-        section.text(
-            f"The organisers' baseline in this setting: emotion {official.emotion:.4f}, intent "
-            f"{official.intent:.4f}, joint {official.joint:.4f}."
-        )
-        if run.setting.name == "track1-mandarin":
+        if official := setting.official_baseline:
+            section.text(
+                f"The organisers' baseline in this setting: emotion {official.emotion:.4f}, intent "
+                f"{official.intent:.4f}, joint {official.joint:.4f}."
+            )
+        if setting.name == "track1-mandarin":
             board = ", ".join(f"{score:.4f}" for score in LEADERBOARD_TRACK1_MANDARIN)
             section.text(f"The leaderboard's joint scores: {board}.")
     return section
@@ -225,8 +239,8 @@ def _table_one(parts: ReportParts, run: Run) -> Section:
 def _submission(parts: ReportParts) -> Section:
     section = Section(
         "What is handed in",
-        "The recipe behind the submission, what it is made of, how alike its members are, and "
-        "whether the challenge would take it.",
+        "The recipe behind the answers, what it is made of, how alike its members are, and whether "
+        "the file is as it must be.",
         "06_submission_ensembling",
     )
     if parts.members is not None:
@@ -241,10 +255,12 @@ def _submission(parts: ReportParts) -> Section:
     return section
 
 
-def _test(parts: ReportParts) -> Section:
+def _test(parts: ReportParts, run: Run) -> Section:
     section = Section(
         "The test split",
-        "Known here only where the corpus is synthetic; otherwise the leaderboard tells.",
+        "Known here only where the corpus is synthetic; otherwise the leaderboard tells."
+        if run.setting.is_official
+        else "Scores on test clips whose labels stand in the table of clips: they chose nothing.",
         "06_submission_ensembling",
     )
     results = parts.results
@@ -259,5 +275,6 @@ def _test(parts: ReportParts) -> Section:
     section.table(tables.show_scores(table))
     section.verdict(parts, "test")
     if parts.truth is not None and parts.answers is not None:
-        section.figure(plots.confusion_matrices(parts.truth, parts.answers), "Confusions")
+        confusions = plots.confusion_matrices(parts.truth, parts.answers, run.setting.classes)
+        section.figure(confusions, "Confusions")
     return section

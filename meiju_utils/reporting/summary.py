@@ -11,10 +11,10 @@ import pandas as pd
 
 from meiju_utils.console import wrapped
 from meiju_utils.errors import MissingStageError
-from meiju_utils.reporting.palette import SCORE_TITLES
+from meiju_utils.reporting.palette import score_title
 from meiju_utils.reporting.results import Results, read_results
 from meiju_utils.run import Run
-from meiju_utils.scoring import MARK_MEANS, marked, wide
+from meiju_utils.scoring import MARK_MEANS, marked, scores_in, wide
 
 REPORT_NAME = "report.html"
 _SIXTH = "06_submission_ensembling"
@@ -36,7 +36,7 @@ def final_summary(run: Run, current: bool = True) -> str:
         "",
     ]
     try:
-        scores = _scores(read_results(run))
+        scores = _scores(run, read_results(run))
     except MissingStageError:
         scores = [f"No scores yet: notebook {_SIXTH} writes them."]
     else:
@@ -83,12 +83,13 @@ def _short(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
-def _scores(results: Results) -> list[str]:
+def _scores(run: Run, results: Results) -> list[str]:
     if results.test_clips:
         title = f"Scores on the {results.test_clips} test clips, whose true labels are known here"
         lines = _table(title, results.on("test"))
     else:
-        lines = ["The true labels of the test clips are not known: the leaderboard will tell."]
+        board = ": the leaderboard will tell" if run.setting.is_official else ""
+        lines = [f"The true labels of the test clips are not known{board}."]
     valid = results.on("valid")
     if len(valid):
         lines += ["", *_table(f"Scores on the {results.valid_clips} validation clips", valid)]
@@ -98,10 +99,10 @@ def _scores(results: Results) -> list[str]:
 def _table(title: str, scores: pd.DataFrame) -> list[str]:
     """In 80 columns: each score as `0.554 [.495, .608]`."""
     table = wide(scores)
-    names = [name for name in SCORE_TITLES if name in table]
+    names = scores_in(table)
     labels = marked(table)
     width = min(max(map(len, labels)), 80 - 19 * len(names))
-    titles = " ".join(f"{SCORE_TITLES[name]:<18}" for name in names)
+    titles = " ".join(f"{score_title(name)[:18]:<18}" for name in names)
     rows = [f"{'':<{width}} {titles}".rstrip()]
     for label, row in zip(labels, table.to_dict("records"), strict=True):
         cells = []

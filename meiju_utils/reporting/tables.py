@@ -6,25 +6,27 @@ displays and the report embeds. Imports `challenge`, `files`, `html`, `predictio
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from meiju_utils.challenge import PAPER_TABLE_I, SPLITS, TASKS, Scores, Setting
+from meiju_utils.challenge import PAPER_TABLE_I, SPLITS, Scores, Setting
+from meiju_utils.columns import Classes
 from meiju_utils.files import fingerprint
 from meiju_utils.html import LITERAL
 from meiju_utils.predictions import labelled
-from meiju_utils.reporting.palette import LABEL_COLORS, SCORE_TITLES
+from meiju_utils.reporting.palette import label_colors, score_title
 from meiju_utils.scoring import (
+    JOINT,
     MARK_MEANS,
     MEAN,
     SINGLE,
     YARDSTICKS,
     concatenated,
     marked,
+    scores_in,
     wide,
 )
 
@@ -56,13 +58,18 @@ def recipe_scores(experiments: Mapping[str, "Experiment"], split: str = "valid")
 
 
 def published_table(setting: Setting) -> pd.DataFrame:
-    """Published scores of a setting on its official test clips: name, emotion, intent, joint."""
-    rows = [
-        {"name": "organisers' baseline, mean of three runs", **asdict(setting.official_baseline)}
-    ]
+    """Published scores of a setting on its official test clips, a row each: name, a column a score
+    with its bounds, which are not known. Nothing is published of clips of one's own."""
+    rows = {}
+    if setting.official_baseline is not None:
+        rows["organisers' baseline, mean of three runs"] = setting.official_baseline
     if setting.name == "track1-mandarin":
-        rows.append({"name": "winners' ensemble", **asdict(PAPER_TABLE_I["ensemble"])})
-    return pd.DataFrame(rows)
+        rows["winners' ensemble"] = PAPER_TABLE_I["ensemble"]
+    table = pd.DataFrame({"name": pd.Series(list(rows), dtype="str")})
+    for score in (*setting.tasks, JOINT):
+        table[score] = [float(getattr(scores, score)) for scores in rows.values()]
+        table[f"{score}_low"] = table[f"{score}_high"] = float("nan")
+    return table
 
 
 def seed_table(scores: pd.DataFrame) -> pd.DataFrame:
@@ -72,12 +79,12 @@ def seed_table(scores: pd.DataFrame) -> pd.DataFrame:
         own = own.assign(system=own["trained_as"]).drop_duplicates(["system", "kind", "score"])
     table = wide(own)
     table.insert(1, "seed", table["kind"].str.removeprefix("seed ").astype(int))
-    bounds = [c for c in table.columns if str(c).endswith(("_low", "_high"))]
-    return table.drop(columns=["kind", "split", *bounds])
+    return table.drop(columns=["kind", "split"])
 
 
-def count_table(clips: pd.DataFrame) -> pd.DataFrame:
-    """Clips by split: how many there are, with labels, with text, with video, and how long."""
+def count_table(clips: pd.DataFrame, classes: Classes) -> pd.DataFrame:
+    """Clips by split: how many there are, with a label of every task, with text, with video, and
+    how long."""
     rows = []
     for split in [split for split in SPLITS if (clips["split"] == split).any()]:
         part = clips[clips["split"] == split]
@@ -85,7 +92,7 @@ def count_table(clips: pd.DataFrame) -> pd.DataFrame:
             {
                 "split": split,
                 "clips": len(part),
-                "labelled": len(labelled(part, [t for t in TASKS if t in part])),
+                "labelled": len(labelled(part, classes)),
                 "with text": int((part["text"].str.strip() != "").sum()),
                 "with video": int((part["video"] != "").sum()),
                 "minutes": float(part["duration_s"].sum(min_count=1)) / 60,
@@ -107,14 +114,14 @@ def show_scores(table: pd.DataFrame, caption: str = "", kind: str = MEAN) -> Sty
     if "name" in table:
         shown["Name"] = marked(table)
     for score in scores:
-        shown[SCORE_TITLES[score]] = _intervals(table, score)
+        shown[score_title(score)] = _intervals(table, score)
     marks = pd.DataFrame("", index=shown.index, columns=shown.columns)
     if "name" in table:
         marks[table["name"].isin(YARDSTICKS)] = "color:#777777"
     for score in scores:
         best = table[score].to_numpy() == table[score].max()
-        marks.loc[best, SCORE_TITLES[score]] += ";font-weight:bold"
-    titles: Any = [SCORE_TITLES[score] for score in scores]
+        marks.loc[best, score_title(score)] += ";font-weight:bold"
+    titles: Any = [score_title(score) for score in scores]
     styler = _styler(shown, _with_mark(caption, table)).set_properties(
         subset=titles, **_ON_ONE_LINE
     )
@@ -125,7 +132,14 @@ def readable(table: pd.DataFrame, kind: str) -> tuple[pd.DataFrame, list[str]]:
     """A wide score table without what is the same in all rows, and its scores, the joint last."""
     if "system" in table:
         table = wide(table, kind).drop(columns=["split", "kind"])
-    return table, [score for score in SCORE_TITLES if score in table]
+    scores = scores_in(table)
+    same = [f"{JOINT}{end}" for end in ("", "_low", "_high")]  # as that of the only task
+    return table.drop(columns=[] if JOINT in scores else same, errors="ignore"), scores
+
+
+def has_paper(scores: Sequence[str]) -> bool:
+    """Whether scores are those that the paper prints: of emotion and intent, and both together."""
+    return set(scores) == {"emotion", "intent", JOINT}
 
 
 def show_table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE_I) -> Styler:
@@ -135,20 +149,23 @@ def show_table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE
     figures are on the test split of Track 1 Mandarin.
     """
     table, scores = readable(ours, SINGLE)
+    with_paper = has_paper(scores)
     about = ours.drop_duplicates("system").set_index("system").loc[table["name"]]
     shown = pd.DataFrame({"Recipe": marked(table)})
     if (about["trained_as"] != about.index).any():
         shown["Trained as"] = about["trained_as"].to_numpy()
     for score in scores:
-        title = SCORE_TITLES[score]
+        title = score_title(score)
         shown[title] = _intervals(table, score)
+        if not with_paper:
+            continue
         published = [
             getattr(paper[n], score) if n in paper else float("nan") for n in table["name"]
         ]
         shown[f"{title}, paper"] = ["–" if pd.isna(p) else f"{p:.4f}" for p in published]
     if about["note"].any():
         shown["Note"] = about["note"].to_numpy()
-    pale: Any = [f"{SCORE_TITLES[score]}, paper" for score in scores]
+    pale: Any = [f"{score_title(score)}, paper" for score in scores if with_paper]
     narrow: Any = [column for column in shown if column != "Note"]
     styler = _styler(shown, _with_mark("", table)).set_properties(subset=narrow, **_ON_ONE_LINE)
     return styler.set_properties(subset=pale, color="#777777")
@@ -206,18 +223,21 @@ def notes_table(experiments: Mapping[str, "Experiment"]) -> pd.DataFrame:
     return pd.DataFrame(rows or [("all", "nothing")], columns=["recipes", "note"])
 
 
-def show_clips(clips: pd.DataFrame, columns: Sequence[str] = (), caption: str = "") -> Styler:
+def show_clips(
+    clips: pd.DataFrame, classes: Classes, columns: Sequence[str] = (), caption: str = ""
+) -> Styler:
     """Rows of the clips table for reading: Chinese in a font that has it, labels in their colours.
 
-    `columns` beyond clip_id, split, text, emotion, intent and duration_s are shown after these.
+    `columns` beyond clip_id, split, text, the tasks of `classes` and duration_s are shown after
+    these, as far as they are there.
     """
-    chosen = ["clip_id", "split", "text", "emotion", "intent", "duration_s"]
+    chosen = ["clip_id", "split", "text", *classes, "duration_s"]
     chosen = [c for c in dict.fromkeys([*chosen, *columns]) if c in clips]
     shown = clips[chosen].rename(columns=_heading).reset_index(drop=True)
     styler = _styler(shown, caption)
-    for task in TASKS:
+    for task, labels in classes.items():
         if task in chosen:
-            colors = LABEL_COLORS[task]
+            colors = label_colors(task, labels)
             styler = styler.map(
                 lambda label, colors=colors: (
                     f"border-left:9px solid {colors[label]};padding-left:7px"

@@ -38,6 +38,7 @@ from meiju_utils.scoring.table import (
     failed_table,
     marked,
     score_table,
+    scores_in,
     training_table,
     wide,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "score_table",
     "scored",
     "scored_answers",
+    "scores_in",
     "task_f1",
     "training_table",
     "verdict",

@@ -88,4 +88,6 @@ def _f1_of_counts(
     true_positive = hit @ one_hot[left]
     answered = counts @ one_hot[right]
     f1 = 2 * true_positive / np.maximum(support + answered, 1)
+    if average == "macro":
+        return np.asarray(f1.sum(1) / np.maximum((support + answered > 0).sum(1), 1))
     return np.asarray((f1 * support).sum(1) / np.maximum(support.sum(1), 1))

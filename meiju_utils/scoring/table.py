@@ -83,6 +83,14 @@ def wide(scores: pd.DataFrame, kind: str = "") -> pd.DataFrame:
     return found
 
 
+def scores_in(table: pd.DataFrame) -> list[str]:
+    """The scores of a wide table, the joint one last; of a single task its own alone, as the joint
+    score is the same."""
+    names = [str(name) for name in table.columns if f"{name}_low" in table.columns]
+    tasks = [name for name in names if name != JOINT]
+    return tasks if len(tasks) == 1 else [*tasks, *([JOINT] if JOINT in names else [])]
+
+
 def marked(table: pd.DataFrame) -> list[str]:
     """Names of a wide table's systems, with a mark where their scores are a little too kind."""
     chose = table.get("chose", pd.Series("", index=table.index))

@@ -1,14 +1,15 @@
 """Would the challenge take this submission, and would it score what was meant?
 
 One look finds every fault and not only the first: each comes with its line and what to do about
-it. Imports `challenge`, `errors`, `submission.faults`, `submission.reading`.
+it. Answers on clips of one's own are checked in the same way, against their own labels. Imports
+`challenge`, `errors`, `submission.faults`, `submission.reading`.
 """
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from meiju_utils.challenge import CLASSES, EMOTIONS, INTENTS, SUBMISSION_COLUMNS, TASKS, Task
+from meiju_utils.challenge import SETTINGS, Setting, Task
 from meiju_utils.errors import SubmissionError, nearest
 from meiju_utils.submission.faults import Fault, Findings, SubmissionCheck
 from meiju_utils.submission.reading import (
@@ -21,11 +22,13 @@ from meiju_utils.submission.reading import (
     without_folder,
 )
 
-_COLUMN: dict[Task, str] = {"emotion": SUBMISSION_COLUMNS[1], "intent": SUBMISSION_COLUMNS[2]}
+OFFICIAL = SETTINGS[1, "mandarin"]  # all four settings have one form
 
 
-def check_submission(path: Path, test_clip_ids: Sequence[str]) -> SubmissionCheck:
-    """Compare a submission, `.csv` or `.zip`, with the list of test clips.
+def check_submission(
+    path: Path, test_clip_ids: Sequence[str], setting: Setting = OFFICIAL
+) -> SubmissionCheck:
+    """Compare a submission, `.csv` or `.zip`, with the list of test clips and a setting's labels.
 
     Raises SubmissionError only where there is nothing to check: no such file, or no test clips.
     """
@@ -35,29 +38,35 @@ def check_submission(path: Path, test_clip_ids: Sequence[str]) -> SubmissionChec
     findings = Findings()
     named_archive = path.suffix.lower() == ".zip"
     if not named_archive and not data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return _check(path.name, data, test_clip_ids, findings)
+        return _check(path.name, data, test_clip_ids, setting, findings)
     if not named_archive:
         findings.fault("archive", f"{path.name} is a ZIP archive", "Name it .zip")
-    return _check(path.name, csv_in_archive(data, findings), test_clip_ids, findings)
+    return _check(path.name, csv_in_archive(data, findings), test_clip_ids, setting, findings)
 
 
-def check_bytes(name: str, data: bytes, test_clip_ids: Sequence[str]) -> SubmissionCheck:
+def check_bytes(
+    name: str, data: bytes, test_clip_ids: Sequence[str], setting: Setting = OFFICIAL
+) -> SubmissionCheck:
     """The same check on a CSV's bytes, before they are written anywhere."""
-    return _check(name, data, test_clip_ids, Findings())
+    return _check(name, data, test_clip_ids, setting, Findings())
 
 
 def _check(
-    name: str, data: bytes | None, test_clip_ids: Sequence[str], findings: Findings
+    name: str,
+    data: bytes | None,
+    test_clip_ids: Sequence[str],
+    setting: Setting,
+    findings: Findings,
 ) -> SubmissionCheck:
     expected = list(dict.fromkeys(without_extension(clip_id) for clip_id in test_clip_ids))
     if not expected:
         raise SubmissionError("The list of test clips is empty: nothing to compare with.")
     rows: list[Row] = []
     if data is not None:
-        rows = read_rows(decode(data, findings), expected, findings)
+        rows = read_rows(decode(data, findings), expected, setting, findings)
     if rows:
         _check_clips(rows, expected, findings)
-        _check_labels(rows, findings)
+        _check_labels(rows, setting, findings)
     elif not findings.faults:
         findings.fault("missing", "there is no row below the header", "Answer every test clip")
     faults = sorted(findings.faults, key=lambda fault: fault.line or 0)
@@ -103,53 +112,64 @@ def _misnamed(row: Row, clip_id: str | None) -> Fault:
     )
 
 
-def _check_labels(rows: list[Row], findings: Findings) -> None:
-    swapped = [row for row in rows if _is_swapped(row)]
+def _check_labels(rows: list[Row], setting: Setting, findings: Findings) -> None:
+    columns = dict(zip(setting.tasks, setting.submission_columns[1:], strict=True))
+    swapped = [row for row in rows if _is_swapped(row, setting)]
     mostly_swapped = 2 * len(swapped) > len(rows)
     if mostly_swapped:
-        findings.fault(
-            "swapped",
-            f"emo_pred holds intents and int_pred holds emotions in {len(swapped)} rows",
-            "Swap the two columns",
+        held = " and ".join(
+            f"{columns[task]} holds labels of {other}"
+            for task, other in zip(setting.tasks, setting.tasks[::-1], strict=True)
         )
+        findings.fault("swapped", f"{held} in {len(swapped)} rows", "Swap the two columns")
     skipped = {row.line for row in swapped} if mostly_swapped else set()
     for row in rows:
         if row.line in skipped:
             continue
-        for task in TASKS:
+        for task, classes in setting.classes.items():
             label = row.labels[task]
-            if label is not None and label not in CLASSES[task]:
-                message, remedy = _unknown_label(label, task)
-                message = f"{_COLUMN[task]} of {row.filename[:80]} {message}"
+            if label is not None and label not in classes:
+                message, remedy = _unknown_label(label, task, setting)
+                message = f"{columns[task]} of {row.filename[:80]} {message}"
                 findings.fault("label", message, remedy, row.line)
-    for task in TASKS:
+    for task in setting.tasks:
         answers = {row.labels[task] for row in rows}
         if len(rows) > 1 and len(answers) == 1:
             findings.warn(
                 "constant",
                 f"every {task} answer is {answers.pop()!r}",
-                "A constant answer scores about 0.1: look at the model's output first",
+                "A constant answer scores about 0.1: look at the model's output first"
+                if setting.is_official
+                else "A constant answer scores little: look at the model's output first",
             )
 
 
-def _is_swapped(row: Row) -> bool:
-    """Each label belongs to the other task, "neutral" (of both tasks) in at most one place."""
-    emotion, intent = ((row.labels[task] or "").strip().lower() for task in TASKS)
-    fits_swapped = emotion in INTENTS and intent in EMOTIONS
-    return fits_swapped and not (emotion in EMOTIONS and intent in INTENTS)
+def _is_swapped(row: Row, setting: Setting) -> bool:
+    """Each label belongs to the other task; one of both tasks ("neutral") in at most one place."""
+    if len(setting.tasks) < 2:
+        return False
+    (one, first), (other, second) = setting.classes.items()
+    here, there = (_cleaned(row.labels[task]) for task in (one, other))
+    mine, theirs = ({_cleaned(label) for label in classes} for classes in (first, second))
+    return here in theirs and there in mine and not (here in mine and there in theirs)
 
 
-def _unknown_label(label: str, task: Task) -> tuple[str, str]:
-    cleaned = label.strip().lower()
-    other: Task = "intent" if task == "emotion" else "emotion"
-    classes = CLASSES[task]
+def _cleaned(label: str | None) -> str:
+    return (label or "").strip().lower()
+
+
+def _unknown_label(label: str, task: Task, setting: Setting) -> tuple[str, str]:
+    cleaned, classes = _cleaned(label), setting.classes[task]
+    listed = ", ".join(classes[:40]) + (", …" if len(classes) > 40 else "")
     if not cleaned:
-        return "is empty", f"Valid: {', '.join(classes)}"
-    if cleaned in classes:
-        return f"is {label!r}", f"Write {cleaned!r}"
-    if cleaned in CLASSES[other]:
-        return f"is the {other} label {label!r}", f"Valid: {', '.join(classes)}"
-    number = re.fullmatch(r"(\d)(\.0*)?", cleaned)
+        return "is empty", f"Valid: {listed}"
+    alike = [name for name in classes if _cleaned(name) == cleaned]
+    if alike:
+        return f"is {label!r}", f"Write {alike[0]!r}"
+    for other in setting.tasks:
+        if cleaned in map(_cleaned, setting.classes[other]):
+            return f"is the {other} label {label!r}", f"Valid: {listed}"
+    number = re.fullmatch(r"(\d+)(\.0*)?", cleaned)
     if number and int(number[1]) < len(classes):
         return f"is the number {label}", f"Write the label, {classes[int(number[1])]!r}"
     hint = nearest(cleaned[:80], classes).rstrip(".")

@@ -2,7 +2,7 @@
 
 `submissions/ledger.csv` belongs to the user as much as to the suite: rows, notes and further
 columns written by hand (or by a spreadsheet, in its own encoding and separator) are kept as they
-are. Imports `challenge`, `errors`, `files`, `run`.
+are. Imports `challenge`, `errors`, `files`, `run`, `scoring`.
 """
 
 import csv
@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from meiju_utils.errors import SubmissionError
 from meiju_utils.files import atomic_path
 from meiju_utils.references import project_root
 from meiju_utils.run import Run
+from meiju_utils.scoring import JOINT
 
 if TYPE_CHECKING:
     from meiju_utils.recipes.experiment import Experiment
@@ -78,9 +79,9 @@ def record_submission(
     """Append a submission to the ledger, unless one of the same content is there.
 
     `handed_in` is the experiment it was made from, `members` the trainings behind it, `scores` a
-    tidy score table with what it is expected to score. Scores on test are known only for a
-    synthetic corpus, whose submissions are marked as not handed in and do not count against the
-    limits of the challenge. Raises SubmissionError where the ledger cannot be understood; it is
+    tidy score table with what it is expected to score. What is made from clips of one's own, or has
+    scores on test, as of a synthetic corpus, is marked as not handed in and does not count against
+    the limits of the challenge. Raises SubmissionError where the ledger cannot be understood; it is
     left untouched.
     """
     path = ledger_path()
@@ -97,13 +98,14 @@ def record_submission(
         "key": handed_in.key,
         "members": "; ".join(f"{member.name} {member.key}" for member in members),
         **cells,
-        "handed_in": "no" if "test_joint" in cells else "",
+        "handed_in": "no" if "test_joint" in cells or not run.setting.is_official else "",
         "note": note,
     }
     with _locked(path.parent):
         ledger, form = _read(path)
         appended = content not in set(ledger["sha256"])
         if appended:
+            ledger = _with_columns(ledger, row)
             new = pd.DataFrame([row], dtype="str").reindex(columns=ledger.columns, fill_value="")
             ledger = pd.concat([ledger, new], ignore_index=True)
             _write(path, ledger, form)
@@ -146,15 +148,26 @@ def _now() -> datetime:
 
 
 def _score_cells(system: str, scores: pd.DataFrame | None) -> dict[str, str]:
-    """A system's scores as cells: `valid_emotion`, `valid_joint_low`, `test_joint`, ..."""
+    """A system's scores as cells: `valid_emotion`, `valid_joint_low`, `test_joint`, ...; bounds of
+    the joint score alone."""
     if scores is None:
         return {}
     cells: dict[str, str] = {}
     for row in scores[scores["system"] == system].to_dict("records"):
         name = f"{row['split']}_{row['score']}"
-        own = {name: row["value"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
-        cells |= {column: f"{value:.4f}" for column, value in own.items() if column in COLUMNS}
+        own = {name: row["value"]}
+        if row["score"] == JOINT:
+            own |= {f"{name}_low": row["low"], f"{name}_high": row["high"]}
+        cells |= {column: f"{value:.4f}" for column, value in own.items()}
     return cells
+
+
+def _with_columns(ledger: pd.DataFrame, row: Mapping[str, str]) -> pd.DataFrame:
+    """The ledger with columns for scores of tasks that it has none for, before the user's own."""
+    for column in row:
+        if column not in ledger:
+            ledger.insert(list(ledger.columns).index("handed_in"), column, "")
+    return ledger
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ import re
 import zipfile
 from dataclasses import dataclass
 
-from meiju_utils.challenge import EMOTIONS, INTENTS, SUBMISSION_COLUMNS, SUBMISSION_NAME, Task
+from meiju_utils.challenge import SUBMISSION_NAME, Setting, Task
 from meiju_utils.submission.faults import Findings
 
-HEADER = ",".join(SUBMISSION_COLUMNS)
 # The largest setting needs 0.4 MB; more than this inside an archive is not a submission.
 _LARGEST = 50_000_000
 _NAMED = 5  # file names a message lists
@@ -123,13 +122,14 @@ def decode(data: bytes, findings: Findings) -> str:
         return data.decode("gb18030", errors="replace")
 
 
-def read_rows(text: str, expected: list[str], findings: Findings) -> list[Row]:
+def read_rows(text: str, expected: list[str], setting: Setting, findings: Findings) -> list[Row]:
     """The rows below the header, as far as they can be made out; `expected` are the test clips."""
+    asked = setting.submission_columns
     header_line = next((line for line in re.split(r"[\r\n]+", text) if line.strip()), "")
     if not header_line:
-        findings.fault("header", "the file is empty", f"Begin it with {HEADER}")
+        findings.fault("header", "the file is empty", f"Begin it with {','.join(asked)}")
         return []
-    separator = _separator(header_line)
+    separator = _separator(header_line, len(asked))
     if separator != ",":
         name = {"\t": "tabs", " ": "spaces"}.get(separator, repr(separator))
         findings.fault("separator", f"the columns are separated by {name}", "Use commas", 1)
@@ -147,61 +147,58 @@ def read_rows(text: str, expected: list[str], findings: Findings) -> list[Row]:
         findings.fault("format", f"not readable as CSV ({error})", "Write the file anew", start)
     if not cells:
         return []
-    columns = _find_columns(*cells[0], expected, findings)
+    columns = _find_columns(*cells[0], expected, setting, findings)
     if columns is None:
         return []
     rows = []
     for line, row in cells if columns.headless else cells[1:]:
         if len(row) != columns.width:
             fields = f"{len(row)} field{'s' if len(row) != 1 else ''}"
-            remedy = f"Write {HEADER}, in this order, separated by commas"
+            remedy = f"Write {','.join(asked)}, in this order, separated by commas"
             findings.fault("fields", f"{fields}, expected {columns.width}", remedy, line)
         padded: list[str | None] = [*row, *[None] * columns.width]
-        labels: dict[Task, str | None] = {
-            "emotion": padded[columns.emotion],
-            "intent": padded[columns.intent],
-        }
-        rows.append(Row(line, padded[columns.filename] or "", labels))
+        filename, *labels = (padded[place] for place in columns.places)
+        rows.append(Row(line, filename or "", dict(zip(setting.tasks, labels, strict=True))))
     return rows
 
 
-def _separator(header: str) -> str:
-    """The comma, unless the header has none and another separator makes three columns of it."""
+def _separator(header: str, columns: int) -> str:
+    """The comma, unless the header has none and another separator makes enough columns of it."""
     others = (";", "\t", "|", "，", " ")
-    found = [other for other in others if header.strip().count(other) >= 2]
+    found = [other for other in others if header.strip().count(other) >= columns - 1]
     return found[0] if found and "," not in header else ","
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """Where the three columns stand, and how many there are in all."""
+    """Where the columns that are asked for stand, and how many there are in all."""
 
-    filename: int
-    emotion: int
-    intent: int
+    places: list[int]
     width: int
     headless: bool = False
 
 
 def _find_columns(
-    line: int, header: list[str], expected: list[str], findings: Findings
+    line: int, header: list[str], expected: list[str], setting: Setting, findings: Findings
 ) -> _Columns | None:
     """The columns by name, else by position; None where there are too few."""
-    if tuple(header) == SUBMISSION_COLUMNS:
-        return _Columns(0, 1, 2, 3)
+    asked = setting.submission_columns
+    exactly, number = ",".join(asked), len(asked)
+    if tuple(header) == asked:
+        return _Columns([*range(number)], number)
     names = [cell.strip().lower() for cell in header]
-    is_answer = not {*EMOTIONS, *INTENTS}.isdisjoint(names)
-    if is_answer or loose(names[0]) in {loose(clip_id) for clip_id in expected}:
-        findings.fault("header", "the header is missing", f"Begin the file with {HEADER}", line)
-        return _Columns(0, 1, 2, len(SUBMISSION_COLUMNS), headless=True)
-    remedy = f"Write exactly {HEADER}"
-    if len(header) > len(SUBMISSION_COLUMNS):
+    labels = {label.lower() for classes in setting.classes.values() for label in classes}
+    if not labels.isdisjoint(names) or loose(names[0]) in {loose(one) for one in expected}:
+        findings.fault("header", "the header is missing", f"Begin the file with {exactly}", line)
+        return _Columns([*range(number)], number, headless=True)
+    remedy = f"Write exactly {exactly}"
+    if len(header) > number:
         remedy += ", no other column (pandas: to_csv(..., index=False))"
     findings.fault("header", f"the header is {','.join(header)[:200]!r}", remedy, line)
-    if len(header) < len(SUBMISSION_COLUMNS):
+    if len(header) < number:
         return None
-    found = {column: names.index(column) for column in SUBMISSION_COLUMNS if column in names}
+    found = {column: names.index(column) for column in asked if column in names}
     free = [place for place in range(len(names)) if place not in found.values()]
     free.sort(key=lambda place: not names[place])  # an unnamed column is an index: taken last
-    places = [found[c] if c in found else free.pop(0) for c in SUBMISSION_COLUMNS]
-    return _Columns(places[0], places[1], places[2], len(header))
+    places = [found[c] if c in found else free.pop(0) for c in asked]
+    return _Columns(places, len(header))

@@ -7,44 +7,48 @@ Nothing is written that the checker would not pass. Imports `challenge`, `errors
 import csv
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from meiju_utils.challenge import SUBMISSION_COLUMNS, SUBMISSION_NAME
+from meiju_utils.challenge import SUBMISSION_NAME, Setting, Task
 from meiju_utils.errors import SubmissionError
 from meiju_utils.files import atomic_path, write_text
 from meiju_utils.predictions import Answers
 from meiju_utils.run import Run
-from meiju_utils.submission.checker import check_bytes, check_submission
+from meiju_utils.submission.checker import OFFICIAL, check_bytes, check_submission
 from meiju_utils.submission.faults import SubmissionCheck
 
 
 def write_submission(
-    path: Path, clip_ids: Sequence[str], emotions: Sequence[str], intents: Sequence[str]
+    path: Path,
+    clip_ids: Sequence[str],
+    labels: Mapping[Task, Sequence[str]],
+    setting: Setting = OFFICIAL,
 ) -> SubmissionCheck:
     """Write one row a test clip, in the order given.
 
-    `clip_ids` is the whole test list, without file extensions; `emotions` and `intents` are label
-    strings. Raises SubmissionError listing all faults, and leaves an older file as it was.
+    `clip_ids` is the whole test list, without file extensions; `labels` are those of each task of
+    the setting. Raises SubmissionError listing all faults, and leaves an older file as it was.
     """
-    text = _as_csv(clip_ids, emotions, intents)
-    check = check_bytes(path.name, text.encode(), clip_ids)
+    text = _as_csv(clip_ids, labels, setting)
+    check = check_bytes(path.name, text.encode(), clip_ids, setting)
     check.raise_if_invalid()
     write_text(path, text)
     return check
 
 
-def _as_csv(clip_ids: Sequence[str], emotions: Sequence[str], intents: Sequence[str]) -> str:
-    if not len(clip_ids) == len(emotions) == len(intents):
+def _as_csv(clip_ids: Sequence[str], labels: Mapping[Task, Sequence[str]], setting: Setting) -> str:
+    wrong = [task for task in setting.tasks if len(labels.get(task, ())) != len(clip_ids)]
+    if wrong:
         raise SubmissionError(
-            f"{len(clip_ids)} clips, {len(emotions)} emotions and {len(intents)} intents: "
-            "give one emotion and one intent for every test clip."
+            f"{len(clip_ids)} clips and {len(labels.get(wrong[0], ()))} labels of {wrong[0]}: give "
+            f"one of {' and one of '.join(setting.tasks)} for every test clip."
         )
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(SUBMISSION_COLUMNS)
-    writer.writerows(zip(clip_ids, emotions, intents, strict=True))
+    writer.writerow(setting.submission_columns)
+    writer.writerows(zip(clip_ids, *(labels[task] for task in setting.tasks), strict=True))
     return buffer.getvalue()
 
 
@@ -76,8 +80,8 @@ class Published:
 def publish_submission(run: Run, answers: Answers) -> Published:
     """Write `<run folder>/submission.csv`, and `submissions/<name of the run folder>.csv` + `.zip`.
 
-    `answers` are to the run's test clips in any order, an emotion and an intent each; other clips
-    are a fault. Raises SubmissionError listing all faults, before anything is written.
+    `answers` are to the run's test clips in any order, a label of every task each; other clips are
+    a fault. Raises SubmissionError listing all faults, before anything is written.
     """
     clips = run.table("clips")
     test_clip_ids = clips.loc[clips["split"] == "test", "clip_id"].tolist()
@@ -85,18 +89,21 @@ def publish_submission(run: Run, answers: Answers) -> Published:
         raise SubmissionError(f"{run.data_dir} lists no test clips: there is nothing to submit.")
     place = {clip_id: index for index, clip_id in enumerate(test_clip_ids)}
     unknown = len(place)  # goes to the end, where the check reports it
-    lacking = [task for task in ("emotion", "intent") if task not in answers.tasks]
+    lacking = [task for task in run.setting.tasks if task not in answers.tasks]
     if lacking:
         raise SubmissionError(
-            f"The answers have no {lacking[0]}; the challenge wants both tasks of every clip."
+            f"The answers have no {lacking[0]}; wanted is {' and '.join(run.setting.tasks)} of "
+            "every clip."
         )
     ordered = answers.table.sort_values("clip_id", key=lambda ids: ids.map(place).fillna(unknown))
-    text = _as_csv(*(ordered[name].tolist() for name in ("clip_id", "emotion", "intent")))
-    check_bytes(SUBMISSION_NAME, text.encode(), test_clip_ids).raise_if_invalid()
+    labels = {task: ordered[task].tolist() for task in run.setting.tasks}
+    text = _as_csv(ordered["clip_id"].tolist(), labels, run.setting)
+    check_bytes(SUBMISSION_NAME, text.encode(), test_clip_ids, run.setting).raise_if_invalid()
     in_run, copy, archive = run.submission_files
     for path in (in_run, copy):
         write_text(path, text)
     zip_submission(copy, archive)
-    check = check_submission(archive, test_clip_ids)  # what is handed in, as it lies on disk
+    # what is handed in, as it lies on disk
+    check = check_submission(archive, test_clip_ids, run.setting)
     check.raise_if_invalid()
     return Published(in_run, copy, archive, check)

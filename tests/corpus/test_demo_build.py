@@ -13,8 +13,8 @@ from meiju_utils.corpus.demo import (
     build,
     build_demo_corpus,
     plan,
+    read_true_labels,
     read_true_texts,
-    read_truth,
     truth_folder,
 )
 from meiju_utils.corpus.demo.clips import ClipSpec, make_clip
@@ -140,7 +140,7 @@ def test_an_unknown_size_names_the_valid_ones(tmp_path: Path) -> None:
 
 
 def test_truth_lies_outside_the_corpus_and_covers_every_listed_clip(tiny_corpus: Path) -> None:
-    truth = read_truth(tiny_corpus)
+    truth = read_true_labels(tiny_corpus)
     assert truth is not None
     sizes = dict(zip(SPLITS, plan.SIZES["tiny"], strict=True))
     assert Counter(truth["split"]) == sizes
@@ -159,5 +159,5 @@ def test_what_is_said_is_known_where_the_subtitle_is_damaged(tiny_corpus: Path) 
 
 
 def test_other_folders_have_no_truth(tmp_path: Path) -> None:
-    assert read_truth(tmp_path) is None
+    assert read_true_labels(tmp_path) is None
     assert read_true_texts(tmp_path) == {}

@@ -8,7 +8,7 @@ import av
 import pandas as pd
 import pytest
 
-from meiju_utils.corpus.demo import read_truth, truth_folder
+from meiju_utils.corpus.demo import read_true_labels, truth_folder
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_training_list_has_windows_line_ends_and_a_tenth_of_wrong_labels(
     assert text.count("\r\n") == text.count("\n") == 30
     listed = [line.split() for line in text.splitlines()]
     assert all(name.endswith(".mp4") for name, *_ in listed)
-    truth = pd.DataFrame(read_truth(tiny_corpus)).set_index("clip_id")
+    truth = pd.DataFrame(read_true_labels(tiny_corpus)).set_index("clip_id")
     for task, column in (("emotion", 1), ("intent", 2)):
         wrong = [row[column] != truth.loc[row[0][:-4], task] for row in listed]
         assert sum(wrong) == 3
@@ -36,7 +36,7 @@ def test_training_list_has_windows_line_ends_and_a_tenth_of_wrong_labels(
 
 def test_validation_list_has_bare_names_and_right_labels(tiny_corpus: Path, mandarin: Path) -> None:
     lines = (mandarin / "Annotation" / "Validation_files.txt").read_text().splitlines()
-    truth = pd.DataFrame(read_truth(tiny_corpus))
+    truth = pd.DataFrame(read_true_labels(tiny_corpus))
     valid = truth[truth["split"] == "valid"]
     assert lines == [" ".join(row) for row in valid[["clip_id", "emotion", "intent"]].to_numpy()]
 
@@ -75,7 +75,7 @@ def test_few_subtitles_are_missing(tiny_corpus: Path, mandarin: Path) -> None:
 
 
 def test_one_clip_is_unlisted_and_one_does_not_decode(tiny_corpus: Path, mandarin: Path) -> None:
-    truth = set(pd.DataFrame(read_truth(tiny_corpus))["clip_id"])
+    truth = set(pd.DataFrame(read_true_labels(tiny_corpus))["clip_id"])
     clips = [path for path in mandarin.rglob("*") if path.suffix.lower() == ".mp4"]
     others = {path.name for path in clips if path.stem not in truth}
     assert others == {"Track1_Training_00031.mp4", "ep00_damaged.mp4"}

@@ -15,6 +15,7 @@ from meiju_utils.corpus.fingerprints import Glimpse, look_at
 from meiju_utils.corpus.official import read_corpus
 from meiju_utils.diagnosing import render
 from meiju_utils.errors import CorpusError
+from meiju_utils.media.reading import Part
 from meiju_utils.parallel.faults import SystemicError, WorkerDied
 
 MANDARIN = SETTINGS[1, "mandarin"]
@@ -323,7 +324,8 @@ def test_clips_that_fail_are_few_also_where_only_they_are_looked_at_again(
     monkeypatch.setattr(glimpses, "look_at", failing)
     for looks in (50, 4):
         asked.clear()
-        found = glimpses.look_at_all(tmp_path, videos, True, SERIAL, tmp_path / "doctor")
+        clips = {video: (video, Part()) for video in videos}
+        found = glimpses.look_at_all(tmp_path, clips, videos, True, SERIAL, tmp_path / "doctor")
         assert len(asked) == looks
         assert [name for name in videos if found[name].fault] == [f"{n}.mp4" for n in range(1, 5)]
         assert "the process died" in found["1.mp4"].fault

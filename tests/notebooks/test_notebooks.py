@@ -4,13 +4,14 @@ import ast
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pandas as pd
 import pytest
 
 from meiju_utils.challenge import MODALITIES
-from meiju_utils.corpus.demo import read_truth
+from meiju_utils.corpus.demo import read_true_labels
 from meiju_utils.execution import notebook_paths, run_notebooks
 from meiju_utils.forcing import results_of
 from meiju_utils.opening import PARAMETERS
@@ -49,26 +50,15 @@ def test_notebook_cells_are_short() -> None:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of its own around the real notebooks, so that the checkout stays clean."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("notebooks", "meiju_utils"):
-        (folder / name).symlink_to(ROOT / name, target_is_directory=True)
-    return folder
+def quick(quick_recipes: str) -> dict[str, Any]:
+    return {**QUICK, "recipes": quick_recipes}
 
 
 @pytest.fixture(scope="module")
-def finished(project: Path, tiny_corpus: Path) -> Run:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(project)
-        run, executed = run_notebooks("demo", str(tiny_corpus), "runs/tiny", QUICK)
-        assert [one.status for one in executed] == ["run"] * 6
+def finished(project: Path, tiny_corpus: Path, quick: dict[str, Any]) -> Run:
+    run, executed = run_notebooks("demo", str(tiny_corpus), "runs/tiny", quick)
+    assert [one.status for one in executed] == ["run"] * 6
     return run
-
-
-@pytest.fixture(autouse=True)
-def _inside_the_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(project)
 
 
 # The suite's promise for the tiny corpus is three minutes on two idle cores; a machine that runs
@@ -76,7 +66,7 @@ def _inside_the_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.timeout(360)
 def test_a_run_leaves_a_valid_submission_in_both_places(finished: Run, tiny_corpus: Path) -> None:
     submission = pd.read_csv(finished.path("submission.csv"))
-    truth = read_truth(tiny_corpus)
+    truth = read_true_labels(tiny_corpus)
     assert truth is not None
     assert list(submission.columns) == ["filename", "emo_pred", "int_pred"]
     assert submission["filename"].tolist() == sorted(truth.loc[truth.split == "test", "clip_id"])
@@ -125,15 +115,17 @@ def test_02_compares_both_sets_of_encoders_with_intervals(finished: Run) -> None
     assert "Clips without an embedding, and why" in html
 
 
-def test_a_second_run_recomputes_nothing(finished: Run, tiny_corpus: Path) -> None:
-    _, executed = run_notebooks("demo", str(tiny_corpus), str(finished.folder), QUICK)
+def test_a_second_run_recomputes_nothing(
+    finished: Run, tiny_corpus: Path, quick: dict[str, Any]
+) -> None:
+    _, executed = run_notebooks("demo", str(tiny_corpus), str(finished.folder), quick)
     assert [one.status for one in executed] == ["up to date"] * 6
 
 
 def test_what_other_settings_change_is_outdated_and_no_more(
-    finished: Run, tiny_corpus: Path
+    finished: Run, tiny_corpus: Path, quick: dict[str, Any]
 ) -> None:
-    changes = {**QUICK, "training.epochs": 3, "parallel.workers": 1}
+    changes = {**quick, "training.epochs": 3, "parallel.workers": 1}
     _, executed = run_notebooks(
         "demo", str(tiny_corpus), str(finished.folder), changes, only=["01", "02"]
     )
@@ -153,13 +145,13 @@ def test_every_file_of_a_run_is_the_result_of_one_notebook(finished: Run) -> Non
 
 
 def test_force_computes_anew_the_notebooks_own_results_and_no_others(
-    finished: Run, tiny_corpus: Path
+    finished: Run, tiny_corpus: Path, quick: dict[str, Any]
 ) -> None:
     fourth = results_of(finished, "04_pseudo_labelling")
     assert {path.parent.name for path in fourth} == {"experiments", "pseudo_labels"}
     [weights] = fourth[0].glob("seed-*.safetensors")
     before = _times(finished.folder), weights.read_bytes()
-    run_notebooks("demo", str(tiny_corpus), str(finished.folder), QUICK, only=["04"], force=True)
+    run_notebooks("demo", str(tiny_corpus), str(finished.folder), quick, only=["04"], force=True)
     after = _times(finished.folder), weights.read_bytes()
     assert after[1] == before[1]
     assert after[0].keys() == before[0].keys()
@@ -174,8 +166,10 @@ def _times(folder: Path) -> dict[Path, int]:
     return {file: file.stat().st_mtime_ns for file in files}
 
 
-def test_what_the_profile_names_is_handed_in(finished: Run, tiny_corpus: Path) -> None:
-    changes = {**QUICK, "submission": "logistic-regression"}
+def test_what_the_profile_names_is_handed_in(
+    finished: Run, tiny_corpus: Path, quick: dict[str, Any]
+) -> None:
+    changes = {**quick, "submission": "logistic-regression"}
     run_notebooks("demo", str(tiny_corpus), str(finished.folder), changes, only=["06"])
     results = read_results(finished)
     assert results.recipe == "logistic-regression"

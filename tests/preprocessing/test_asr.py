@@ -189,20 +189,20 @@ def test_a_model_that_is_not_there_names_the_offline_way(clips: Preprocessed) ->
 
 def test_a_folder_of_another_kind_of_model_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
     tiny = write_tiny_checkpoints(tmp_path, ["你好"])
-    for name, kind in (("tiny-hubert", "hubert"), ("tiny-bert", "bert"), ("tiny-vit", "no config")):
-        with pytest.raises(ConfigError, match=rf"is no Whisper model: .*{kind}"):
+    for name, kind in (("tiny-hubert", "hubert"), ("tiny-bert", "bert"), ("tiny-vit", "vit_large")):
+        with pytest.raises(ConfigError, match=rf"a {kind}.* model; .* a Whisper model is expected"):
             check_whisper(str(tiny[name]))
-        with pytest.raises(ConfigError, match="is no Whisper model"):
+        with pytest.raises(ConfigError, match="a Whisper model is expected"):
             asr.load_whisper(str(tiny[name]))
 
 
 @pytest.mark.parametrize(
     ("lost", "message"),
     [
-        (["config.json"], "is no Whisper model"),
-        (["model.safetensors"], "lacks its weights"),
-        (["tokenizer.json"], "lacks its tokenizer"),
-        (["processor_config.json", "preprocessor_config.json"], "lacks its feature extractor"),
+        (["config.json"], "is no checkpoint"),
+        (["model.safetensors"], "has no weights"),
+        (["tokenizer.json"], "has no vocabulary"),
+        (["processor_config.json", "preprocessor_config.json"], "no preprocessor_config.json"),
     ],
 )
 def test_a_folder_that_lacks_a_part_of_whisper_is_refused(

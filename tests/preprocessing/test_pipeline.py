@@ -20,8 +20,9 @@ import pytest
 
 from meiju_utils.config import Preprocessing
 from meiju_utils.corpus import listing
-from meiju_utils.corpus.official import Corpus, read_corpus
+from meiju_utils.corpus.official import read_corpus
 from meiju_utils.corpus.schema import validate_clips
+from meiju_utils.corpus.survey import Corpus
 from meiju_utils.errors import (
     BusyError,
     ConfigError,
@@ -117,7 +118,7 @@ def test_the_tables_are_those_the_later_stages_expect(
     ]
     assert clips.loc[BROKEN, ["face_choice", "face_reason"]].tolist() == ["", ""]
     assert clips["face_score"].isna().all()
-    validate_clips(run.table("clips"))
+    validate_clips(run.table("clips"), run.setting)
     manifest = run.table("manifest").set_index("clip_id")
     assert list(manifest.index) == [TALKING, MUTE, HEARD, BROKEN, FOUR]
     assert list(run.table("manifest").columns) == list(ROW)
@@ -383,7 +384,7 @@ def test_clips_that_are_parts_of_a_video_are_made_in_one_pass(
     rows = clips["clip_id"].isin([TALKING, MUTE])
     clips.loc[rows, "video"] = clips["video"][0]
     clips.loc[rows, ["start_s", "end_s"]] = [[0.0, 0.6], [0.4, 1.2]]
-    validate_clips(clips)
+    validate_clips(clips, run.setting)
     asked: list[int] = []
 
     def counting(task: VideoTask) -> Made:
@@ -554,7 +555,7 @@ def test_a_features_only_corpus_gives_its_texts(
     assert preprocessed.audio(MUTE).size == 0
     assert run.table("manifest").empty
     assert run.table("clips")["duration_s"].isna().all()
-    validate_clips(run.table("clips"))
+    validate_clips(run.table("clips"), run.setting)
 
 
 def test_corrections_beside_the_lists_or_in_the_run_folder_are_applied(

@@ -545,7 +545,8 @@ def test_a_setting_with_emotion_alone_goes_from_recipes_to_tables(
     findings = paper_findings(run, found)
     assert set(findings["score"]) == {"emotion", JOINT}
     answers = found["baseline"].answers.of_split("valid").table
-    assert len(plots.confusion_matrices(answers, answers).axes) == 2  # one panel and its bar
+    figure = plots.confusion_matrices(answers, answers, run.setting.classes)
+    assert len(figure.axes) == 2  # one panel and its bar
     assert plots.table_one(scores).axes
     by_class = make_pseudo_labels(run, found["baseline"]).by_class()
     assert by_class["task"].unique() == ["emotion"]
@@ -664,7 +665,7 @@ def test_without_a_pool_a_recipe_with_pseudo_labels_is_its_stage_one(
     ):
         assert "nothing to show" in figure.axes[0].texts[0].get_text()
     clips = labels.selection.table.query("selected").merge(run.table("clips")[["clip_id"]])
-    assert "Clip id" in tables.show_clips(clips).to_html()
+    assert "Clip id" in tables.show_clips(clips, run.setting.classes).to_html()
     sets = {"+pseudo-label-paper": labels}
     rows = tables.pseudo_label_rows(sets, {"+pseudo-label-paper": found["+pseudo-label"]})
     assert rows["chosen"].tolist() == [0]

@@ -95,13 +95,15 @@ def tone() -> np.ndarray:
 
 
 ALL: dict[str, Callable[[], Figure]] = {
-    "label_pair_heatmap": lambda: plots.label_pair_heatmap(clips()),
-    "label_histograms": lambda: plots.label_histograms(clips()),
+    "label_pair_heatmap": lambda: plots.label_pair_heatmap(clips(), CLASSES),
+    "label_histograms": lambda: plots.label_histograms(clips(), CLASSES),
     "duration_histogram": lambda: plots.duration_histogram(clips()),
     "probe_scores": lambda: plots.probe_scores(probes()),
-    "projection": lambda: plots.projection(np.ones((20, 2)), clips()["emotion"], "emotion"),
+    "projection": lambda: plots.projection(
+        np.ones((20, 2)), clips()["emotion"], "emotion", EMOTIONS
+    ),
     "training_curves": lambda: plots.training_curves(history()),
-    "confusion_matrices": lambda: plots.confusion_matrices(clips()[:16], clips()[:16]),
+    "confusion_matrices": lambda: plots.confusion_matrices(clips()[:16], clips()[:16], CLASSES),
     "pseudo_label_balance": lambda: plots.pseudo_label_balance(choice()),
     "coverage_precision": lambda: plots.coverage_precision(audit(), 0.99),
     "score_bars": lambda: plots.score_bars(scores("a", "b"), "Title"),
@@ -129,20 +131,20 @@ def test_a_plot_draws_as_png_with_named_axes_and_touches_no_global_state(name: s
 
 
 def test_equal_data_gives_equal_bytes() -> None:
-    first, second = (plots.png(plots.label_pair_heatmap(clips())) for _ in range(2))
+    first, second = (plots.png(plots.label_pair_heatmap(clips(), CLASSES)) for _ in range(2))
     assert first == second
 
 
 @pytest.mark.parametrize(
     "figure",
     [
-        lambda: plots.label_pair_heatmap(clips().assign(emotion="")),
-        lambda: plots.label_histograms(clips().assign(intent="")),
+        lambda: plots.label_pair_heatmap(clips().assign(emotion=""), CLASSES),
+        lambda: plots.label_histograms(clips().assign(intent=""), CLASSES),
         lambda: plots.duration_histogram(clips().assign(duration_s=float("nan"))),
         lambda: plots.probe_scores(probes()[:0]),
-        lambda: plots.projection(np.ones((0, 2)), [], "intent"),
+        lambda: plots.projection(np.ones((0, 2)), [], "intent", INTENTS),
         lambda: plots.training_curves(history()[:0]),
-        lambda: plots.confusion_matrices(clips()[:0], clips()[:0]),
+        lambda: plots.confusion_matrices(clips()[:0], clips()[:0], CLASSES),
         lambda: plots.pseudo_label_balance(choice()[:0]),
         lambda: plots.coverage_precision(audit()[:0]),
         lambda: plots.score_bars(scores()),
@@ -164,7 +166,7 @@ def numbers(ax: Axes) -> list[str]:
 
 
 def test_the_pair_heatmap_counts_labelled_clips_in_official_order() -> None:
-    ax = plots.label_pair_heatmap(clips()).axes[0]
+    ax = plots.label_pair_heatmap(clips(), CLASSES).axes[0]
     counts = np.array(numbers(ax), dtype=int).reshape(7, 8)
     expected = np.zeros((7, 8), dtype=int)
     for i in range(16):
@@ -176,7 +178,7 @@ def test_the_pair_heatmap_counts_labelled_clips_in_official_order() -> None:
 
 
 def test_label_bars_have_their_labels_colour_and_share() -> None:
-    ax = plots.label_histograms(clips()).axes[0]
+    ax = plots.label_histograms(clips(), CLASSES).axes[0]
     happy = ax.patches[0]
     assert happy.get_height() == pytest.approx(100 * 3 / 16)
     assert mpl.colors.to_hex(happy.get_facecolor()).upper() == EMOTION_COLORS["happy"]
@@ -188,7 +190,7 @@ def test_confusions_are_shares_of_the_true_class_with_counts() -> None:
     predicted = pd.DataFrame(
         {"emotion": ["sad", "sad", "sad", "fear"], "intent": ["wishing"] * 4}, index=[7, 8, 9, 10]
     )
-    ax = plots.confusion_matrices(truth, predicted).axes[0]
+    ax = plots.confusion_matrices(truth, predicted, CLASSES).axes[0]
     row = numbers(ax)  # of the only class that occurs; the others stay blank
     assert {label: cell for label, cell in zip(EMOTIONS, row, strict=True) if cell} == {
         "sad": "75\n(3)",
@@ -197,7 +199,7 @@ def test_confusions_are_shares_of_the_true_class_with_counts() -> None:
     assert [label.get_text() for label in ax.get_yticklabels()][2:4] == ["sad (4)", "disgust (0)"]
     assert ax.get_title(loc="left") == "Emotion: 3 of 4 right"
     with pytest.raises(ValueError, match="4 true and 3 predicted"):
-        plots.confusion_matrices(truth, predicted[:3])
+        plots.confusion_matrices(truth, predicted[:3], CLASSES)
 
 
 @pytest.mark.parametrize("figure", [lambda: plots.probe_scores(probes()), ALL["score_bars"]])

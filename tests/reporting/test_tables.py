@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from meiju_utils.challenge import EMOTIONS, INTENTS, SETTINGS, Setting
+from meiju_utils.challenge import CLASSES, EMOTIONS, INTENTS, SETTINGS, Setting
 from meiju_utils.reporting.palette import EMOTION_COLORS
 from meiju_utils.reporting.plots.scores import score_bars, table_one
 from meiju_utils.reporting.tables import (
@@ -73,14 +73,15 @@ def test_scores_on_clips_that_chose_the_epoch_are_marked_wherever_they_stand(tid
 
 
 def test_scores_without_bounds_or_unknown_are_shown_plainly() -> None:
-    table = pd.DataFrame({"name": ["a", "b"], "joint": [0.5, np.nan]})
+    table = pd.DataFrame({"name": ["a", "b"], "emotion": [0.5, np.nan]})
+    table["emotion_low"] = table["emotion_high"] = np.nan
     html = show_scores(table).to_html()
     assert ">0.500<" in html
     assert ">–<" in html
 
 
 def test_clips_are_counted_by_split() -> None:
-    table = count_table(clips()).set_index("split")
+    table = count_table(clips(), CLASSES).set_index("split")
     assert table.loc["train"].to_dict() == {
         "clips": 2,
         "labelled": 2,
@@ -92,7 +93,7 @@ def test_clips_are_counted_by_split() -> None:
 
 
 def test_clips_are_shown_with_chinese_text_coloured_labels_and_nothing_unescaped() -> None:
-    html = show_clips(clips()).to_html()
+    html = show_clips(clips(), CLASSES).to_html()
     assert "你怎么来了？？" in html
     assert "Noto Sans CJK SC" in html
     assert EMOTION_COLORS["surprise"] in html
@@ -102,9 +103,9 @@ def test_clips_are_shown_with_chinese_text_coloured_labels_and_nothing_unescaped
 
 
 def test_equal_tables_give_equal_html_and_different_ones_different_ids() -> None:
-    first, second = (show_clips(clips()).to_html() for _ in range(2))
+    first, second = (show_clips(clips(), CLASSES).to_html() for _ in range(2))
     assert first == second
-    other = show_clips(clips()[:1]).to_html()
+    other = show_clips(clips()[:1], CLASSES).to_html()
     assert first.split("#T_")[1][:12] != other.split("#T_")[1][:12]
 
 

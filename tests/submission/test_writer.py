@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meiju_utils.challenge import CLASSES, EMOTIONS, INTENTS
+from meiju_utils.challenge import CLASSES, EMOTIONS, INTENTS, TASKS, own_setting
 from meiju_utils.config import Profile
 from meiju_utils.errors import MissingStageError, SubmissionError
 from meiju_utils.predictions import Answers
@@ -22,7 +22,8 @@ LABELS = ([EMOTIONS[i % 7] for i in range(8)], [INTENTS[i] for i in range(8)])
 
 
 def test_the_file_has_the_official_form_byte_for_byte(tmp_path: Path) -> None:
-    write_submission(tmp_path / "s.csv", IDS[:2], ["sad", "neutral"], ["wishing", "neutral"])
+    labels = {"emotion": ["sad", "neutral"], "intent": ["wishing", "neutral"]}
+    write_submission(tmp_path / "s.csv", IDS[:2], labels)
     assert (tmp_path / "s.csv").read_bytes() == (
         b"filename,emo_pred,int_pred\n"
         b"Track1_Testing_00001,sad,wishing\n"
@@ -49,7 +50,7 @@ def test_whatever_is_written_passes_the_check_and_reads_back(
 ) -> None:
     path = tmp_path_factory.mktemp("written") / "s.csv"
     ids, emotions, intents = map(list, zip(*rows, strict=True))
-    write_submission(path, ids, emotions, intents)
+    write_submission(path, ids, {"emotion": emotions, "intent": intents})
     assert check_submission(path, ids).ok
     with path.open(encoding="utf-8", newline="") as file:
         assert [tuple(row) for row in csv.reader(file)][1:] == rows
@@ -64,7 +65,7 @@ def test_whatever_is_written_passes_the_check_and_reads_back(
         (IDS, LABELS[1], LABELS[0], "Swap the two columns"),
         ([f"{clip}.mp4" for clip in IDS], *LABELS, "file extension"),
         ([IDS[0]] * 8, *LABELS, "answered on line 2 already"),
-        (IDS, LABELS[0][:-1], LABELS[1], "8 clips, 7 emotions"),
+        (IDS, LABELS[0][:-1], LABELS[1], "8 clips and 7 labels of emotion"),
         (IDS, [None, *LABELS[0][1:]], LABELS[1], "is empty"),
         (IDS, [float("nan"), *LABELS[0][1:]], LABELS[1], "is 'nan', not a label"),
         ([], [], [], "empty"),
@@ -76,7 +77,7 @@ def test_an_invalid_answer_is_refused_and_the_older_file_kept(
     path = tmp_path / "s.csv"
     path.write_text("older")
     with pytest.raises(SubmissionError, match=words):
-        write_submission(path, ids, emotions, intents)
+        write_submission(path, ids, {"emotion": emotions, "intent": intents})
     assert path.read_text() == "older"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -86,7 +87,7 @@ def test_the_archive_holds_submission_csv_and_its_bytes_depend_on_content_only(
 ) -> None:
     first, second = tmp_path / "one.csv", tmp_path / "two.csv"
     for path in (first, second):
-        write_submission(path, IDS, *LABELS)
+        write_submission(path, IDS, dict(zip(TASKS, LABELS, strict=True)))
     archives = [zip_submission(path, path.with_suffix(".zip")) for path in (first, second)]
     assert archives[0].read_bytes() == archives[1].read_bytes()
     with zipfile.ZipFile(archives[0]) as archive:
@@ -158,3 +159,28 @@ def test_publishing_before_preprocessing_names_the_notebook(run: Run) -> None:
     run.path("clips.parquet").unlink()
     with pytest.raises(MissingStageError, match="01_preprocessing"):
         publish_submission(run, answers())
+
+
+def test_answers_on_clips_of_ones_own_follow_their_tasks_and_labels(
+    run: Run, tmp_path: Path
+) -> None:
+    classes = {"sentiment": ("no, never", "喜欢", "Of course")}
+    config = run.config.model_copy(update={"labels": {t: list(c) for t, c in classes.items()}})
+    own = Run(config, run.data_dir, run.folder)
+    given = pd.DataFrame({"clip_id": IDS, "split": "test"})
+    given["sentiment"] = [classes["sentiment"][i % 3] for i in range(len(IDS))]
+    for label in classes["sentiment"]:
+        given[f"sentiment:{label}"] = (given["sentiment"] == label).astype(float)
+    published = publish_submission(own, Answers(given))
+    assert pd.read_csv(published.csv)["sentiment"].tolist() == given["sentiment"].tolist()
+    assert published.csv.read_text("utf-8").startswith(
+        'clip_id,sentiment\nTrack1_Testing_00001,"no'
+    )
+    setting = own_setting("english", "macro", classes)
+    spelt = published.csv.read_text("utf-8").replace("Of course", "of course")
+    published.csv.write_text(spelt.replace("喜欢", "2"), "utf-8")
+    kinds = {fault.remedy for fault in check_submission(published.csv, IDS, setting).faults}
+    assert kinds == {"Write 'Of course'", "Write the label, 'Of course'"}
+    published.csv.write_text(spelt.replace(",", ";"), "utf-8")
+    found = check_submission(published.csv, IDS, setting)
+    assert "separated by ';'" in str(found)

@@ -9,8 +9,8 @@ more often than others, whatever the labels. Importing it brings OpenCV, PyAV, S
 from meiju_utils.corpus.demo.build import (
     DemoCorpus,
     build_demo_corpus,
+    read_true_labels,
     read_true_texts,
-    read_truth,
     truth_folder,
 )
 from meiju_utils.corpus.demo.plan import SIZES, Size
@@ -20,7 +20,7 @@ __all__ = [
     "DemoCorpus",
     "Size",
     "build_demo_corpus",
+    "read_true_labels",
     "read_true_texts",
-    "read_truth",
     "truth_folder",
 ]

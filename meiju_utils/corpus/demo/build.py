@@ -43,7 +43,7 @@ def truth_folder(folder: Path) -> Path:
     return folder.with_name(folder.name + "-truth")
 
 
-def read_truth(data_dir: Path) -> pd.DataFrame | None:
+def read_true_labels(data_dir: Path) -> pd.DataFrame | None:
     """True labels (clip_id, split, emotion, intent) of a synthetic corpus, None for any other."""
     path = truth_folder(data_dir) / "labels.csv"
     if not path.is_file():

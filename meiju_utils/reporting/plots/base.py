@@ -5,7 +5,9 @@ Imports `reporting.palette` only.
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -23,6 +25,9 @@ from numpy.typing import NDArray
 from meiju_utils.reporting.palette import INK
 
 _DPI = 110
+MOST_CLASSES = 20  # that a figure shows
+MANY_CLASSES = 12  # panels with more stand below each other, their names steeper
+LONGEST_LABEL = 24  # characters
 _FONT = "DejaVu Sans"  # comes with matplotlib
 _CHINESE_FONTS = (
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "PingFang SC", "Heiti TC"),
@@ -62,13 +67,20 @@ def png(figure: Figure) -> bytes:
     """
     buffer = io.BytesIO()
     # What is made while drawing, as some ticks are, obeys the context; what is there is told.
-    with rc_context(_LITERAL | {"font.family": _families()}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+    with rc_context(_LITERAL | {"font.family": _families()}), _no_glyph_warnings():
         for text in figure.findobj(Text):
             text.set_parse_math(False)
             text.set_fontfamily(_families())
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+@contextmanager
+def _no_glyph_warnings() -> Iterator[None]:
+    """Of characters that no installed font has: a box is shown in their place."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        yield
 
 
 @cache
@@ -101,6 +113,26 @@ def message(text: str) -> Plot:
     return figure
 
 
+def shown_classes(labels: Iterable[str], classes: Sequence[str]) -> list[str]:
+    """Classes in order; of more than MOST_CLASSES those that occur most often in `labels`."""
+    if len(classes) <= MOST_CLASSES:
+        return list(classes)
+    counts = Counter(labels)
+    most = set(sorted(classes, key=lambda label: -counts[label])[:MOST_CLASSES])
+    return [label for label in classes if label in most]
+
+
+def of_so_many(shown: Sequence[str], classes: Sequence[str]) -> str:
+    """What a title says where not all classes are shown."""
+    left = len(classes) - len(shown)
+    return f" (the {len(shown)} most frequent of {len(classes)} labels)" if left else ""
+
+
+def short(label: str) -> str:
+    """A label as a tick: long ones end in an ellipsis."""
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
+
+
 def images_only(axes: NDArray[Any]) -> None:
     """Neither ticks nor frames."""
     for ax in axes.flat:
@@ -129,7 +161,7 @@ def heatmap(
 
     `colorbar` is its label; "" leaves it out.
     """
-    with rc_context(_LITERAL):  # seaborn measures the names, for which they are drawn
+    with rc_context(_LITERAL), _no_glyph_warnings():  # seaborn measures the names: they are drawn
         sns.heatmap(
             values,
             ax=ax,
@@ -147,7 +179,7 @@ def heatmap(
         label_colorbar(bar, colorbar)
     ax.grid(visible=False)
     ax.tick_params(length=0)
-    ax.set_xticklabels(ax.get_xticklabels(), rotation=35, ha="right", rotation_mode="anchor")
+    names_below(ax, [text.get_text() for text in ax.get_xticklabels()])
     ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
 
 
@@ -159,6 +191,14 @@ def error_lengths(table: pd.DataFrame, score: str) -> NDArray[np.float64]:
     low, high = (table[f"{score}_{end}"].to_numpy(dtype=np.float64) for end in ("low", "high"))
     lengths = np.clip(np.stack([value - low, high - value]), 0, None)
     return np.asarray(np.nan_to_num(lengths), dtype=np.float64)
+
+
+def names_below(ax: Axes, names: Sequence[str]) -> None:
+    """Names below the ticks that are there, steeper where they are many."""
+    steep = 35 if len(names) <= MANY_CLASSES else 60
+    ax.set_xticklabels(
+        [short(name) for name in names], rotation=steep, ha="right", rotation_mode="anchor"
+    )
 
 
 def names_down(ax: Axes, names: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """What embeddings know: probe scores by encoder, and a projection coloured by label.
 
-Imports `challenge`, `reporting.palette`, `reporting.plots.base` only.
+Imports `challenge`, `scoring`, `reporting.palette`, `reporting.plots.base` only.
 """
 
 from collections.abc import Sequence
@@ -10,25 +10,29 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meiju_utils.challenge import CLASSES, MODALITIES, Task
-from meiju_utils.reporting.palette import LABEL_COLORS, SCORE_COLORS, SCORE_TITLES
+from meiju_utils.challenge import MODALITIES, Task
+from meiju_utils.reporting.palette import label_colors, score_colors, score_title
 from meiju_utils.reporting.plots.base import (
     Plot,
     error_lengths,
     message,
     names_down,
     panel_title,
+    short,
+    shown_classes,
     subplots,
 )
+from meiju_utils.scoring import scores_in
 
 
 def probe_scores(table: pd.DataFrame) -> Plot:
     """Cross-validated scores of linear probes, a dot with its interval for each encoder.
 
-    `table`: one row an encoder, with modality, encoder and, of emotion, intent and joint, each
-    score with its `<score>_low` and `<score>_high`. Encoders stand by modality, best first.
+    `table`: one row an encoder, with modality, encoder and, of each task and joint, the score with
+    its `<score>_low` and `<score>_high`. Encoders stand by modality, best first.
     """
-    scores = [score for score in SCORE_TITLES if score in table]
+    scores = scores_in(table)
+    colors = score_colors(scores)
     if table.empty or not scores:
         return message("No encoders were probed yet.")
     order = {modality: i for i, modality in enumerate(MODALITIES)}
@@ -47,43 +51,51 @@ def probe_scores(table: pd.DataFrame) -> Plot:
             xerr=error_lengths(ordered, score),
             fmt="o",
             markersize=6,
-            color=SCORE_COLORS[score],
-            ecolor=SCORE_COLORS[score],
+            color=colors[score],
+            ecolor=colors[score],
             elinewidth=1.6,
             capsize=3,
         )
         for place in breaks:
             ax.axhline(place, color="#CCCCCC", linewidth=0.8)
         names_down(ax, names)
-        panel_title(ax, SCORE_TITLES[score])
+        panel_title(ax, score_title(score))
     highest = max((ordered[s].to_numpy() + error_lengths(ordered, s)[1]).max() for s in scores)
     axes[0, 0].set_xlim(0, 1.06 * highest or 1)  # shared
     axes[0, len(scores) // 2].set_xlabel("Score of a linear probe, with 95 % interval")
     return figure
 
 
-def projection(coordinates: NDArray[Any], labels: Sequence[str], task: Task) -> Plot:
-    """Clips in the plane, coloured by label; clips without one ("") pale, behind the others."""
+def projection(
+    coordinates: NDArray[Any], labels: Sequence[str], task: Task, classes: Sequence[str]
+) -> Plot:
+    """Clips in the plane, coloured by label; clips without one ("") pale, behind the others.
+
+    `classes`: the task's labels; of very many only the most frequent have a colour.
+    """
     points = np.asarray(coordinates)
     names = np.asarray(labels)
     if len(points) == 0:
         return message("No embeddings to project.")
-    figure, axes = subplots(width=7.6, height=5)
+    shown = shown_classes(names.tolist(), classes)
+    figure, axes = subplots(width=7.6, height=max(5, 0.22 * len(shown)))
     ax = axes[0, 0]
-    unknown = names == ""
+    unknown = ~np.isin(names, shown)
     if unknown.any():
-        label = f"no label ({unknown.sum()})"
+        other = "another or no label" if (names[unknown] != "").any() else "no label"
+        label = f"{other} ({unknown.sum()})"
         ax.scatter(*points[unknown].T, s=8, color="#DDDDDD", linewidths=0, label=label)
-    for name in CLASSES[task]:
+    colors = label_colors(task, classes)
+    for name in shown:
         chosen = names == name
         if chosen.any():
             ax.scatter(
                 *points[chosen].T,
                 s=22,
-                color=LABEL_COLORS[task][name],
+                color=colors[name],
                 edgecolors="white",
                 linewidths=0.4,
-                label=f"{name} ({chosen.sum()})",
+                label=f"{short(name)} ({chosen.sum()})",
             )
     panel_title(ax, f"{len(points)} clips, coloured by {task}")
     ax.set_xlabel("First axis of the projection")

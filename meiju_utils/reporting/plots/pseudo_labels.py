@@ -14,8 +14,24 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from meiju_utils.reporting.palette import INK, LABEL_COLORS, REFERENCE_COLOR, SCORE_COLORS
-from meiju_utils.reporting.plots.base import Plot, message, names_down, panel_title, subplots
+from meiju_utils.reporting.palette import (
+    INK,
+    REFERENCE_COLOR,
+    capital,
+    label_colors,
+    score_colors,
+)
+from meiju_utils.reporting.plots.base import (
+    MOST_CLASSES,
+    Plot,
+    message,
+    names_down,
+    of_so_many,
+    panel_title,
+    short,
+    subplots,
+)
+from meiju_utils.scoring import JOINT
 
 # How strong the bars of a class are, one over the other.
 _SHADES = {"predicted": 0.2, "candidates": 0.5, "selected": 1.0}
@@ -31,11 +47,13 @@ def pseudo_label_balance(classes: pd.DataFrame) -> Plot:
     tasks = list(dict.fromkeys(classes["task"]))
     if not tasks:
         return message(_NO_POOL)
-    most = int(classes.groupby("task").size().max())
+    most = min(int(classes.groupby("task").size().max()), MOST_CLASSES)
     figure, axes = subplots(1, len(tasks), width=5.4 * len(tasks), height=1.1 + 0.36 * most)
     for ax, task in zip(axes[0], tasks, strict=True):
-        rows = classes[classes["task"] == task]
-        colors = [LABEL_COLORS[task][label] for label in rows["label"]]
+        of_task = classes[classes["task"] == task]
+        by_label = label_colors(task, of_task["label"].tolist())
+        rows = of_task.loc[of_task["predicted"].nlargest(MOST_CLASSES).index.sort_values()]
+        colors = [by_label[label] for label in rows["label"]]
         for column, alpha in _SHADES.items():
             ax.barh(range(len(rows)), rows[column], 0.7, color=colors, alpha=alpha, linewidth=0)
         right = _draw_caps(ax, rows)
@@ -52,11 +70,13 @@ def pseudo_label_balance(classes: pd.DataFrame) -> Plot:
                 fontsize=8,
             )
         ax.grid(visible=False)
-        names_down(ax, rows["label"].tolist())
+        names_down(ax, [short(label) for label in rows["label"]])
         ax.set_xlim(0, 1.5 * max(1.0, float(ends.max())))  # room for the words
         ax.set_xlabel("Clips of the pool")
-        chosen = f"{rows['selected'].sum()} of {rows['predicted'].sum()} chosen"
-        panel_title(ax, f"{task.capitalize()}: {chosen}")
+        chosen = f"{of_task['selected'].sum()} of {of_task['predicted'].sum()} chosen"
+        panel_title(ax, f"{capital(task)}: {chosen}")
+        if left := of_so_many(rows["label"].tolist(), of_task["label"].tolist()):
+            ax.set_xlabel(f"Clips of the pool{left}")
     shades = ["predicted so", "pass the threshold in force", "chosen"]
     keys: list[Artist] = [
         Patch(color=REFERENCE_COLOR, alpha=alpha, linewidth=0, label=label)
@@ -89,15 +109,18 @@ def coverage_precision(audit: pd.DataFrame, asked: float | None = None) -> Plot:
     tasks = list(dict.fromkeys(rows["task"]))
     if not tasks:
         return message(_NO_POOL)
+    if "both" in tasks and len(tasks) == 2:  # of a single task that is the task itself
+        tasks.remove("both")
+    colors = score_colors([task for task in tasks if task != "both"])
     figure, axes = subplots(1, len(tasks), width=1.5 + 4.2 * len(tasks), height=4.0, sharey=True)
     for ax, task in zip(axes[0], tasks, strict=True):
         curve = rows[rows["task"] == task].sort_values("threshold")
-        _draw_curves(ax, curve, SCORE_COLORS.get(task, SCORE_COLORS["joint"]))
+        _draw_curves(ax, curve, colors.get(task, colors[JOINT]))
         if asked:
             ax.axvline(asked, color=INK, linewidth=1, linestyle=":", label=f"asked: {asked:g}")
         ax.set_ylim(0, 103)
         ax.set_xlim(-0.03, 1.03)
-        panel_title(ax, {"both": "Both labels"}.get(task, task.capitalize()))
+        panel_title(ax, {"both": "Both labels"}.get(task, capital(task)))
         ax.set_xlabel("Confidence threshold")
     axes[0, 0].set_ylabel("Clips (%)")
     _legend_below(figure, axes[0, 0].get_legend_handles_labels()[0])

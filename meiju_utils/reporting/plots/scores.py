@@ -11,7 +11,13 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from meiju_utils.challenge import PAPER_TABLE_I, Scores
-from meiju_utils.reporting.palette import INK, REFERENCE_COLOR, SCORE_COLORS, SCORE_TITLES
+from meiju_utils.reporting.palette import (
+    INK,
+    REFERENCE_COLOR,
+    capital,
+    score_colors,
+    score_title,
+)
 from meiju_utils.reporting.plots.base import (
     Plot,
     error_lengths,
@@ -21,7 +27,7 @@ from meiju_utils.reporting.plots.base import (
     panel_title,
     subplots,
 )
-from meiju_utils.reporting.tables import readable
+from meiju_utils.reporting.tables import has_paper, readable
 from meiju_utils.scoring import MARK_MEANS, MEAN, SINGLE, YARDSTICKS, marked
 
 
@@ -41,7 +47,7 @@ def score_bars(table: pd.DataFrame, title: str = "", kind: str = MEAN) -> Plot:
     for ax, score in zip(axes[0], scores, strict=True):
         values = table[score].to_numpy(dtype=np.float64)
         errors = error_lengths(table, score)
-        colors = np.where(is_yardstick, REFERENCE_COLOR, SCORE_COLORS[score])
+        colors = np.where(is_yardstick, REFERENCE_COLOR, score_colors(scores)[score])
         ax.barh(range(len(names)), values, 0.62, color=colors, alpha=0.85)
         ax.errorbar(
             values,
@@ -59,7 +65,7 @@ def score_bars(table: pd.DataFrame, title: str = "", kind: str = MEAN) -> Plot:
                 )
         names_down(ax, marked(table))
         ax.set_xlim(0, highest * 1.2 or 1)
-        panel_title(ax, SCORE_TITLES[score])
+        panel_title(ax, score_title(score))
     axes[0, len(scores) // 2].set_xlabel(_label("Score, with 95 % interval", table))
     if title:
         figure.suptitle(title, fontsize=10.5, color=INK)
@@ -76,6 +82,7 @@ def table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE_I) -
     if ours.empty:
         return message("No recipe was trained yet.")
     table, scores = readable(ours, SINGLE)
+    paper = paper if has_paper(scores) else {}
     names = [name for name in paper if name in set(table["name"])]
     names += [name for name in table["name"] if name not in paper]
     table = table.set_index("name").loc[names].reset_index()
@@ -89,7 +96,7 @@ def table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE_I) -
             places,
             xerr=error_lengths(table, score),
             fmt="o",
-            color=SCORE_COLORS[score],
+            color=score_colors(scores)[score],
             elinewidth=1.6,
             capsize=3,
         )
@@ -103,20 +110,21 @@ def table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE_I) -
             markersize=6,
         )
         names_down(ax, marked(table))
-        panel_title(ax, SCORE_TITLES[score])
+        panel_title(ax, score_title(score))
     axes[0, len(scores) // 2].set_xlabel(_label("Score", table))
-    handles = [
-        Line2D([], [], marker="o", color=INK, label="ours, with 95 % interval"),
-        Line2D(
-            [],
-            [],
-            marker="D",
-            color=REFERENCE_COLOR,
-            markerfacecolor="white",
-            linestyle="none",
-            label="the paper's (Track 1 Mandarin, test)",
-        ),
-    ]
+    handles = [Line2D([], [], marker="o", color=INK, label="ours, with 95 % interval")]
+    if paper:
+        handles.append(
+            Line2D(
+                [],
+                [],
+                marker="D",
+                color=REFERENCE_COLOR,
+                markerfacecolor="white",
+                linestyle="none",
+                label="the paper's (Track 1 Mandarin, test)",
+            )
+        )
     figure.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False, fontsize=8.5)
     return figure
 
@@ -146,5 +154,5 @@ def agreement_heatmap(table: pd.DataFrame) -> Plot:
         cells = percent.map(lambda value: "" if np.isnan(value) else f"{value:.0f}")
         heatmap(ax, percent, cells, bar, cmap="Greens", vmin=0, vmax=100)
         ax.set_xlabel("Member of the ensemble")
-        panel_title(ax, task.capitalize())
+        panel_title(ax, capital(task))
     return figure

@@ -1,6 +1,6 @@
 """How training went and where it errs: curves over epochs, confusion matrices.
 
-Imports `challenge`, `reporting.palette`, `reporting.plots.base` only.
+Imports `columns`, `scoring`, `reporting.palette`, `reporting.plots.base` only.
 """
 
 from typing import Any
@@ -8,9 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from meiju_utils.challenge import CLASSES, TASKS
-from meiju_utils.reporting.palette import INK, SCORE_COLORS, SCORE_TITLES
-from meiju_utils.reporting.plots.base import Plot, heatmap, message, panel_title, subplots
+from meiju_utils.columns import Classes
+from meiju_utils.reporting.palette import INK, capital, score_colors, score_title
+from meiju_utils.reporting.plots.base import (
+    MANY_CLASSES,
+    Plot,
+    heatmap,
+    message,
+    of_so_many,
+    panel_title,
+    short,
+    shown_classes,
+    subplots,
+)
+from meiju_utils.scoring import JOINT
 
 _LOSS_COLORS = ("#444444", "#D98E04", "#4E9A5B", "#7A4E9A")
 
@@ -21,23 +32,27 @@ def training_curves(history: pd.DataFrame) -> Plot:
 
     `history`: one row an epoch, with epoch, maybe seed, stage (stages follow each other on the
     axis) and best, any columns whose names end in "loss" (of one quantity, as they share an axis),
-    and of emotion, intent and joint each score, bare or with `valid_` before it.
+    and of each task and joint the score, with `valid_` before it.
     """
     if history.empty:
         return message("No epochs were trained yet.")
     table, starts = _one_axis(history)
     losses = [str(column) for column in table.columns if str(column).endswith("loss")]
-    columns = {f"valid_{score}": score for score in SCORE_TITLES} | {s: s for s in SCORE_TITLES}
+    named = [str(c).removeprefix("valid_") for c in table if str(c).startswith("valid_")]
+    scores = [name for name in named if not name.endswith("loss")]
+    if len(scores) == 2:  # of one task its own is the joint score
+        scores.remove(JOINT)
+    score_color = score_colors(scores)
     figure, axes = subplots(1, 2, width=10.5, height=3.6)
     left, right = axes[0]
     colors = dict(zip(losses, _LOSS_COLORS, strict=False))
     for loss, color in colors.items():
         _lines(left, table, loss, color, loss.replace("_", " "))
-    for column, score in columns.items():
-        if column in table:
-            _lines(right, table, column, SCORE_COLORS[score], SCORE_TITLES[score])
+    for score in scores:
+        _lines(right, table, f"valid_{score}", score_color[score], score_title(score))
     _mark_best(left, table, "valid_loss", colors.get("valid_loss", INK))
-    _mark_best(right, table, "valid_joint", SCORE_COLORS["joint"])
+    chooser = scores[-1] if scores else JOINT
+    _mark_best(right, table, f"valid_{chooser}", score_color[chooser])
     seeds = len(table["seed"].unique())
     of_seeds = f", {seeds} seeds and their mean" if seeds > 1 else ""
     for ax, what, unit in (
@@ -102,44 +117,44 @@ def _lines(ax: Any, table: pd.DataFrame, column: str, color: str, label: str) ->
         label = "_"  # one entry in the legend
 
 
-def confusion_matrices(truth: pd.DataFrame, predicted: pd.DataFrame) -> Plot:
+def confusion_matrices(truth: pd.DataFrame, predicted: pd.DataFrame, classes: Classes) -> Plot:
     """All tasks side by side: rows true, columns predicted, in percent of the true class (count).
 
     `truth` and `predicted` hold a column a task (label strings), which `predicted` may lack, for
-    the same clips in the same order. A clip whose label is not known does not count.
+    the same clips in the same order; `classes` are the setting's, of which very many are cut to the
+    most frequent. A clip whose label is not known does not count.
     """
     if len(truth) != len(predicted):
         raise ValueError(f"{len(truth)} true and {len(predicted)} predicted clips: give the same.")
     if truth.empty:
         return message("No clips with known labels: no confusions to show.")
-    tasks = [task for task in TASKS if task in predicted]
-    figure, axes = subplots(1, len(tasks), width=6.25 * len(tasks), height=5)
-    for ax, task in zip(axes[0], tasks, strict=True):
+    tasks = [task for task in classes if task in predicted]
+    shown = {task: shown_classes(truth[task], classes[task]) for task in tasks}
+    most = max(map(len, shown.values()))
+    rows, columns = (len(tasks), 1) if most > MANY_CLASSES else (1, len(tasks))
+    figure, axes = subplots(
+        rows,
+        columns,
+        width=max(6.25, 1.9 + 0.55 * most) * columns,
+        height=max(5, 1.4 + 0.42 * most) * rows,
+    )
+    for ax, task in zip(axes.flat, tasks, strict=True):
         bar = "Share of the true class (%)" if task == tasks[-1] else ""
-        classes = list(CLASSES[task])
-        counts = (
-            pd.crosstab(truth[task].to_numpy(), predicted[task].to_numpy())
-            .reindex(index=classes, columns=classes, fill_value=0)
-            .rename_axis(index=None, columns=None)
+        labels = shown[task]
+        table = pd.crosstab(truth[task].to_numpy(), predicted[task].to_numpy()).reindex(
+            index=list(classes[task]), columns=list(classes[task]), fill_value=0
         )
-        totals = counts.sum(axis=1)
+        totals = table.sum(axis=1)[labels]
+        counts = table.loc[labels, labels].rename_axis(index=None, columns=None)
         percent = 100 * counts.div(totals.where(totals > 0), axis=0)
         cells = [
             [f"{p:.0f}\n({n})" if n else "" for p, n in zip(row, numbers, strict=True)]
             for row, numbers in zip(percent.to_numpy(), counts.to_numpy(), strict=True)
         ]
-        percent.index = pd.Index([f"{label} ({totals[label]})" for label in classes])
-        heatmap(
-            ax,
-            percent,
-            np.array(cells),
-            bar,
-            cmap="Blues",
-            vmin=0,
-            vmax=100,
-        )
-        right = int(np.trace(counts.to_numpy()))
-        panel_title(ax, f"{task.capitalize()}: {right} of {totals.sum()} right")
-        ax.set_xlabel("Predicted")
+        percent.index = pd.Index([f"{short(label)} ({totals[label]})" for label in labels])
+        heatmap(ax, percent, np.array(cells), bar, cmap="Blues", vmin=0, vmax=100)
+        right = int(np.trace(table.to_numpy()))
+        panel_title(ax, f"{capital(task)}: {right} of {table.to_numpy().sum()} right")
+        ax.set_xlabel("Predicted" + of_so_many(labels, classes[task]))
         ax.set_ylabel("True (clips)")
     return figure

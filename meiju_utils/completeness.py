@@ -49,6 +49,20 @@ _WITHOUT_VOCABULARY = {
 }  # bytes, code points
 
 
+def folder_problems(what: str, folder: Path, use: Use) -> Iterator[str]:
+    """Why the folder that a setting (`what`) names cannot be loaded for a use, in a sentence or
+    some."""
+    if not folder.is_dir():
+        yield f"{what}: there is no folder {folder}."
+        return
+    if not read_config(folder):
+        yield f"{what}: {folder} is no checkpoint, it has no config.json that can be read."
+        return
+    found = [*unfit(folder, use)] or [*lacking(folder, use)]
+    if found:
+        yield f"{what} cannot be loaded. {' '.join(found)}"
+
+
 def require_whole(folder: Path, use: Use) -> None:
     """FeatureError that says all that a checkpoint's folder lacks for a use."""
     if found := [*unfit(folder, use), *lacking(folder, use)]:
