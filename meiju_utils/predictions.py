@@ -160,11 +160,11 @@ class Predictions(_Table):
         ordered = self.table.sort_values(MEMBER, kind="stable")
         ordered = ordered.astype(dict.fromkeys(columns, "float64"))
         groups = ordered.groupby(CLIP, sort=False)
-        means = groups[columns].mean().reset_index()
+        means = groups[columns].mean().reset_index().copy()  # whole, of however many classes
         # "fitted" comes before "held-out", and "" before any other
         for column, merged in (("role", groups["role"].min()), ("chose", groups["chose"].max())):
             means[column] = pd.array(merged.to_numpy(), dtype="str")
-        means = self.table[CLIP].drop_duplicates().merge(means, on=CLIP, how="left")
+        means = self.table[CLIP].drop_duplicates().merge(means, on=CLIP, how="left").copy()
         means = means.assign(seed=NO_SEED, fold=ALL_FOLDS)
         return Predictions(means[[*CLIP, "role", "chose", *MEMBER, *columns]])
 

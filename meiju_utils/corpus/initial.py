@@ -53,9 +53,8 @@ preprocessing:
 embeddings:  # descriptors without any download; null turns a modality off
   audio: prosody
   visual: hog
-  text: {text}
+  text: char-ngram  # off while no clip has a text
 """
-_NO_TEXT = "null  # char-ngram, once clips.csv has texts or `asr` names a model"
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,6 @@ def _first_profile(folder: Path, language: Language) -> str:
     table = read_own_table(folder, None, language)
     classes, faults = classes_of_table(table, None)
     labels = classes if classes and not (table.faults or faults) else {t: [] for t in TASKS}
-    has_text = any(row["text"] for row in table.rows)
     return _PROFILE.format(
         path=folder / OWN_PROFILE,
         folder=folder,
@@ -168,7 +166,6 @@ def _first_profile(folder: Path, language: Language) -> str:
         language=language,
         languages=", ".join(get_args(Language)),
         labels=_as_yaml(labels),
-        text="char-ngram" if has_text else _NO_TEXT,
     )
 
 

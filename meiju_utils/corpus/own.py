@@ -62,6 +62,9 @@ def survey_own(run_config: Profile, folder: Path, dealt: Mapping[str, Split]) ->
         findings.problem("", "no labels", f"{OWN_TABLE}: no column {task}; the task is off")
     reader = _Reader(setting, VideoFinder(listing, "video" in table.columns))
     rows = [found for row in table.rows if (found := reader.read(row))]
+    for column, modalities in (("text", "text"), ("video", "audio, visual")):
+        if rows and not any(row[column] for row in rows):
+            findings.problem("", f"no {column}", f"{OWN_TABLE}: of no clip; off: {modalities}")
     for messages in reader.faults.values():
         findings.fault_each(messages, OWN_TABLE)
     reader.videos.report(findings)

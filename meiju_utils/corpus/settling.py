@@ -1,14 +1,17 @@
 """What is asked of clips of one's own: the tasks and labels that their table has.
 
-Imports `own_table`, `splits`, `config`, `challenge`, `errors`.
+Imports `listing`, `own_table`, `splits`, `videos`, `config`, `challenge`, `errors`.
 """
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from meiju_utils.challenge import TASKS, Task
+from meiju_utils.challenge import MODALITIES, TASKS, Modality, Task
 from meiju_utils.config import Profile
-from meiju_utils.corpus.own_table import OWN_TABLE, classes_of_table, read_own_table
+from meiju_utils.corpus.listing import list_folder
+from meiju_utils.corpus.own_table import OWN_TABLE, OwnTable, classes_of_table, read_own_table
 from meiju_utils.corpus.splits import Findings
+from meiju_utils.corpus.videos import is_video
 from meiju_utils.errors import ConfigError, CorpusError
 
 
@@ -18,7 +21,8 @@ def is_own(folder: Path) -> bool:
 
 
 def settled(config: Profile, folder: Path, before: Profile | None = None) -> Profile:
-    """The profile with the tasks and labels that a data folder's table has.
+    """The profile with the tasks and labels that a data folder's table has, without the encoders of
+    modalities that no clip has by the table.
 
     One of an official release, without such a table, is returned as it is. `before` is the profile
     as it was settled earlier, which counts where the folder is not there any more. Raises
@@ -38,9 +42,10 @@ def settled(config: Profile, folder: Path, before: Profile | None = None) -> Pro
         off: dict[Task, list[str]] = {
             task: [] for task in (TASKS if config.labels is None else config.labels)
         }
-        return config.model_copy(update={"labels": off | classes})
+        return _with(config, off | classes, _absent(config, table, folder))
     if not folder.is_dir() and before is not None and before.labels is not None:
-        return config.model_copy(update={"labels": before.labels})
+        absent = [m for m in MODALITIES if m not in before.embeddings.chosen()]
+        return _with(config, before.labels, absent)
     if config.labels is not None:
         raise CorpusError(
             f"The profile names labels of its own, but {folder} has no {OWN_TABLE}, the table of "
@@ -57,3 +62,35 @@ def settled(config: Profile, folder: Path, before: Profile | None = None) -> Pro
             f"{config.setting.average}; one is chosen for clips of your own, with a {OWN_TABLE}."
         )
     return config
+
+
+def _absent(config: Profile, table: OwnTable, folder: Path) -> list[Modality]:
+    """Modalities that no clip has: no texts and no model to hear them, no videos."""
+    absent: list[Modality] = []
+    if "video" in table.columns:
+        filmed = any(row["video"] for row in table.rows)
+    else:
+        filmed = any(map(is_video, list_folder(folder, config.follow_links).files))
+    if not filmed:
+        absent += ["audio", "visual"]
+    heard = filmed and config.preprocessing.transcripts.asr
+    if not (heard or any(row["text"] for row in table.rows)):
+        absent.append("text")
+    return absent
+
+
+def _with(
+    config: Profile, labels: Mapping[Task, list[str]], absent: Collection[Modality]
+) -> Profile:
+    """A profile with labels, and without encoders of what is absent, unless they are vectors made
+    elsewhere. Where none would be left it keeps them, for the checks to say so."""
+    embeddings = config.embeddings
+    off: set[Modality] = {
+        modality
+        for modality, encoder in embeddings.chosen().items()
+        if modality in absent and not encoder.name.startswith("npy:")
+    }
+    if off and off < embeddings.chosen().keys():
+        compare = {m: encoders for m, encoders in embeddings.compare.items() if m not in off}
+        embeddings = embeddings.model_copy(update={**dict.fromkeys(off), "compare": compare})
+    return config.model_copy(update={"labels": dict(labels), "embeddings": embeddings})

@@ -119,7 +119,10 @@ def _combine_seed(
         stacked = np.stack(
             [t[columns].to_numpy(dtype=np.float64) for t in aligned[position:][: len(weights)]]
         )
-        combined[columns] = np.tensordot(weights / weights.sum(), stacked, axes=1)
+        mean = np.tensordot(weights / weights.sum(), stacked, axes=1)
+        # at once, as very many classes one by one are slow
+        own = pd.DataFrame(mean, columns=columns, index=combined.index)
+        combined = pd.concat([combined, own], axis=1)
         position += len(weights)
     return combined
 

@@ -45,10 +45,11 @@ def test_a_folder_of_videos_gets_a_row_each_and_a_profile(
     profile = load_profile(str(tmp_path / "profile.yaml"))
     assert profile.language == "mandarin"
     assert profile.labels == {"emotion": [], "intent": []}
-    assert profile.embeddings.text is None
     filled = table(tmp_path).assign(emotion=list("abcabc"), intent=list("xyxyxy"))
     filled.to_csv(tmp_path / "clips.csv", index=False)
-    assert settled(profile, tmp_path).setting.classes["emotion"] == ("a", "b", "c")
+    found_profile = settled(profile, tmp_path)
+    assert found_profile.setting.classes["emotion"] == ("a", "b", "c")
+    assert list(found_profile.embeddings.chosen()) == ["audio", "visual"]  # there are no texts yet
 
 
 def test_long_videos_ask_for_times(tmp_path: Path, make_clip: MakeClip) -> None:
@@ -64,7 +65,6 @@ def test_what_is_there_stays_and_shapes_the_profile(tmp_path: Path) -> None:
     assert [path.name for path in made.written] == ["profile.yaml"]
     profile = load_profile(str(tmp_path / "profile.yaml"))
     assert profile.labels == {"emotion": ["on", "x: y"]}
-    assert profile.embeddings.text is not None
     with pytest.raises(CorpusError, match="are there already"):
         initialise(tmp_path)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from meiju_utils.challenge import MODALITIES
 from meiju_utils.config import validate_profile
 from meiju_utils.corpus.own import survey_own
 from meiju_utils.corpus.schema import validate_clips
@@ -272,6 +273,42 @@ def test_videos_are_found_by_name_and_by_path(write: Callable[..., Path], tmp_pa
     (folder / "other" / "c0.mp4").write_bytes(b"film")
     problems = look(folder).corpus.problems
     assert "2 videos bear that name" in problems.set_index("clip_id").loc["c0", "reason"]
+
+
+@pytest.mark.parametrize(
+    ("dropped", "settings", "left"),
+    [
+        ([], {}, ["audio", "visual", "text"]),
+        (["text"], {}, ["audio", "visual"]),
+        (["text"], {"preprocessing": {"transcripts": {"asr": "some/whisper"}}}, [*MODALITIES]),
+        (["text"], {"embeddings": {"text": "npy:somewhere"}}, [*MODALITIES]),
+        (["video"], {}, [*MODALITIES]),  # found by the clips' names
+    ],
+)
+def test_a_modality_that_no_clip_has_is_off(
+    write: Callable[..., Path], dropped: list[str], settings: dict[str, Any], left: list[str]
+) -> None:
+    folder = write(rows().drop(columns=dropped))
+    profile = validate_profile({"name": "mine", **settings})
+    assert list(settled(profile, folder).embeddings.chosen()) == left
+    if dropped == ["text"]:
+        assert "no text" in kinds(look(folder, **settings))
+
+
+def test_words_alone_turn_sound_and_picture_off(write: Callable[..., Path]) -> None:
+    folder = write(rows(video=lambda i: ""))
+    profile = validate_profile({"name": "mine", "embeddings": {"compare": {"audio": ["prosody"]}}})
+    found = settled(profile, folder)
+    assert list(found.embeddings.chosen()) == ["text"]
+    assert found.embeddings.compare == {}
+    assert settled(profile, folder.parent / "gone", found).embeddings == found.embeddings
+    assert "no video" in kinds(look(folder))
+
+
+def test_three_clips_are_too_few_which_is_said(write: Callable[..., Path]) -> None:
+    told = faults(write(rows(3).drop(columns=["split", "intent"])))
+    assert "all 1 train clips have the emotion" in told
+    assert "Label more clips" in told
 
 
 def test_labels_need_their_table_and_a_metric_clips_of_ones_own(

@@ -261,3 +261,12 @@ def test_agreement_is_of_the_same_clips_only() -> None:
 def test_where_the_tasks_are_others_each_takes_all_members() -> None:
     mean = Mean(from_={"emotion": ["a"], "intent": ["a", "b"]})
     assert mean.members(["mood", "act"]) == {"mood": ["a", "b"], "act": ["a", "b"]}
+
+
+@pytest.mark.filterwarnings("error::pandas.errors.PerformanceWarning")
+def test_very_many_classes_are_combined_as_few_are() -> None:
+    classes = {"topic": tuple(f"t{i}" for i in range(200)), "mood": ("calm", "tense")}
+    members = [member(draw, classes=classes) for draw in range(2)]
+    found = combine({task: [(one, 1.0) for one in members] for task in classes})
+    mean = (members[0].probabilities("topic") + members[1].probabilities("topic")) / 2
+    assert found.probabilities("topic") == pytest.approx(mean)
