@@ -158,13 +158,14 @@ class Predictions(_Table):
             )
         columns = [name for task in self.classes for name in class_columns(self.classes, task)]
         ordered = self.table.sort_values(MEMBER, kind="stable")
-        ordered = ordered.astype(dict.fromkeys(columns, "float64"))
+        # a copy lies in one piece, however many classes there are
+        ordered = ordered.astype(dict.fromkeys(columns, "float64")).copy()
         groups = ordered.groupby(CLIP, sort=False)
-        means = groups[columns].mean().reset_index().copy()  # whole, of however many classes
+        means = groups[columns].mean().copy().reset_index()
         # "fitted" comes before "held-out", and "" before any other
         for column, merged in (("role", groups["role"].min()), ("chose", groups["chose"].max())):
             means[column] = pd.array(merged.to_numpy(), dtype="str")
-        means = self.table[CLIP].drop_duplicates().merge(means, on=CLIP, how="left").copy()
+        means = self.table[CLIP].drop_duplicates().merge(means, on=CLIP, how="left")
         means = means.assign(seed=NO_SEED, fold=ALL_FOLDS)
         return Predictions(means[[*CLIP, "role", "chose", *MEMBER, *columns]])
 
