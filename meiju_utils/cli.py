@@ -163,7 +163,8 @@ def doctor(
         found = diagnose(run, survey, not quick, other)
         values = found.values()
         if estimate:
-            from meiju_utils.estimating import estimate_run, render_estimate
+            from meiju_utils.estimate_text import render_estimate
+            from meiju_utils.estimating import estimate_run
 
             timed = estimate_run(run, survey.corpus, found.unreadable)
             values, told = values | {"estimate": timed.values()}, f"\n\n{render_estimate(timed)}"

@@ -63,8 +63,8 @@ UNREAD = Reads(
     ("parallel", "preprocessing.device", "embeddings.device", "training.device"),
     # They run notebooks; of profiles the settings count.
     (
-        *("__main__", "cleaning", "cli", "commands", "diagnosing", "estimating", "execution"),
-        *("forcing", "profiles", "skipping"),
+        *("__main__", "cleaning", "cli", "commands", "diagnosing", "estimate_text", "estimating"),
+        *("execution", "forcing", "profiles", "skipping"),
     ),
 )
 

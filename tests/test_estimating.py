@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from meiju_utils import cli
 from meiju_utils.corpus.official import read_corpus
 from meiju_utils.corpus.survey import Corpus
-from meiju_utils.estimating import TIMED, estimate_run, render_estimate
+from meiju_utils.estimate_text import render_estimate
+from meiju_utils.estimating import TIMED, estimate_run
 from meiju_utils.opening import plan_run
 from meiju_utils.run import Run
 

@@ -6,7 +6,6 @@ displays and the report embeds. Imports `challenge`, `files`, `html`, `predictio
 """
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,10 +13,9 @@ from pandas.io.formats.style import Styler
 
 from meiju_utils.challenge import PAPER_TABLE_I, SPLITS, Scores, Setting
 from meiju_utils.columns import Classes
-from meiju_utils.files import fingerprint
-from meiju_utils.html import LITERAL
 from meiju_utils.predictions import labelled
 from meiju_utils.reporting.palette import label_colors, score_title
+from meiju_utils.reporting.styling import heading, styled, with_interval
 from meiju_utils.scoring import (
     JOINT,
     MARK_MEANS,
@@ -110,7 +108,7 @@ def show_scores(table: pd.DataFrame, caption: str = "", kind: str = MEAN) -> Sty
     table, scores = readable(table, kind)
     bounds = [f"{score}_{end}" for score in scores for end in ("low", "high")]
     others = [c for c in table.columns if c not in (*scores, *bounds, "chose")]
-    shown = table[others].rename(columns=_heading)
+    shown = table[others].rename(columns=heading)
     if "name" in table:
         shown["Name"] = marked(table)
     for score in scores:
@@ -122,9 +120,7 @@ def show_scores(table: pd.DataFrame, caption: str = "", kind: str = MEAN) -> Sty
         best = table[score].to_numpy() == table[score].max()
         marks.loc[best, score_title(score)] += ";font-weight:bold"
     titles: Any = [score_title(score) for score in scores]
-    styler = _styler(shown, _with_mark(caption, table)).set_properties(
-        subset=titles, **_ON_ONE_LINE
-    )
+    styler = styled(shown, _with_mark(caption, table)).set_properties(subset=titles, **_ON_ONE_LINE)
     return styler.apply(lambda _: marks.reset_index(drop=True), axis=None)
 
 
@@ -167,7 +163,7 @@ def show_table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE
         shown["Note"] = about["note"].to_numpy()
     pale: Any = [f"{score_title(score)}, paper" for score in scores if with_paper]
     narrow: Any = [column for column in shown if column != "Note"]
-    styler = _styler(shown, _with_mark("", table)).set_properties(subset=narrow, **_ON_ONE_LINE)
+    styler = styled(shown, _with_mark("", table)).set_properties(subset=narrow, **_ON_ONE_LINE)
     return styler.set_properties(subset=pale, color="#777777")
 
 
@@ -199,7 +195,7 @@ def pseudo_label_rows(
             "threshold": own.selection.asked,
             "chosen": int(table["selected"].sum()),
             "share_of_pool": float(table["selected"].mean()),
-            "right": _with_interval(*(both[f"precision{end}"] for end in ("", "_low", "_high"))),
+            "right": with_interval(*(both[f"precision{end}"] for end in ("", "_low", "_high"))),
             "unweighed": both["raw_precision"],
         }
         if "in_truth" in both:
@@ -233,8 +229,8 @@ def show_clips(
     """
     chosen = ["clip_id", "split", "text", *classes, "duration_s"]
     chosen = [c for c in dict.fromkeys([*chosen, *columns]) if c in clips]
-    shown = clips[chosen].rename(columns=_heading).reset_index(drop=True)
-    styler = _styler(shown, caption)
+    shown = clips[chosen].rename(columns=heading).reset_index(drop=True)
+    styler = styled(shown, caption)
     for task, labels in classes.items():
         if task in chosen:
             colors = label_colors(task, labels)
@@ -244,11 +240,11 @@ def show_clips(
                     if label in colors
                     else ""
                 ),
-                subset=[_heading(task)],
+                subset=[heading(task)],
             )
     if "text" in chosen:
         font = {"font-family": CHINESE_FONTS, "font-size": "1.1em", "min-width": "12em"}
-        styler = styler.set_properties(subset=[_heading("text")], **font)
+        styler = styler.set_properties(subset=[heading("text")], **font)
     return styler
 
 
@@ -262,62 +258,17 @@ def show_check(check: "SubmissionCheck") -> Styler:
         )
     else:
         found["line"] = found["line"].astype("str").replace("<NA>", "")
-    return _styler(found.rename(columns=_heading), check.name)
+    return styled(found.rename(columns=heading), check.name)
 
 
 def show_table(table: pd.DataFrame, caption: str = "") -> Styler:
     """Any small table in the same look; one without rows says so."""
     caption = caption if len(table) else f"{caption}: nothing to show.".removeprefix(": ")
-    return _styler(table.rename(columns=_heading), caption)
+    return styled(table.rename(columns=heading), caption)
 
 
 def _intervals(table: pd.DataFrame, score: str) -> list[str]:
     return [
-        _with_interval(row[score], row.get(f"{score}_low"), row.get(f"{score}_high"))
+        with_interval(row[score], row.get(f"{score}_low"), row.get(f"{score}_high"))
         for row in table.to_dict("records")
     ]
-
-
-def _with_interval(value: float, low: float | None, high: float | None) -> str:
-    if pd.isna(value):
-        return "–"
-    if low is None or high is None or pd.isna(low) or pd.isna(high):
-        return f"{value:.3f}"
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def _heading(column: Any) -> str:
-    """`duration_s` → `Duration (s)`, `clip_id` → `Clip id`."""
-    name = str(column)
-    if name.endswith("_s"):
-        name = f"{name[:-2]} (s)"
-    words = name.replace("_", " ")
-    return words[:1].upper() + words[1:]
-
-
-def _cell(value: Any) -> str:
-    if value is pd.NA:
-        return "–"
-    if isinstance(value, float):
-        return "–" if pd.isna(value) else f"{value:.{3 if abs(value) < 1 else 2}f}"
-    return escape(str(value))
-
-
-def _styler(table: pd.DataFrame, caption: str) -> Styler:
-    # The id stands in the HTML: from the content, so that equal tables give equal pages.
-    key = fingerprint(table.to_csv(), caption)
-    styler = Styler(table.reset_index(drop=True), uuid=key, cell_ids=False).hide(axis="index")
-    numbers = [c for c in table.columns if pd.api.types.is_numeric_dtype(table[c])]
-    others: Any = [c for c in table.columns if c not in numbers]
-    styler = (
-        styler.format(_cell)
-        .set_table_attributes(LITERAL)
-        .set_table_styles(
-            [
-                {"selector": "caption", "props": "text-align:left;font-weight:bold;padding:4px 0"},
-                {"selector": "th", "props": "text-align:left"},
-            ]
-        )
-    )
-    styler = styler.set_properties(subset=others, **{"text-align": "left"})
-    return styler.set_caption(escape(caption)) if caption else styler
