@@ -132,7 +132,9 @@ def examine(
         warnings=[
             *told,
             *warnings,
-            *_absent_modalities(found.clips, [glimpses[c] for c in readable["clip_id"]]),
+            *_absent_modalities(
+                found.clips, [glimpses[c] for c in readable["clip_id"]], setting.is_official
+            ),
         ],
         against=shared,
     )
@@ -158,7 +160,9 @@ def examine_run(
     )
 
 
-def _absent_modalities(clips: pd.DataFrame, glimpses: Sequence[Glimpse]) -> list[str]:
+def _absent_modalities(
+    clips: pd.DataFrame, glimpses: Sequence[Glimpse], official: bool
+) -> list[str]:
     """What no clip of a corpus has, and the setting without which a run would stop for it."""
     warnings = []
     if glimpses and all({"no-audio", "silent"} & {*glimpse.remarks} for glimpse in glimpses):
@@ -167,7 +171,7 @@ def _absent_modalities(clips: pd.DataFrame, glimpses: Sequence[Glimpse]) -> list
         warnings.append(
             "No clip has pictures: a run needs embeddings.visual=null (or npy: features)."
         )
-    if len(clips) and (clips["text"] == "").all():
+    if official and len(clips) and (clips["text"] == "").all():  # of one's own it is off then
         warnings.append(
             "No clip has words: a run needs embeddings.text=null, or a Whisper model as "
             "preprocessing.transcripts.asr."
