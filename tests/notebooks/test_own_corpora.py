@@ -67,6 +67,7 @@ def test_five_times_nine_labels_cut_from_three_long_videos(
         write_clip(folder / f"film {film}.mp4", frames, np.concatenate(voices), times=times)
         for i in range(30):
             pair = 30 * film + i
+            split = ("train", "train", "train", "train", "train", "dev", "test")[pair // 2 % 7]
             rows.append(
                 {
                     "clip_id": f"f{film}_{i:02d}",
@@ -74,29 +75,29 @@ def test_five_times_nine_labels_cut_from_three_long_videos(
                     "start_s": f"{i / 2:.1f}".replace(".", ","),
                     "end_s": f"{(i + 1) / 2:.1f}".replace(".", ","),
                     "text": f"words {pair % 7} and {pair % 5}",
-                    "emotion": MOODS[pair % 5],
-                    "intent": ACTS[pair % 9],
+                    "split": split,
+                    "emotion": "" if split == "test" else MOODS[pair % 5],  # not known
+                    "intent": "" if split == "test" else ACTS[pair % 9],
                     "speaker": f"s{pair // 2}",
                 }
             )
-    for row in rows[:12]:
+    for row in rows[:10]:
         row["intent"] = ""  # the pool
     write_table(folder, rows)
     overrides = {**quick, "language": "english", "metric": "macro", "embeddings.compare": {}}
     overrides |= {"embeddings.tiny_checkpoints": False, "embeddings.visual": None}
     run, shown = run_all(folder, "demo", overrides)
     clips = run.table("clips").set_index("clip_id")
-    counts = clips["split"].value_counts()
-    assert counts["unlabeled"] == 12
-    assert counts[["train", "valid", "test"]].tolist() == pytest.approx([54, 12, 12], abs=4)
+    counts = {"train": 56, "valid": 12, "test": 12, "unlabeled": 10}
+    assert clips["split"].value_counts().to_dict() == counts
     assert clips["duration_s"].between(0.45, 0.55).all()
     assert clips.groupby("group")["split"].nunique().max() <= 2  # of a split and the pool
     submission = pd.read_csv(run.path("submission.csv"))
     assert list(submission.columns) == ["clip_id", "emotion", "intent"]
     assert set(submission["clip_id"]) == set(clips.index[clips["split"] == "test"])
     assert set(submission["emotion"]) <= set(MOODS)
-    results = read_results(run)
-    assert results.test_clips == len(submission)  # their labels stand in the table
+    assert read_results(run).test_clips == 0
+    assert "The true labels of the test clips are not known" in shown
     assert "高兴" in shown
     assert "5 emotions and 9 intents; the metric is macro F1" in shown
 
@@ -120,11 +121,11 @@ def test_a_task_called_sentiment_on_words_alone(
     )
     profile = tmp_path / "reviews.yaml"
     profile.write_text("labels: {sentiment: []}\nlanguage: other\n")  # sound and picture go off
-    run, shown = run_all(folder, str(profile), {**quick, "submission": "logistic-regression"})
+    run, shown = run_all(folder, str(profile), quick)
     submission = pd.read_csv(run.path("submission.csv"))
     assert list(submission.columns) == ["clip_id", "sentiment"]
     scores = wide(read_results(run).on("test")).set_index("name")
-    assert (scores["sentiment"] == scores[JOINT]).all()
+    assert (scores["sentiment"] == scores[JOINT]).all()  # of the test clips in the table
     # the words say it; ten test clips or so
     assert scores.loc["logistic-regression", JOINT] > scores.loc["majority", JOINT] + 0.2
     report = run.path("report.html").read_text(encoding="utf-8")
@@ -135,6 +136,18 @@ def test_a_task_called_sentiment_on_words_alone(
     (row,) = read_ledger().query("run == 'reviews'").to_dict("records")
     assert float(row["test_sentiment"]) == pytest.approx(float(row["test_joint"]))
     assert row["handed_in"] == "no"
+    assert [member.split(" ")[0] for member in row["members"].split("; ")] == [
+        *("1textcnn-clean", "baseline", "one-head-clean")  # there is no pool, which is told
+    ]
+    for words in (
+        "There are no unlabelled clips",
+        "Pseudo labels by class: nothing to show.",
+        ">1textcnn-clean<",
+        "Only text is in use",
+    ):
+        assert words in shown
+    assert "There are no unlabelled clips, so none are labelled" in report
+    assert "Not computed in this run" not in report
 
 
 def commands() -> list[list[str]]:
