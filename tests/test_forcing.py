@@ -103,9 +103,9 @@ def test_stores_are_found_by_the_checkpoints_that_go_after_them(
         _fill(run.path("checkpoints", name))
     _fill(run.path("features", "hog-0123"))  # of other settings
     encoders = all_encoders(run.config.embeddings)
-    folders = {plan_store(run, modality, e, source).folder for modality, e in encoders}
-    other_code = next(iter(folders))
-    folders.add(other_code.with_name(other_code.name + "-2"))
+    stores = [plan_store(run, modality, e, source).folder for modality, e in encoders]
+    prosody = next(folder for folder in stores if folder.name.startswith("prosody"))
+    folders = {*stores, prosody.with_name(prosody.name + "-2")}  # of other code
     for folder in folders:
         _fill(folder)
     found = results_of(run, "02_embedding_extraction")
