@@ -26,7 +26,7 @@ CLIP = ["clip_id", "split"]
 MEMBER = ["seed", "fold"]
 NO_SEED = -1  # of what chance has no part in, and of a mean over seeds
 ALL_FOLDS = -1  # of a mean over folds
-FITTED, HELD_OUT = "fitted", "held-out"
+FITTED, HELD_OUT, ABSENT = "fitted", "held-out", "absent"
 # Stored as float32, equal probabilities are off by some 1e-7.
 TIE = 1e-6
 
@@ -80,7 +80,8 @@ class _Table:
 class Predictions(_Table):
     """What each of several trainings thinks of every clip: one row a clip, seed and fold.
 
-    Columns: clip_id, split, role ("fitted": the clip trained the weights; "held-out": it did not),
+    Columns: clip_id, split, role ("fitted": the clip trained the weights; "held-out": it did not;
+    "absent": it lacks all that is looked at, the probabilities are but the classes' shares),
     chose (what was chosen on the clip: "", or as "epoch"), seed, fold, and the probabilities.
     Raises PredictionError for anything else, such as probabilities that do not sum to one.
     """
@@ -90,9 +91,11 @@ class Predictions(_Table):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        roles = set(self.table["role"]) - {FITTED, HELD_OUT}
-        if roles:
-            raise PredictionError(f"Role {roles.pop()!r}: expected {FITTED!r} or {HELD_OUT!r}.")
+        odd = set(self.table["role"]) - {FITTED, HELD_OUT, ABSENT}
+        if odd:
+            raise PredictionError(
+                f"Role {odd.pop()!r}: expected {FITTED!r}, {HELD_OUT!r} or {ABSENT!r}."
+            )
         doubled = self.table[self.table.duplicated([*CLIP, *MEMBER])]
         if len(doubled):
             raise PredictionError(
@@ -110,16 +113,21 @@ class Predictions(_Table):
         fitted: NDArray[np.bool_],
         chose: NDArray[Any] | str = "",
         seed: int = NO_SEED,
-        fold: int = ALL_FOLDS,
+        fold: int | NDArray[Any] = ALL_FOLDS,
+        absent: NDArray[np.bool_] | None = None,
     ) -> Self:
-        """One training's predictions [N, classes] of each task; `fitted` [N]: who trained it."""
+        """One training's predictions [N, classes] of each task; `fitted` [N]: who trained it,
+        `absent` [N]: who lacks all that it looks at."""
+        role = np.where(fitted, FITTED, HELD_OUT)
+        if absent is not None:
+            role = np.where(absent, ABSENT, role)
         columns: dict[str, Any] = {
             "clip_id": pd.array(list(clip_ids), dtype="str"),
             "split": pd.array(list(split), dtype="str"),
-            "role": pd.array(np.where(fitted, FITTED, HELD_OUT), dtype="str"),
-            "chose": pd.array(np.broadcast_to(chose, len(fitted)), dtype="str"),
-            "seed": np.full(len(fitted), seed),
-            "fold": np.full(len(fitted), fold),
+            "role": pd.array(role, dtype="str"),
+            "chose": pd.array(np.broadcast_to(chose, len(role)), dtype="str"),
+            "seed": np.full(len(role), seed),
+            "fold": np.broadcast_to(fold, len(role)),
         }
         for task in classes:
             for index, name in enumerate(class_columns(classes, task)):
@@ -134,6 +142,18 @@ class Predictions(_Table):
     def of_split(self, split: str) -> "Predictions":
         """The rows of a split."""
         return Predictions(self.table[self.table["split"] == split].reset_index(drop=True))
+
+    def folds(self) -> dict[str, int]:
+        """Train clip → the fold that held it out (of several, the first). PredictionError where
+        some train clip has trained its own prediction, or no fold held it out."""
+        train = self.table[self.table["split"] == "train"]
+        if (train["role"] == FITTED).any() or (train["fold"] == ALL_FOLDS).any():
+            raise PredictionError(
+                "There are no held-out predictions of the train clips, on which alone a decision "
+                "may be fitted. Give the recipe `partition: {folds: 5, refit: true}`."
+            )
+        first = train.groupby("clip_id", sort=False)["fold"].min()
+        return {str(clip_id): int(fold) for clip_id, fold in first.items()}
 
     def by_seed(self) -> dict[int, "Predictions"]:
         """The mean over folds of each seed."""
@@ -162,7 +182,7 @@ class Predictions(_Table):
         ordered = ordered.astype(dict.fromkeys(columns, "float64")).copy()
         groups = ordered.groupby(CLIP, sort=False)
         means = groups[columns].mean().copy().reset_index()
-        # "fitted" comes before "held-out", and "" before any other
+        # "absent" comes before "fitted", that before "held-out", and "" before any other
         for column, merged in (("role", groups["role"].min()), ("chose", groups["chose"].max())):
             means[column] = pd.array(merged.to_numpy(), dtype="str")
         means = self.table[CLIP].drop_duplicates().merge(means, on=CLIP, how="left")
@@ -245,7 +265,9 @@ class Answers(_Table):
                 )
 
     @classmethod
-    def of_predictions(cls, mean: Predictions, index: Mapping[str, NDArray[Any]]) -> "Answers":
+    def of_predictions(
+        cls, mean: "Predictions | Answers", index: Mapping[str, NDArray[Any]]
+    ) -> "Answers":
         """Labels by class `index` [N] of each task, with the probabilities of `mean`."""
         table = mean.table[CLIP].copy()
         for task, names in mean.classes.items():
@@ -279,6 +301,7 @@ def labelled(table: pd.DataFrame, tasks: Iterable[str], split: str = "") -> pd.D
 
 
 __all__ = [
+    "ABSENT",
     "ALL_FOLDS",
     "CLIP",
     "FITTED",

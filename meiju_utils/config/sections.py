@@ -154,6 +154,9 @@ class Training(Section):
     seeds: Annotated[list[Seed], AfterValidator(_unlike)] = Field(default=[0, 1, 2], min_length=1)
     epochs: int = Field(default=60, ge=1, description="at most so many a stage")
     patience: int = Field(default=6, ge=1, description="epochs without a better joint score")
+    keep: Literal["best", "last"] = Field(
+        default="best", description="epoch's weights; last: all epochs, nothing is chosen"
+    )
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=5e-4, gt=0)
     stage_two_factor: float = Field(default=0.1, gt=0, description="times the rate: stage two")

@@ -1,6 +1,20 @@
-"""Decisions on predictions: ensembles of several, labels from probabilities. Imports no network."""
+"""Decisions on predictions: ensembles, calibration, labels from probabilities. Know no network."""
 
+from meiju_utils.decisions.calibration import CALIBRATIONS, calibrated, fit_calibration
 from meiju_utils.decisions.decoding import DECODERS, Argmax
-from meiju_utils.decisions.ensembles import ENSEMBLES, Mean, agreement
+from meiju_utils.decisions.ensembles import ENSEMBLES
+from meiju_utils.decisions.fitting import Fitted, Known
+from meiju_utils.decisions.mean import Mean, agreement
 
-__all__ = ["DECODERS", "ENSEMBLES", "Argmax", "Mean", "agreement"]
+__all__ = [
+    "CALIBRATIONS",
+    "DECODERS",
+    "ENSEMBLES",
+    "Argmax",
+    "Fitted",
+    "Known",
+    "Mean",
+    "agreement",
+    "calibrated",
+    "fit_calibration",
+]

@@ -1,18 +1,27 @@
-"""Classical models on means over time, by name: one is fitted for each task.
+"""Classical models by name, and fitting them.
 
-A model is called with the number of classes and `average` (of the F1 it is tuned for), fitted on
-features [N, D] (NaN where a clip lacks a stream), target probabilities [N, C] and weights [N], and
-gives probabilities [N, C]; a class without targets gets none. Imports `dataset`, `linear`.
+A model is made with the number of classes and `average` (of the F1 it may be tuned for), fitted for
+each task on what it reads, target probabilities [N, C] and weights [N], and gives probabilities
+[N, C]; a class without targets gets none. By default it reads means over time [N, D] (float64, NaN
+where a clip lacks a stream). With `reads = "features"` it reads a view (see `views`) that its
+option `view` names, with `reads = "texts"` the clips' words [N]. What is `columnwise` is fitted
+once on the columns of all tasks and gives scores. `state`, arrays by name, predicts new clips.
+Imports `dataset`, `views`, `linear`, `kernels`, `texts`.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meiju_utils import linear
 from meiju_utils.challenge import Average
-from meiju_utils.components import Component, build
-from meiju_utils.linear import LinearLogistic, LinearSvm
-from meiju_utils.modelling.dataset import Dataset
-from meiju_utils.predictions import Targets
+from meiju_utils.components import Component
+from meiju_utils.linear import Folds, Strengths
+from meiju_utils.modelling.kernels import RbfRidge, Ridge
+from meiju_utils.modelling.texts import NbSvm, TfidfLogistic, TfidfSvm
+from meiju_utils.modelling.views import View, streams_of
 
 Matrix = NDArray[np.float64]
 
@@ -21,33 +30,90 @@ class Majority:
     """How often each class occurs in the targets, whatever the features."""
 
     def __init__(self, classes: int, average: Average) -> None:
-        self.shares = np.full(classes, 1 / classes)
+        self.state: linear.State = {"shares": np.full(classes, 1 / classes)}
 
     def fit(self, x: Matrix, targets: Matrix, weights: Matrix) -> None:
         mass = (targets * weights[:, None]).sum(axis=0)
-        self.shares = mass / mass.sum()
+        self.state = {"shares": mass / mass.sum()}
 
     def probabilities(self, x: Matrix) -> Matrix:
-        return np.tile(self.shares, (len(x), 1))
+        return np.tile(self.state["shares"], (len(x), 1))
+
+
+class LogisticRegression(linear.LinearLogistic):
+    """Multinomial logistic regression on a view; see `linear` for the options."""
+
+    reads = "features"
+
+    def __init__(
+        self,
+        classes: int,
+        average: Average,
+        *,
+        view: View = "all",
+        strengths: Strengths = linear.STRENGTHS,
+        balanced: bool = False,
+        folds: Folds = 5,
+    ) -> None:
+        super().__init__(
+            classes,
+            average,
+            strengths=strengths,
+            balanced=balanced,
+            folds=folds,
+            standardise=False,
+        )
+        self.view = view
+
+
+class LinearSvm(linear.LinearSvm):
+    """Linear support vector machine on a view; see `linear` for the options."""
+
+    reads = "features"
+
+    def __init__(
+        self,
+        classes: int,
+        average: Average,
+        *,
+        view: View = "all",
+        strengths: Strengths = linear.STRENGTHS,
+        balanced: bool = False,
+        folds: Folds = 5,
+    ) -> None:
+        super().__init__(
+            classes,
+            average,
+            strengths=strengths,
+            balanced=balanced,
+            folds=folds,
+            standardise=False,
+        )
+        self.view = view
 
 
 MODELS: dict[str, type] = {
     "majority": Majority,
-    "logistic-regression": LinearLogistic,
+    "logistic-regression": LogisticRegression,
     "linear-svm": LinearSvm,
+    "ridge": Ridge,
+    "rbf-ridge": RbfRidge,
+    "nb-svm": NbSvm,
+    "tfidf-logistic": TfidfLogistic,
+    "tfidf-svm": TfidfSvm,
 }
 
 
-def fitted_probabilities(
-    component: Component, dataset: Dataset, targets: Targets, average: Average
-) -> dict[str, Matrix]:
-    """Fit a model for each task on the targets; its probabilities [N, C] of all clips."""
-    x = np.concatenate([s.means() for s in dataset.features.values()], axis=1).astype(np.float64)
-    place = {clip_id: row for row, clip_id in enumerate(dataset.clip_ids.tolist())}
-    rows = np.array([place[clip_id] for clip_id in targets.table["clip_id"]])
-    found = {}
-    for task, labels in dataset.classes.items():
-        model = build(component, MODELS, len(labels), average)
-        model.fit(x[rows], targets.probabilities(task), targets.weights(task))
-        found[task] = model.probabilities(x)
-    return found
+def lacking(component: Component, streams: Sequence[str]) -> str:
+    """What a model needs and a corpus with these streams does not have; "" where nothing."""
+    kind: Any = MODELS[component.name]
+    if getattr(kind, "reads", "") == "texts":
+        return "" if "text" in streams else "text"
+    view = str(component.options.get("view", "all"))
+    return "" if streams_of(view, list(streams)) else view
+
+
+def alone(component: Component, streams: Sequence[str]) -> bool:
+    """Whether it joins modalities where there is one alone, so that it is that one's model."""
+    joined = component.options.get("view") in ("all", "equal")
+    return joined and len(streams) == 1

@@ -29,7 +29,8 @@ UNKNOWN = -1  # label index of a clip whose label is not known
 class Dataset:
     """All clips of a run: ids, splits, features, label indices in official order (-1: unknown).
 
-    `key` changes with anything the clips, their labels or their features were made from.
+    `key` changes with anything the clips, their labels or their features were made from. `texts`
+    are the clips' words, "" where there are none.
     """
 
     clip_ids: NDArray[Any]
@@ -38,6 +39,7 @@ class Dataset:
     labels: dict[Task, NDArray[np.int64]]
     classes: Classes
     key: str
+    texts: tuple[str, ...] = ()
 
     @property
     def widths(self) -> dict[str, int]:
@@ -79,6 +81,7 @@ def make_dataset(
     features: Mapping[str, Sequences],
     key: str = "",
     classes: Classes = CLASSES,
+    texts: Mapping[str, str] | None = None,
 ) -> Dataset:
     """A dataset of a clips table (clip_id, split, a label a task) and its features, checked.
 
@@ -100,6 +103,7 @@ def make_dataset(
         labels,
         classes,
         key,
+        tuple((texts or {}).get(clip_id, "") for clip_id in clips["clip_id"]),
     )
     train = dataset.labelled("train")
     for split in ("train", "valid"):
@@ -219,7 +223,8 @@ def _settings(wanted: Mapping[str, Any]) -> str:
 
 def dataset_key(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = None) -> str:
     """The key of the dataset `load_dataset` would make, without reading features."""
-    return _key(run.table("clips"), run.setting.classes, _open_stores(run, encoders))
+    stores = _open_stores(run, encoders)
+    return _key(run.table("clips"), run.setting.classes, stores, _texts(run, stores))
 
 
 def load_dataset(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = None) -> Dataset:
@@ -241,8 +246,16 @@ def load_dataset(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = N
             arrays = (store.get(clip_id) if clip_id in held else None for clip_id in clip_ids)
             dtype = store.meta["dtype"]
             features[modality] = Sequences.of_parts(arrays, lengths, store.width, dtype)
-    classes = run.setting.classes
-    return make_dataset(clips, features, _key(clips, classes, stores), classes)
+    classes, texts = run.setting.classes, _texts(run, stores)
+    return make_dataset(clips, features, _key(clips, classes, stores, texts), classes, texts)
+
+
+def _texts(run: Run, stores: Mapping[Modality, Any]) -> dict[str, str]:
+    """Every clip's words, where text is in use."""
+    if "text" not in stores or not run.path("transcripts.parquet").is_file():
+        return {}
+    transcripts = run.table("transcripts")
+    return dict(zip(transcripts["clip_id"], transcripts["text"], strict=True))
 
 
 def _open_stores(
@@ -254,8 +267,11 @@ def _open_stores(
 
 
 def _key(
-    clips: pd.DataFrame, classes: Classes, stores: Mapping[Modality, tuple[FeatureStore, str]]
+    clips: pd.DataFrame,
+    classes: Classes,
+    stores: Mapping[Modality, tuple[FeatureStore, str]],
+    texts: Mapping[str, str],
 ) -> str:
     known = clips[["clip_id", "split", *classes]].to_numpy(dtype=object).tolist()
     states = {modality: (store.state, level) for modality, (store, level) in stores.items()}
-    return fingerprint(known, dict(classes), states)
+    return fingerprint(known, dict(classes), states, [texts.get(row[0], "") for row in known])

@@ -3,7 +3,10 @@
 `validation`, as published: all labelled train clips train, the validation clips choose the epoch,
 and scores on these are a little too kind. `{folds: k, repeats: r}`: every train clip is predicted
 by trainings that never saw it; of the clips that train, a tenth chooses the epoch in their place,
-so that nothing was chosen on what is predicted. Imports `folding`, `run`, `dataset`.
+so that nothing was chosen on what is predicted. All other clips have the mean of all trainings or,
+with `refit: true`, one more training on all train clips: then held-out and other predictions are of
+equally many trainings, as a calibration fitted on the ones for the others needs. Imports `folding`,
+`run`, `dataset`.
 """
 
 import sys
@@ -23,6 +26,7 @@ from meiju_utils.errors import TrainingError
 from meiju_utils.files import atomic_path, fingerprint
 from meiju_utils.folding import deal, recording_of
 from meiju_utils.modelling.dataset import Dataset
+from meiju_utils.predictions import Predictions
 from meiju_utils.run import Run
 from meiju_utils.sources import code_key
 
@@ -36,9 +40,16 @@ class Folds(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     folds: Annotated[int, Field(ge=2, strict=True)]
     repeats: Annotated[int, Field(ge=1, strict=True)] = 1
+    refit: bool = False
+
+    @property
+    def number(self) -> int:
+        """Of the trainings that hold clips out; a refit comes after them."""
+        return self.folds * self.repeats
 
     def __str__(self) -> str:
-        return f"{self.folds} folds" + (f" x {self.repeats}" if self.repeats > 1 else "")
+        told = f"{self.folds} folds" + (f" x {self.repeats}" if self.repeats > 1 else "")
+        return told + (" and all" if self.refit else "")
 
 
 Partition = Literal["validation"] | Folds
@@ -63,6 +74,17 @@ class Part:
             return np.arange(len(dataset.clip_ids))
         held = np.isin(dataset.clip_ids, self.held_out)
         return np.flatnonzero(held | (dataset.split != "train"))
+
+
+def own_predictions(predictions: Predictions, partition: Folds) -> tuple[Predictions, Predictions]:
+    """With a refit: what counts of all trainings' predictions, and what the folds' own think of
+    other clips than the test clips (who labels the pool in a fold must not know what it holds out).
+    """
+    table = predictions.table
+    train, of_fold = table["split"] == "train", table["fold"] < partition.number
+    own = table[train == of_fold]
+    others = table[of_fold & ~train & (table["split"] != "test")]
+    return Predictions(own.reset_index(drop=True)), Predictions(others.reset_index(drop=True))
 
 
 @dataclass(frozen=True)
@@ -120,7 +142,8 @@ def fold_table(run: Run, partition: Folds) -> FoldTable:
     key = fingerprint(
         known, groups, partition.model_dump(), code_key(folding, sys.modules[__name__])
     )
-    name = f"folds-{partition.folds}x{partition.repeats}-{key}.parquet"
+    refit = "-refit" if partition.refit else ""
+    name = f"folds-{partition.folds}x{partition.repeats}{refit}-{key}.parquet"
     found = FoldTable(key, run.path("partitions", name))
     if not found.done:
         labels = [train[task].to_numpy(dtype=str) for task in tasks]
@@ -151,21 +174,29 @@ def _dealt(
         notes += [note for note in folded.notes if note not in notes]
         for number in range(partition.folds):
             held = fold == number
-            fit = np.flatnonzero(known & ~held)
-            role = np.full(len(clip_ids), "", dtype=object)
-            role[held], role[fit] = HELD_OUT, FIT
-            role[fit[_choosers([t[fit] for t in labels], grouped[fit], repeat)]] = CHOOSE
-            kept = role != ""
-            rows.append(
-                pd.DataFrame(
-                    {
-                        "clip_id": pd.array(clip_ids[kept].tolist(), dtype="str"),
-                        "fold": repeat * partition.folds + number,
-                        "role": pd.array(role[kept].tolist(), dtype="str"),
-                    }
-                )
-            )
-    return pd.concat(rows, ignore_index=True), notes
+            rows.append(_roles(clip_ids, labels, grouped, known & ~held, held, repeat))
+    if partition.refit:
+        rows.append(_roles(clip_ids, labels, grouped, known, np.zeros_like(known), 0))
+    numbered = [table.assign(fold=fold) for fold, table in enumerate(rows)]
+    return pd.concat(numbered, ignore_index=True)[["clip_id", "fold", "role"]], notes
+
+
+def _roles(
+    clip_ids: NDArray[Any],
+    labels: list[NDArray[Any]],
+    groups: NDArray[Any],
+    fits: NDArray[np.bool_],
+    held: NDArray[np.bool_],
+    seed: int,
+) -> pd.DataFrame:
+    """The clips that have a role in one training: clip_id, role."""
+    fit = np.flatnonzero(fits)
+    role = np.full(len(clip_ids), "", dtype=object)
+    role[held], role[fit] = HELD_OUT, FIT
+    role[fit[_choosers([t[fit] for t in labels], groups[fit], seed)]] = CHOOSE
+    kept = role != ""
+    ids = pd.array(clip_ids[kept].tolist(), dtype="str")
+    return pd.DataFrame({"clip_id": ids, "role": pd.array(role[kept].tolist(), dtype="str")})
 
 
 def _choosers(labels: list[NDArray[Any]], groups: NDArray[Any], seed: int) -> NDArray[np.bool_]:

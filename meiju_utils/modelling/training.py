@@ -150,7 +150,7 @@ class _Trainer:
             disable=not show,
         )
         for epoch in epochs:
-            if epoch - self.best_epoch > self.training.patience:
+            if epoch - self.best_epoch > self.training.patience and self.training.keep == "best":
                 break
             self._epoch(epoch)
             joint = self.history[-1]["valid_joint"]
@@ -172,7 +172,7 @@ class _Trainer:
         valid_loss, scores = self._validate()
         if not np.isfinite(valid_loss):  # the last step alone may have gone astray
             self._refuse_diverged(valid_loss, epoch)
-        if scores[JOINT] > self.best_joint:
+        if scores[JOINT] > self.best_joint or self.training.keep == "last":
             self.best_epoch, self.best_joint = epoch, scores[JOINT]
             self.best = {k: v.detach().clone() for k, v in self.evaluated.state_dict().items()}
         self.history.append(

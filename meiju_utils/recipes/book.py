@@ -4,7 +4,7 @@ The built-in ones are in `library.yaml`, which says what the keys mean. Imports 
 `modelling`, `decisions`, `pool`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from meiju_utils.challenge import TASKS, Modality
 from meiju_utils.components import Component, Registry, build, make_component
-from meiju_utils.decisions import DECODERS, ENSEMBLES
+from meiju_utils.decisions import CALIBRATIONS, DECODERS, ENSEMBLES
 from meiju_utils.errors import ConfigError, nearest
 from meiju_utils.graphs import in_order
 from meiju_utils.modelling.architecture import Architecture, published_architecture
@@ -20,6 +20,7 @@ from meiju_utils.modelling.classical import MODELS
 from meiju_utils.modelling.objectives import OBJECTIVES
 from meiju_utils.modelling.partitions import Folds, Partition
 from meiju_utils.pool import RULES
+from meiju_utils.recipes.students import with_students
 from meiju_utils.strict_yaml import read_yaml
 
 LIBRARY = Path(__file__).with_name("library.yaml")
@@ -64,7 +65,10 @@ class Recipe(_Data):
     training: dict[str, Any] = {}
     encoders: dict[Modality, Choice | None] = {}
     members: dict[str, list[str]] = {}
-    decode: Component
+    calibrate: Component | None = None
+    decode: list[Component]
+    chain: str = Field(default="", description="the recipe whose students it is one of")
+    teacher: str = Field(default="", description="of a chain's first students: without a pool")
 
     def needs(self) -> list[str]:
         """The recipes whose results this one is made from."""
@@ -88,7 +92,10 @@ class _Written(_Data):
     partition: Any = None
     training: dict[str, Any] = {}
     encoders: dict[Modality, Choice | None] = {}
+    calibrate: Any = None
     decode: Any = None
+    chain: str = ""
+    teacher: str = ""
 
 
 def load_recipes(path: Path | None = None, tasks: Iterable[str] = TASKS) -> dict[str, Recipe]:
@@ -103,6 +110,7 @@ def load_recipes(path: Path | None = None, tasks: Iterable[str] = TASKS) -> dict
 
 def make_recipes(raw: Mapping[str, Any], tasks: Iterable[str] = TASKS) -> dict[str, Recipe]:
     """Recipes of their YAML values by name; ConfigError as of `load_recipes`."""
+    raw = with_students(raw)
     written = {name: _checked(name, values) for name, values in raw.items()}
     for name, own in written.items():
         for base in (own.start, own.like):
@@ -116,8 +124,9 @@ def make_recipes(raw: Mapping[str, Any], tasks: Iterable[str] = TASKS) -> dict[s
         for other in recipe.needs():
             if other not in recipes:
                 raise ConfigError(f"Recipe {name!r} builds on {other!r}: {nearest(other, recipes)}")
-        _check_partition(recipe, recipes)
     in_order({n: r.needs() for n, r in recipes.items()}, "Recipes build on each other")
+    for recipe in recipes.values():
+        _check_partition(recipe, recipes)
     return {name: recipes[name] for name in raw}
 
 
@@ -166,9 +175,9 @@ def _made(name: str, own: _Written, recipes: Mapping[str, Recipe], tasks: list[s
             members = build(component, ENSEMBLES).members(tasks)
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
-    decode = base.decode if base else make_component("argmax", DECODERS, where)
-    if own.decode is not None:
-        decode = make_component(own.decode, DECODERS, f"{where}: decode", decode)
+    calibrate = base.calibrate if base else None
+    if own.calibrate is not None:
+        calibrate = make_component(own.calibrate, CALIBRATIONS, f"{where}: calibrate", calibrate)
     objective = base.objective if base else make_component("cross-entropy", OBJECTIVES, where)
     if own.objective is not None:
         objective = make_component(own.objective, OBJECTIVES, f"{where}: objective", objective)
@@ -186,8 +195,24 @@ def _made(name: str, own: _Written, recipes: Mapping[str, Recipe], tasks: list[s
         training={**(base.training if base else {}), **own.training},
         encoders={**(base.encoders if base else {}), **own.encoders},
         members=members,
-        decode=decode,
+        calibrate=calibrate,
+        decode=_decoders(own.decode, base, where),
+        chain=own.chain,
+        teacher=own.teacher,
     )
+
+
+def _decoders(value: Any, base: Recipe | None, where: str) -> list[Component]:
+    """The decoders a recipe names, one or a list, or those of its base."""
+    before = base.decode if base else [make_component("argmax", DECODERS, where)]
+    if value is None:
+        return before
+    where = f"{where}: decode"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if not value:
+            raise ConfigError(f"{where} is empty; name a decoder, as argmax.")
+        return [make_component(one, DECODERS, where) for one in value]
+    return [make_component(value, DECODERS, where, before[0] if len(before) == 1 else None)]
 
 
 def _partition(value: Any, base: Recipe | None, where: str) -> Any:
@@ -198,29 +223,59 @@ def _partition(value: Any, base: Recipe | None, where: str) -> Any:
         return value
     if not isinstance(value, Mapping):
         raise ConfigError(
-            f"{where}: partition = {value!r}: expected `validation`, or folds as {{folds: 5}} or "
-            "{folds: 5, repeats: 2}."
+            f"{where}: partition = {value!r}: expected `validation`, or folds as {{folds: 5}}, "
+            "{folds: 5, repeats: 2} or {folds: 5, refit: true}."
         )
     return _validated(Folds, value, f"{where}: partition")
 
 
+def partition_of(name: str, recipes: Mapping[str, Recipe]) -> Partition | None:
+    """A recipe's partition; of an ensemble the one that all behind it share, None where none is."""
+    recipe = recipes[name]
+    if recipe.kind != "ensemble":
+        return recipe.partition
+    found = [partition_of(other, recipes) for other in recipe.needs()]
+    return found[0] if all(own == found[0] for own in found) else None
+
+
 def _check_partition(recipe: Recipe, recipes: Mapping[str, Recipe]) -> None:
-    """In a fold nobody whom a training learns from may have seen what that fold holds out."""
+    """In a fold nobody whom a training learns from may have seen what that fold holds out.
+
+    What is fitted on predictions is so on held-out ones, as many trainings behind each as behind
+    those of other clips.
+    """
     learns_from = [recipe.start] if recipe.start else []
     if recipe.targets and recipe.partition != "validation":
         learns_from.append(recipe.targets.teacher)
     for other in learns_from:
         where = f"Recipe {recipe.name!r} (partition: {recipe.partition}) learns from {other!r}"
-        if recipes[other].kind == "ensemble":
+        partition = partition_of(other, recipes)
+        if recipes[other].kind == "ensemble" and not _refits(partition):
             raise ConfigError(
                 f"{where}, an ensemble, whose predictions are means over folds: it has seen what a "
-                "fold holds out. Name one of its members, or take `partition: validation`."
+                "fold holds out. Give all its members `partition: {folds: 5, refit: true}`, name "
+                "one of them, or take `partition: validation`."
             )
-        if recipes[other].partition != recipe.partition:
+        if partition != recipe.partition:
             raise ConfigError(
-                f"{where} (partition: {recipes[other].partition}), which was trained on other "
-                "clips. Give both the same partition."
+                f"{where} (partition: {partition}), which was trained on other clips. Give both "
+                "the same partition."
             )
+    fits = [f"calibrate: {recipe.calibrate.name}"] if recipe.calibrate else []
+    fits += [one.name for one in recipe.decode if getattr(DECODERS[one.name], "held_out", False)]
+    if recipe.kind == "ensemble" and recipe.component is not None:
+        kind = ENSEMBLES[recipe.component.name]
+        fits += [recipe.component.name] if getattr(kind, "tolerant", False) else []
+    if fits and not _refits(partition_of(recipe.name, recipes)):
+        raise ConfigError(
+            f"Recipe {recipe.name!r}: {fits[0]} is fitted on predictions of train clips that "
+            "trained nobody, and so that others are alike. Give it, or all its members, one "
+            "`partition: {folds: 5, refit: true}`."
+        )
+
+
+def _refits(partition: Partition | None) -> bool:
+    return isinstance(partition, Folds) and partition.refit
 
 
 def _targets(values: Mapping[str, Any], where: str) -> PoolTargets:

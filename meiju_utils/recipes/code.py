@@ -6,13 +6,15 @@ It is that of its components and of the stages they pass through. Imports `jobs`
 from types import ModuleType
 
 from meiju_utils import linear, predictions
-from meiju_utils.decisions import DECODERS, ENSEMBLES
+from meiju_utils.decisions import CALIBRATIONS, DECODERS, ENSEMBLES, aligned, calibration
+from meiju_utils.decisions import fitting as decision_fitting
 from meiju_utils.errors import ConfigError
 from meiju_utils.modelling import (
     batches,
     checkpoints,
     classical,
     dataset,
+    fitting,
     network,
     optimisation,
     partitions,
@@ -21,11 +23,12 @@ from meiju_utils.modelling import (
     streams,
     targets,
     training,
+    views,
 )
 from meiju_utils.modelling.classical import MODELS
 from meiju_utils.modelling.objectives import OBJECTIVES
 from meiju_utils.modelling.parts import ENCODERS, FUSIONS, HEADS, INTERACTIONS
-from meiju_utils.recipes import jobs
+from meiju_utils.recipes import combining, deciding, jobs
 from meiju_utils.recipes.book import Recipe
 from meiju_utils.recipes.jobs import Job
 from meiju_utils.scoring import f1
@@ -50,11 +53,19 @@ def code_of(recipe: Recipe) -> str:
 
     ConfigError where some of it was edited after it was loaded.
     """
-    made_of: list[type | ModuleType] = [predictions, DECODERS[recipe.decode.name]]
+    made_of: list[type | ModuleType] = [predictions]
+    made_of += [DECODERS[decoder.name] for decoder in recipe.decode]
+    decides = [decoder for decoder in recipe.decode if hasattr(DECODERS[decoder.name], "fit")]
+    made_of += [decision_fitting, deciding] if decides or recipe.calibrate else []
+    made_of += [CALIBRATIONS[recipe.calibrate.name]] if recipe.calibrate else []
     if recipe.kind == "ensemble":
-        made_of += [ENSEMBLES[recipe.component.name]] if recipe.component else []
+        kind = ENSEMBLES[recipe.component.name] if recipe.component else None
+        made_of += [kind] if kind else []
+        made_of += (
+            [aligned, calibration, combining, decision_fitting] if hasattr(kind, "fit") else []
+        )
     elif recipe.kind == "model":
-        made_of += [*FITTING, classical, linear]
+        made_of += [*FITTING, classical, fitting, linear, views]
         made_of += [MODELS[recipe.component.name]] if recipe.component else []
     elif recipe.architecture is not None:
         architecture = recipe.architecture

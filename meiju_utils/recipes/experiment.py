@@ -10,21 +10,24 @@ there. Nothing downstream needs the weights again. Imports `predictions`, `scori
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from meiju_utils.challenge import Average
-from meiju_utils.components import Component, build
-from meiju_utils.decisions import DECODERS
+from meiju_utils.decisions import Known
 from meiju_utils.errors import TrainingError
 from meiju_utils.files import atomic_path, read_json, write_json
-from meiju_utils.predictions import HELD_OUT, Answers, Classes, Predictions
+from meiju_utils.predictions import FITTED, NO_SEED, Answers, Classes, Predictions
+from meiju_utils.recipes.book import Recipe
+from meiju_utils.recipes.deciding import decide, decided, folds_of
 from meiju_utils.scoring import (
     JOINT,
     MEAN,
@@ -42,21 +45,29 @@ if TYPE_CHECKING:
     from meiju_utils.modelling.checkpoints import TrainedNetwork
 
 FAILURE = "failed.json"
-_RESULTS = ("config.json", "predictions.parquet", "answers.parquet", "scores.parquet")
+# What an ensemble fitted, kept for when decisions are made anew; all that was decided; of a refit.
+COMBINATION, DECISIONS, OF_FOLDS = "combination.json", "decisions.json", "of_folds.parquet"
+_RESULTS = ("config.json", "predictions.parquet", DECISIONS, "answers.parquet", "scores.parquet")
 
 
 @dataclass(frozen=True)
 class Member:
-    """One training of an experiment: its seed and, where there are `folds`, its fold."""
+    """One training of an experiment: its seed and, where there are `folds`, its fold.
+
+    `answers`: whether it has a part in what is said of clips other than train's.
+    """
 
     seed: int
     fold: int = 0
     folds: bool = False
+    answers: bool = True
 
     @property
     def name(self) -> str:
         """What its files are named after."""
-        return f"seed-{self.seed}" + (f"-fold-{self.fold}" if self.folds else "")
+        chance = [f"seed-{self.seed}"] if self.seed != NO_SEED else []
+        fold = [f"fold-{self.fold}"] if self.folds else []
+        return "-".join([*chance, *fold]) or "fit"
 
     def weights(self, folder: Path) -> Path:
         """Where its weights lie in an experiment's folder."""
@@ -65,12 +76,18 @@ class Member:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment of a recipe, read from its folder when asked for; `members` have weights."""
+    """An experiment of a recipe, read from its folder when asked for.
+
+    `members` have weights on disk, of networks also a history (`epochs`). Of a refit (`folded`)
+    there is what the trainings of each fold think of clips that no fold holds out.
+    """
 
     name: str
     key: str
     folder: Path
     members: tuple[Member, ...] = ()
+    epochs: bool = False
+    folded: bool = False
 
     @property
     def done(self) -> bool:
@@ -89,8 +106,10 @@ class Experiment:
     def has_predictions(self) -> bool:
         """Whether only what can be computed from predictions may be missing."""
         files = [self.folder / "predictions.parquet"]
-        if self.members:
+        if self.epochs:
             files.append(self.folder / "history.parquet")
+        if self.folded:
+            files.append(self.folder / OF_FOLDS)
         files += [member.weights(self.folder) for member in self.members]
         return all(path.is_file() for path in files)
 
@@ -118,7 +137,15 @@ class Experiment:
     @property
     def notes(self) -> list[str]:
         """What a reader of the scores must know: what clips lack, or why it failed."""
-        return [self.failure] if self.failure else list(self.config["notes"])
+        if self.failure:
+            return [self.failure]
+        return [*self.config["notes"], *self.decisions["notes"]]
+
+    @cached_property
+    def decisions(self) -> dict[str, Any]:
+        """What was fitted on predictions: `ensemble`, `calibrate`, `decode` and `notes` on them."""
+        found: dict[str, Any] = read_json(self.folder / DECISIONS)
+        return found
 
     @cached_property
     def made_from(self) -> dict[str, str]:
@@ -141,9 +168,15 @@ class Experiment:
         """Answers of the trainings of one fold alone; None: of all, as `answers`."""
         if fold is None:
             return self.answers
-        table = self.predictions.table
-        own = Predictions(table[table["fold"] == fold].reset_index(drop=True))
-        return self.decoded(own.mean())
+        table = self.of_folds.table if self.folded else self.predictions.table
+        own = Predictions(table[table["fold"] == fold].reset_index(drop=True)).mean()
+        return decided(self._recipe, own, self.decisions, np.full(len(own), fold))
+
+    @cached_property
+    def of_folds(self) -> Predictions:
+        """What each fold's trainings think of clips that no fold holds out; where `folded`."""
+        self._refuse_failed()
+        return Predictions.load(self.folder / OF_FOLDS)
 
     def _refuse_failed(self) -> None:
         if self.failure:
@@ -190,11 +223,14 @@ class Experiment:
                 return TrainedNetwork.load(member.weights(self.folder))
         raise TrainingError(f"{self!r} has no training of seed {seed} and fold {fold}.")
 
+    @property
+    def _recipe(self) -> Recipe:
+        return Recipe.model_validate(self.config["recipe"])
+
     def decoded(self, predictions: Predictions) -> Answers:
-        """Labels of predictions by the recipe's decoder."""
-        decoder = build(Component.model_validate(self.config["recipe"]["decode"]), DECODERS)
-        found: Answers = decoder(predictions)
-        return found
+        """Labels of predictions (one row a clip), by what the recipe decides and was fitted."""
+        known = Known(pd.DataFrame(), "weighted", folds_of(self.predictions))
+        return decided(self._recipe, predictions, self.decisions, known.fold_of(predictions.table))
 
     def __repr__(self) -> str:
         if not self.done:
@@ -240,28 +276,48 @@ def write_results(
     experiment: Experiment,
     predictions: Predictions,
     truth: pd.DataFrame,
-    average: Average,
+    known: Known,
     history: pd.DataFrame | None = None,
+    of_folds: Predictions | None = None,
+    combination: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write what an experiment came to; `truth` has labelled clips of train and valid."""
+    """Write what an experiment came to; `truth` has labelled clips of train and valid.
+
+    `of_folds`: see `Experiment.of_folds`; `combination`: what an ensemble fitted, and `notes`.
+    """
     if history is not None:
         write_table(experiment.folder / "history.parquet", history)
+    if of_folds is not None:
+        of_folds.save(experiment.folder / OF_FOLDS)
+    write_json(experiment.folder / COMBINATION, dict(combination or {}))
     predictions.save(experiment.folder / "predictions.parquet")
-    write_scores(experiment, predictions, truth, average)
+    write_scores(experiment, predictions, truth, known)
 
 
 def write_scores(
-    experiment: Experiment, predictions: Predictions, truth: pd.DataFrame, average: Average
+    experiment: Experiment, predictions: Predictions, truth: pd.DataFrame, known: Known
 ) -> None:
-    """Write what follows from an experiment's predictions: its answers and, last, its scores."""
-    answers = experiment.decoded(predictions.mean())
+    """Write what follows from an experiment's predictions: what is decided on them, its answers
+    and, last, its scores."""
+    known = replace(known, folds=folds_of(predictions))
+    mean, average = predictions.mean(), known.average
+    answers, fitted = decide(experiment._recipe, mean, known)
+    combination = read_json(experiment.folder / COMBINATION)
+    notes = [*combination.pop("notes", []), *fitted.pop("notes")]
+    write_json(experiment.folder / DECISIONS, {"ensemble": combination, **fitted, "notes": notes})
+    experiment.__dict__.pop("decisions", None)  # of an earlier time
     answers.save(experiment.folder / "answers.parquet")
-    by_seed = {seed: experiment.decoded(part) for seed, part in predictions.by_seed().items()}
+    by_seed = {NO_SEED: answers}
+    if NO_SEED not in set(predictions.table["seed"]):
+        by_seed = {
+            seed: decided(experiment._recipe, part, fitted, known.fold_of(part.table))
+            for seed, part in predictions.by_seed().items()
+        }
     parts = []
     for split in ("valid", "train"):
-        own, known = predictions.of_split(split).table, truth[truth["split"] == split]
-        if len(known) and (own["role"] == HELD_OUT).all():  # who trained cannot judge
-            scores = experiment_scores(experiment.name, split, answers, by_seed, known, average)
+        own, right = predictions.of_split(split).table, truth[truth["split"] == split]
+        if len(right) and (own["role"] != FITTED).all():  # who trained cannot judge
+            scores = experiment_scores(experiment.name, split, answers, by_seed, right, average)
             parts.append(scores.assign(chose=own["chose"].max()))
     scores = concatenated(parts)
     scores.attrs = {"scoring": _scoring()}

@@ -11,10 +11,12 @@ import pandas as pd
 
 from meiju_utils.challenge import Modality
 from meiju_utils.config import EncoderConfig, Training, validate_profile
+from meiju_utils.decisions import ENSEMBLES
 from meiju_utils.errors import ConfigError, FeatureError, MeijuError, TrainingError, nearest
 from meiju_utils.files import fingerprint, safe_name
 from meiju_utils.graphs import with_needs
 from meiju_utils.modelling.architecture import NetworkConfig, in_token_order
+from meiju_utils.modelling.classical import alone, lacking
 from meiju_utils.modelling.dataset import (
     Dataset,
     chosen_encoders,
@@ -84,15 +86,60 @@ class RecipeGraph:
         if name not in self.recipes:
             raise ConfigError(f"No recipe {name!r}: {nearest(name, self.recipes)}")
         recipe = self.recipes[name]
-        if recipe.targets and recipe.start and not self.pool:
-            return self.resolve(recipe.start)
+        before = recipe.start if recipe.targets else recipe.teacher
+        if before and not self.pool:
+            return self.resolve(before)
         return name
 
     def needs(self, name: str) -> list[str]:
         """The (resolved) recipes that a recipe is made from."""
         recipe = self.recipes[name]
         without = recipe if self.pool else recipe.model_copy(update={"targets": None})
-        return list(dict.fromkeys(self.resolve(other) for other in without.needs()))
+        there = self.there(name) if recipe.kind == "ensemble" else without.needs()
+        return list(dict.fromkeys(self.resolve(other) for other in there))
+
+    def tolerant(self, name: str) -> bool:
+        """Whether an ensemble goes on without members that have no results or do not apply."""
+        component = self.recipes[name].component
+        kind = ENSEMBLES[component.name] if component and self.recipes[name].members else None
+        return bool(getattr(kind, "tolerant", False))
+
+    def there(self, name: str) -> list[str]:
+        """An ensemble's members, less those that do not apply where it can do without."""
+        members = self.recipes[name].needs()
+        if not self.tolerant(name):
+            return members
+        found = [other for other in members if not self.lacks(other)]
+        if not found:
+            raise ConfigError(
+                f"Recipe {name!r}: none of its members can be made with the encoders in use: "
+                f"{', '.join(members)}."
+            )
+        return found
+
+    def lacks(self, name: str) -> str:
+        """What a model needs that is not in use, or why it would be another's double; "" if none.
+
+        Of a recipe that is made from others, whether all of these lack it.
+        """
+        recipe = self.recipes[name]
+        if recipe.kind == "ensemble":
+            found = [self.lacks(other) for other in recipe.needs()]
+            return found[0] if all(found) else ""
+        if recipe.kind != "model" or recipe.component is None:
+            return ""
+        streams = list(self.encoders(name))
+        if alone(recipe.component, streams):
+            return f"a second modality beside {streams[0]}"
+        return lacking(recipe.component, streams)
+
+    def left_out(self, name: str) -> list[str]:
+        """What an ensemble goes without, in sentences."""
+        missing: dict[str, list[str]] = {}
+        for other in self.recipes[name].needs() if self.tolerant(name) else []:
+            if lacks := self.lacks(other):
+                missing.setdefault(lacks, []).append(other)
+        return [f"Without {what}: {', '.join(names)} left out." for what, names in missing.items()]
 
     def unfinished(self, names: Sequence[str]) -> list[str]:
         """Of the (resolved) recipes and all they are made from those to be made, in order."""
@@ -154,14 +201,27 @@ class RecipeGraph:
         if recipe.kind == "ensemble":
             return []
         seeds = self.seeds(name) or (NO_SEED,)
-        folds = self.folds(name)
-        return [Member(seed, fold, len(folds) > 1) for seed in seeds for fold in folds]
+        folds, partition = self.folds(name), recipe.partition
+        refit = partition.number if isinstance(partition, Folds) and partition.refit else None
+        return [
+            Member(seed, fold, len(folds) > 1, refit is None or fold == refit)
+            for seed in seeds
+            for fold in folds
+        ]
 
     def folds(self, name: str) -> range:
-        """The folds of a recipe's trainings, counted through repeats; an ensemble has none."""
+        """The folds of a recipe's trainings, counted through repeats, a refit last; an ensemble
+        has none."""
         partition = self.recipes[name].partition
-        number = partition.folds * partition.repeats if isinstance(partition, Folds) else 1
+        number = partition.number + partition.refit if isinstance(partition, Folds) else 1
         return range(0 if self.recipes[name].kind == "ensemble" else number)
+
+    def folded(self, name: str) -> bool:
+        """Whether it is kept what each fold's trainings alone think of other clips."""
+        recipe = self.recipes[name]
+        if recipe.kind == "ensemble":
+            return all(self.folded(other) for other in self.needs(name))
+        return isinstance(recipe.partition, Folds) and recipe.partition.refit
 
     def split(self, name: str) -> FoldTable | None:
         """The folds of a recipe with folds, written when first asked for."""
@@ -187,17 +247,23 @@ class RecipeGraph:
         """Raise what is wrong with a recipe whatever the clips are."""
         recipe = self.recipes[name]
         if recipe.kind == "ensemble":
+            self.there(name)
             self._check_common_seed(name)
             return
         encoders = self.encoders(name)
         if recipe.kind != "network":
+            if recipe.component and (what := lacking(recipe.component, list(encoders))):
+                raise FeatureError(
+                    f"Recipe {name!r} looks at {what}, which profile {self.run.config.name} does "
+                    f"not extract. Give embeddings.{what} an encoder."
+                )
             return
         start = recipe.start or name
-        lacking = set(self.seeds(name)) - set(self.seeds(start))
-        if lacking:
+        untrained = set(self.seeds(name)) - set(self.seeds(start))
+        if untrained:
             raise ConfigError(
-                f"Recipe {name!r} trains seeds {sorted(lacking)}, which {start!r}, its start, does "
-                "not. Give both the same training.seeds."
+                f"Recipe {name!r} trains seeds {sorted(untrained)}, which {start!r}, its start, "
+                "does not. Give both the same training.seeds."
             )
         one_wide = [
             self.network(n, dict.fromkeys(e, 1))
@@ -243,18 +309,22 @@ class RecipeGraph:
         if name not in self._experiments:
             key = self._key(name)
             folder = self.run.path("experiments", f"{safe_name(name)}-{key}")
-            weights = self.members(name) if self.recipes[name].kind == "network" else []
-            self._experiments[name] = Experiment(name, key, folder, tuple(weights))
+            network = self.recipes[name].kind == "network"
+            weights = tuple(m for m in self.members(name) if network or m.answers)
+            folded = self.folded(name)
+            self._experiments[name] = Experiment(name, key, folder, weights, network, folded)
         return self._experiments[name]
 
     def _key(self, name: str) -> str:
         """Changes with all that shapes an experiment, and with what that is made from."""
         recipe = self.recipes[name]
-        basis: list[Any] = [self.code(name), self.run.setting.average, recipe.decode.model_dump()]
+        decided = [recipe.calibrate, *recipe.decode]
+        basis: list[Any] = [self.code(name), self.run.setting.average]
+        basis.append([one.model_dump() if one else None for one in decided])
         if recipe.component is not None:
             basis += [recipe.kind, recipe.component.model_dump()]
         if recipe.kind == "ensemble":
-            basis += [[self.experiment(self.resolve(o)).key for o in recipe.needs()]]
+            basis += [[self.experiment(self.resolve(o)).key for o in self.there(name)]]
             return fingerprint(basis)
         split, targets = self.split(name), recipe.targets
         basis += [self.dataset_key(name), split.key if split else "validation"]
@@ -288,4 +358,5 @@ class RecipeGraph:
 
         So nobody behind a training has seen what it holds out. None where there are no folds.
         """
-        return fold if isinstance(self.recipes[name].partition, Folds) else None
+        partition = self.recipes[name].partition
+        return fold if isinstance(partition, Folds) and fold < partition.number else None

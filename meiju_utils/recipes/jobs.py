@@ -83,6 +83,7 @@ class Job:
         targets: Targets,
         chose: str,
         record: dict[str, Any],
+        absent: Any = None,
     ) -> None:
         """Write predictions of the part's clips and the record; progress is removed after them."""
         weight = np.sum([targets.weights(task) for task in targets.classes], axis=0)
@@ -98,6 +99,7 @@ class Job:
             chose=np.where(np.isin(clip_ids, self.part.choose), chose, ""),
             seed=self.member.seed,
             fold=self.member.fold,
+            absent=None if absent is None else absent[rows],
         ).save(self.predictions)
         write_json(self.record, {"seed": self.seed, **record})
         self.progress.unlink(missing_ok=True)
@@ -149,13 +151,19 @@ class NetworkJob(Job):
         found = trained.model.probabilities(self.dataset, every, self.training.device)
         for row in trained.history:
             row |= {"fold": self.member.fold, "best": row["epoch"] == trained.best_epoch}
-        self.write(found, targets, "epoch", {"history": trained.history})
+        chose = "epoch" if self.training.keep == "best" else ""
+        self.write(found, targets, chose, {"history": trained.history})
         return max(float(row["valid_joint"]) for row in trained.history)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelJob(Job):
-    """Fitting a classical model on means over time; those that would choose an epoch fit too."""
+    """Fitting a classical model; those that would choose an epoch fit too."""
+
+    @property
+    def done(self) -> bool:
+        weights = self.member.weights(self.folder)
+        return super().done and (not self.member.answers or weights.is_file())
 
     def targets(self) -> Targets:
         """Of a model nothing is chosen on clips beside those it fits."""
@@ -165,12 +173,15 @@ class ModelJob(Job):
         return super().targets().with_others(choosers)
 
     def run(self) -> float:
-        from meiju_utils.modelling.classical import fitted_probabilities
+        from meiju_utils.modelling.fitting import FittedModel
 
         assert self.recipe.component is not None
         targets = self.targets()
-        found = fitted_probabilities(self.recipe.component, self.dataset, targets, self.average)
-        self.write(found, targets, "", {"history": []})
+        model = FittedModel.fit(self.recipe.component, self.dataset, targets, self.average)
+        if self.member.answers:
+            model.save(self.member.weights(self.folder))
+        found, absent = model.probabilities(self.dataset)
+        self.write(found, targets, "", {"history": []}, absent)
         return float("nan")
 
 

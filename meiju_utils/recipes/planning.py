@@ -6,6 +6,7 @@ Imports `graph`, `jobs`, `pool_labels`.
 from pathlib import Path
 from typing import Any
 
+from meiju_utils.decisions import Known
 from meiju_utils.errors import ConfigError
 from meiju_utils.files import write_json
 from meiju_utils.modelling.dataset import dataset_notes
@@ -117,7 +118,7 @@ def config_of(graph: RecipeGraph, name: str) -> dict[str, Any]:
     recipe = graph.recipes[name]
     split = graph.split(name)
     notes = [] if recipe.kind == "ensemble" else dataset_notes(graph.dataset(name))
-    notes += split.notes if split else []
+    notes += [*(split.notes if split else []), *graph.left_out(name)]
     remarks = [r for labels in graph.pool_labels(name) if labels.done for r in labels.remarks]
     notes += dict.fromkeys(remarks)
     config: dict[str, Any] = {
@@ -142,3 +143,12 @@ def config_of(graph: RecipeGraph, name: str) -> dict[str, Any]:
             "training": graph.training(name).model_dump(mode="json"),
         }
     return config
+
+
+def known_of(graph: RecipeGraph) -> Known:
+    """What decisions may be fitted on, whatever the recipe."""
+    unlike = {"unlabeled": "nobody knows which label pairs the unlabelled pool has"}
+    if graph.run.setting.track == 2:
+        unlike[""] = "in Track 2 nothing says that test clips have train's label pairs"
+    labels = graph.truth[graph.truth["split"] == "train"]
+    return Known(labels, graph.run.setting.average, unlike=unlike)

@@ -13,17 +13,17 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from meiju_utils.components import build
-from meiju_utils.decisions import ENSEMBLES
 from meiju_utils.errors import MeijuError, TrainingError
 from meiju_utils.files import PARTIAL
 from meiju_utils.graphs import with_needs
 from meiju_utils.modelling.dataset import Dataset
+from meiju_utils.modelling.partitions import Folds, own_predictions
 from meiju_utils.parallel import failure_of, map_items
 from meiju_utils.parallel.faults import is_of_the_run
 from meiju_utils.predictions import NO_SEED
 from meiju_utils.recipes.book import load_recipes
 from meiju_utils.recipes.code import run_job
+from meiju_utils.recipes.combining import combined
 from meiju_utils.recipes.experiment import (
     FAILURE,
     Experiment,
@@ -37,6 +37,7 @@ from meiju_utils.recipes.planning import (
     check_code,
     inputs_of,
     jobs_of,
+    known_of,
     write_config,
     write_inputs,
 )
@@ -231,8 +232,14 @@ class _Training:
                 self.open.remove(name)
 
     def _fail_with_others(self, name: str) -> bool:
-        """Whether something that a recipe is made from failed, which is then noted as its own."""
-        for other in self.graph.needs(name):
+        """Whether something that a recipe is made from failed, which is then noted as its own.
+
+        An ensemble that can do without some members fails with the last.
+        """
+        needs = self.graph.needs(name)
+        if self.graph.tolerant(name) and not all(self.graph.experiment(o).failure for o in needs):
+            return False
+        for other in needs:
             failed = self.graph.experiment(other)
             if failed.failure:
                 write_config(self.graph, name)
@@ -253,19 +260,27 @@ class _Training:
     def _finish(self, name: str) -> None:
         graph, experiment = self.graph, self.graph.experiment(name)
         check_code(graph, name)
-        recipe, average = graph.recipes[name], graph.run.setting.average
-        if recipe.kind == "ensemble":
-            assert recipe.component is not None
-            predictions = {
-                other: graph.experiment(graph.resolve(other)).predictions
-                for names in recipe.members.values()
-                for other in names
-            }
-            combined = build(recipe.component, ENSEMBLES)(predictions)
-            write_results(experiment, combined, graph.truth, average)
-            return
+        recipe, known = graph.recipes[name], known_of(graph)
         if name in self.only_tables:
-            write_scores(experiment, experiment.predictions, graph.truth, average)
+            write_scores(experiment, experiment.predictions, graph.truth, known)
+            return
+        if recipe.kind == "ensemble":
+            members = {
+                other: member
+                for other in graph.there(name)
+                if not (member := graph.experiment(graph.resolve(other))).failure
+            }
+            found, of_folds, fitted = combined(recipe, members, known, graph.folded(name))
+            lost = [other for other in graph.there(name) if other not in members]
+            notes = [f"Without results, left out: {', '.join(lost)}."] if lost else []
+            write_results(
+                experiment,
+                found,
+                graph.truth,
+                known,
+                of_folds=of_folds,
+                combination={**fitted, "notes": notes},
+            )
             return
         jobs = jobs_of(graph, name)
         found, rows = read_records(jobs)
@@ -275,7 +290,10 @@ class _Training:
             if recipe.start:
                 before = graph.experiment(graph.resolve(recipe.start)).history
                 history = pd.concat([before, history], ignore_index=True)
-        write_results(experiment, found, graph.truth, average, history)
+        of_folds = None
+        if graph.folded(name) and isinstance(recipe.partition, Folds):
+            found, of_folds = own_predictions(found, recipe.partition)
+        write_results(experiment, found, graph.truth, known, history, of_folds)
         for job in jobs:
             job.predictions.unlink()
             job.record.unlink()

@@ -1,0 +1,125 @@
+"""Calibration: probabilities that are as often right as they say, by name.
+
+A calibration is called for one task with logarithms of probabilities [N, C] and label indices [N]
+of held-out clips, and gives what `apply` takes. Imports `fitting`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import NonNegativeFloat
+from scipy.optimize import minimize
+
+from meiju_utils.components import Component, build
+from meiju_utils.decisions.fitting import (
+    Fitted,
+    Known,
+    by_state,
+    fit_by_fold,
+    logs,
+    normalised,
+    one_hot,
+)
+from meiju_utils.predictions import Predictions, class_columns
+
+Matrix = NDArray[np.float64]
+
+
+class BiasCorrected:
+    """One temperature for all classes and a bias for each (Alexandari et al. 2020), by likelihood.
+
+    `penalty` times the sum of squared biases holds those of rare classes back.
+    """
+
+    biases = True
+
+    def __init__(self, *, penalty: NonNegativeFloat = 0.01) -> None:
+        self.penalty = penalty
+
+    def fit(self, scores: Matrix, index: NDArray[np.int64]) -> Fitted:
+        classes = scores.shape[1]
+        right = one_hot(index, classes)
+        free = classes if self.biases else 0
+
+        def loss(values: Matrix) -> tuple[float, Matrix]:
+            slope, bias = np.exp(values[0]), np.zeros(classes)
+            bias[:free] = values[1:]
+            found = normalised(scores * slope + bias)
+            gradient = (found - right) / len(scores)
+            likelihood = -np.log(np.maximum((found * right).sum(axis=1), 1e-300)).mean()
+            by_bias = gradient.sum(axis=0)[:free] + 2 * self.penalty * values[1:]
+            total = likelihood + self.penalty * (values[1:] ** 2).sum()
+            return total, np.array([(gradient * scores).sum() * slope, *by_bias])
+
+        # no more than a hundredfold sharper or flatter: a perfect member has no best temperature
+        bounds = [(-4.6, 4.6)] + [(None, None)] * free
+        best = minimize(loss, np.zeros(1 + free), jac=True, method="L-BFGS-B", bounds=bounds).x
+        bias = best[1:].tolist() if free else [0.0] * classes
+        return {"slope": float(np.exp(best[0])), "bias": bias}
+
+
+class Temperature(BiasCorrected):
+    """One temperature for all classes (Guo et al. 2017): the likeliest label stays the same."""
+
+    biases = False
+
+    def __init__(self) -> None:
+        super().__init__(penalty=0.0)
+
+
+CALIBRATIONS: dict[str, type] = {"bias-corrected": BiasCorrected, "temperature": Temperature}
+
+
+def apply(probabilities: NDArray[Any], fitted: Fitted) -> Matrix:
+    """Calibrated probabilities [N, C]."""
+    return normalised(centred(probabilities) * fitted["slope"] + np.array(fitted["bias"]))
+
+
+def centred(probabilities: NDArray[Any]) -> Matrix:
+    """Logarithms of probabilities [N, C], of mean zero in every clip."""
+    scores = logs(probabilities)
+    return np.asarray(scores - scores.mean(axis=1, keepdims=True))
+
+
+def fit_calibration(
+    predictions: Predictions, known: Known, component: Component
+) -> dict[str, Fitted]:
+    """A calibration for each task, fitted by fold (`fitting.fit_by_fold`) on the train clips.
+
+    `predictions` has one row a clip. A clip whose label is not known, and one that lacks all that
+    was looked at, has no say. PredictionError where no train clip is predicted unseen.
+    """
+    train = predictions.of_split("train")
+    fold = known.held_out(train.table)
+    index = known.indices(train.classes, train.table["clip_id"].to_numpy())
+    seen = (train.table["role"] != "absent").to_numpy()
+    calibration = build(component, CALIBRATIONS)
+    found = {}
+    for task in train.tasks:
+        use = seen & (index[task] >= 0)
+        scores, right = centred(train.probabilities(task))[use], index[task][use]
+
+        def fit(rows: NDArray[np.bool_], scores: Any = scores, right: Any = right) -> Fitted:
+            if not rows.any():  # nobody to learn from
+                return {"slope": 1.0, "bias": [0.0] * scores.shape[1]}
+            fitted: Fitted = calibration.fit(scores[rows], right[rows])
+            return fitted
+
+        found[task] = fit_by_fold(fit, fold[use])
+    return found
+
+
+def calibrated(
+    predictions: Predictions, fitted: Mapping[str, Fitted], fold: NDArray[np.int64]
+) -> Predictions:
+    """The same with calibrated probabilities; `fold` [N] held a clip out (-1: none did)."""
+    table = predictions.table.copy()
+    for task in predictions.tasks:
+        before = predictions.probabilities(task)
+        after = np.empty_like(before)
+        for state, rows in by_state(fitted[task], fold):
+            after[rows] = apply(before[rows], state)
+        table[class_columns(predictions.classes, task)] = after
+    return Predictions(table)

@@ -1,0 +1,65 @@
+"""A recipe's decisions on predictions: calibrated, then decoded step by step. Imports `book`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meiju_utils.components import build
+from meiju_utils.decisions import DECODERS, Fitted, Known, calibrated, fit_calibration
+from meiju_utils.errors import PredictionError
+from meiju_utils.predictions import Answers, Predictions, likeliest
+from meiju_utils.recipes.book import Recipe
+
+
+def decide(recipe: Recipe, mean: Predictions, known: Known) -> tuple[Answers, dict[str, Any]]:
+    """Answers to predictions of one row a clip; what was fitted: `calibrate`, `decode`, `notes`.
+
+    PredictionError where something is to be fitted and nobody predicts the train clips unseen.
+    """
+    fold = known.fold_of(mean.table)
+    fitted: dict[str, Any] = {"calibrate": {}, "decode": [], "notes": []}
+    if recipe.calibrate is not None:
+        fitted["calibrate"] = fit_calibration(mean, known, recipe.calibrate)
+        mean = calibrated(mean, fitted["calibrate"], fold)
+    answers = _likeliest(mean)
+    for component in recipe.decode:
+        decoder = build(component, DECODERS)
+        state: Fitted = decoder.fit(answers, known) if hasattr(decoder, "fit") else {}
+        fitted["decode"].append(state)
+        if hasattr(decoder, "notes"):
+            fitted["notes"] += decoder.notes(state)
+        answers = _applied(decoder, answers, state, fold)
+    return answers, fitted
+
+
+def decided(
+    recipe: Recipe, mean: Predictions, fitted: Mapping[str, Any], fold: NDArray[np.int64]
+) -> Answers:
+    """The same by what was fitted before; `fold` [N] held a clip out (-1: none did)."""
+    if fitted["calibrate"]:
+        mean = calibrated(mean, fitted["calibrate"], fold)
+    answers = _likeliest(mean)
+    for component, state in zip(recipe.decode, fitted["decode"], strict=True):
+        answers = _applied(build(component, DECODERS), answers, state, fold)
+    return answers
+
+
+def folds_of(predictions: Predictions) -> dict[str, int]:
+    """The fold that held each train clip out; empty where some clip was not held out."""
+    try:
+        return predictions.folds()
+    except PredictionError:
+        return {}
+
+
+def _likeliest(mean: Predictions) -> Answers:
+    index = {task: likeliest(mean.probabilities(task)) for task in mean.tasks}
+    return Answers.of_predictions(mean, index)
+
+
+def _applied(decoder: Any, answers: Answers, state: Fitted, fold: NDArray[np.int64]) -> Answers:
+    found: Answers
+    found = decoder.apply(answers, state, fold) if hasattr(decoder, "fit") else decoder(answers)
+    return found
