@@ -59,6 +59,8 @@ class _Linear(ABC):
         self.classes, self.average = classes, average
         self.strengths, self.folds, self.standardise = strengths, folds, standardise
         self.class_weight = "balanced" if balanced else None
+        self.model: Any = None
+        self.temperature = 1.0
         self.state: State = {}
 
     def fit(self, x: Matrix, targets: Matrix, weights: Matrix) -> None:
@@ -73,9 +75,9 @@ class _Linear(ABC):
             warnings.filterwarnings("ignore", "The least populated class", UserWarning)
             warnings.simplefilter("ignore", FitFailedWarning)  # a fold of one class
             splits = self._splits(x[rows], labels, rows) if len(self.strengths) > 1 else []
-            model = self._tuned(x[rows], labels, mass, splits)
-            temperature = self._temperature(model, x[rows], labels, mass, splits)
-        self.state |= _folded(model, temperature)
+            self.model = self._tuned(x[rows], labels, mass, splits)
+            self.temperature = self._temperature(x[rows], labels, mass, splits)
+        self.state |= _folded(self.model, self.temperature)
 
     def probabilities(self, x: Matrix) -> Matrix:
         if "fill" in self.state:
@@ -116,9 +118,7 @@ class _Linear(ABC):
         )
         return search.fit(x, labels, sample_weight=weights).best_estimator_
 
-    def _temperature(
-        self, model: Any, x: Matrix, labels: Any, weights: Matrix, splits: Splits
-    ) -> float:
+    def _temperature(self, x: Matrix, labels: Any, weights: Matrix, splits: Splits) -> float:
         return 1.0
 
 
@@ -141,15 +141,13 @@ class LinearSvm(_Linear):
         weight = self.class_weight
         return LinearSVC(tol=1e-2, max_iter=5000, random_state=0, class_weight=weight)
 
-    def _temperature(
-        self, model: Any, x: Matrix, labels: Any, weights: Matrix, splits: Splits
-    ) -> float:
+    def _temperature(self, x: Matrix, labels: Any, weights: Matrix, splits: Splits) -> float:
         present, place = np.unique(labels, return_inverse=True)
         own = np.full((len(x), len(present)), -np.inf)
         for fit, held in splits:
             seen = np.unique(place[fit])
             if len(seen) > 1:
-                other = clone(model).fit(x[fit], labels[fit], sample_weight=weights[fit])
+                other = clone(self.model).fit(x[fit], labels[fit], sample_weight=weights[fit])
                 own[np.ix_(held, seen)] = _logits(other, x[held])
         known = np.isfinite(own[np.arange(len(x)), place])
         if not known.any():

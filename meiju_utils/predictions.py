@@ -168,6 +168,8 @@ class Predictions(_Table):
         Within a split every clip must have the same number of predictions. Raises PredictionError
         where some seed or fold lacks clips.
         """
+        if not self.table.duplicated(CLIP).any():
+            return Predictions(self.table.assign(seed=NO_SEED, fold=ALL_FOLDS))
         counts = self.table.groupby(CLIP, sort=False).size()
         uneven = counts[counts != counts.groupby("split").transform("max")]
         if len(uneven):
@@ -218,7 +220,7 @@ class Targets(_Table):
         columns: dict[str, Any] = {"clip_id": pd.array(labels["clip_id"].tolist(), dtype="str")}
         for task, names in classes.items():
             given = labels[task].to_numpy(dtype=object).astype(str)
-            known = np.isin(given, names)
+            known = pd.Series(given).isin(names).to_numpy()
             odd = sorted(set(given[~known].tolist()) - {""})
             if odd:
                 raise PredictionError(

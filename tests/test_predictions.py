@@ -142,7 +142,7 @@ def _set(column: str, value: Any, row: int = 2) -> Change:
         ),
         (lambda t: t.drop(columns="intent:wishing"), "intent probabilities of 6 rows"),
         (lambda t: pd.concat([t, t.iloc[[2, 4]]]), "2 clips are predicted twice .* first is clip2"),
-        (_set("role", "trained"), "Role 'trained': expected 'fitted' or 'held-out'"),
+        (_set("role", "trained"), "Role 'trained': expected 'fitted', 'held-out' or 'absent'"),
     ],
 )
 def test_predictions_that_are_none_are_refused_by_name(change: Change, words: str) -> None:

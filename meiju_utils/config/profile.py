@@ -83,7 +83,7 @@ class Profile(Section):
     recipes: str = Field(
         default="", description="a YAML file of recipes of your own, as recipes/library.yaml"
     )
-    submission: str = Field(default="ensemble", description="the recipe that is handed in")
+    submission: str = Field(default="best", description="the recipe that is handed in")
     parallel: Parallel = Parallel()
 
     @field_validator("name")

@@ -88,4 +88,3 @@ def normalised(scores: NDArray[Any]) -> NDArray[np.float64]:
 def one_hot(index: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
     """[N, C] of class indices."""
     return np.eye(classes)[index]
-

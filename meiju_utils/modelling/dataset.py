@@ -3,8 +3,9 @@
 Imports `embeddings`, `predictions`, `run`, `sequences`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,16 @@ class Dataset:
     @property
     def widths(self) -> dict[str, int]:
         return {stream: sequences.width for stream, sequences in self.features.items()}
+
+    @cached_property
+    def place(self) -> dict[str, int]:
+        """Clip id → row number."""
+        return {clip_id: row for row, clip_id in enumerate(self.clip_ids.tolist())}
+
+    def rows_of(self, clip_ids: Iterable[str]) -> NDArray[np.int64]:
+        """Row numbers of some clips, in the dataset's order; of those that are there."""
+        found = {self.place[clip_id] for clip_id in clip_ids if clip_id in self.place}
+        return np.array(sorted(found), dtype=np.int64)
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Row numbers of a split."""

@@ -44,8 +44,7 @@ class FittedModel:
         cls, component: Component, dataset: Dataset, targets: Targets, average: Average
     ) -> "FittedModel":
         """Fit on targets; clips that lack all the model reads have no part in it."""
-        place = {clip_id: row for row, clip_id in enumerate(dataset.clip_ids.tolist())}
-        rows = np.array([place[clip_id] for clip_id in targets.table["clip_id"]])
+        rows = np.array([dataset.place[clip_id] for clip_id in targets.table["clip_id"]])
         weights = {task: targets.weights(task) for task in dataset.classes}
         counted = np.any([own > 0 for own in weights.values()], axis=0)
         kind: Any = MODELS[component.name]

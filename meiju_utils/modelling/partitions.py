@@ -72,8 +72,9 @@ class Part:
         """Rows whose predictions are kept: of train, with folds, those held out; all others."""
         if self.published:
             return np.arange(len(dataset.clip_ids))
-        held = np.isin(dataset.clip_ids, self.held_out)
-        return np.flatnonzero(held | (dataset.split != "train"))
+        predicted = dataset.split != "train"
+        predicted[dataset.rows_of(self.held_out)] = True
+        return np.flatnonzero(predicted)
 
 
 def own_predictions(predictions: Predictions, partition: Folds) -> tuple[Predictions, Predictions]:

@@ -48,7 +48,9 @@ class Sequences:
     def means(self) -> NDArray[np.float32]:
         """Means over time [N, D]; NaN where the modality is missing."""
         means = np.full((len(self.lengths), self.width), np.nan, dtype=np.float32)
-        if self.present.any():
+        if len(self.frames) and self.lengths.max() == 1:
+            means[self.present] = self.frames
+        elif self.present.any():
             starts = self.starts[self.present]
             sums = np.add.reduceat(self.frames, starts, axis=0, dtype=np.float32)
             means[self.present] = sums / self.lengths[self.present, None]

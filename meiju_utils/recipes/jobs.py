@@ -66,13 +66,9 @@ class Job:
     def done(self) -> bool:
         return self.record.is_file() and self.predictions.is_file()
 
-    def rows(self, clip_ids: Any) -> Any:
-        """Row numbers in the dataset, in its order."""
-        return np.flatnonzero(np.isin(self.dataset.clip_ids, clip_ids))
-
     def targets(self) -> Targets:
         """The true labels of the clips that fit, and the pool's targets where there are any."""
-        targets = self.dataset.targets(self.rows(self.part.fit))
+        targets = self.dataset.targets(self.dataset.rows_of(self.part.fit))
         return (
             targets.with_others(Targets.load(self.pool_targets)) if self.pool_targets else targets
         )
@@ -87,16 +83,17 @@ class Job:
     ) -> None:
         """Write predictions of the part's clips and the record; progress is removed after them."""
         weight = np.sum([targets.weights(task) for task in targets.classes], axis=0)
-        trained = targets.table["clip_id"].to_numpy()[weight > 0]
         rows = self.part.predicted(self.dataset)
-        clip_ids = self.dataset.clip_ids[rows]
+        fitted, chosen = np.zeros((2, len(self.dataset.clip_ids)), dtype=bool)
+        fitted[self.dataset.rows_of(targets.table["clip_id"][weight > 0])] = True
+        chosen[self.dataset.rows_of(self.part.choose)] = True
         Predictions.of_arrays(
-            clip_ids,
+            self.dataset.clip_ids[rows],
             self.dataset.split[rows],
             {task: found[rows] for task, found in probabilities.items()},
             self.dataset.classes,
-            fitted=np.isin(clip_ids, trained),
-            chose=np.where(np.isin(clip_ids, self.part.choose), chose, ""),
+            fitted=fitted[rows],
+            chose=np.where(chosen[rows], chose, ""),
             seed=self.member.seed,
             fold=self.member.fold,
             absent=None if absent is None else absent[rows],
@@ -138,8 +135,8 @@ class NetworkJob(Job):
                 average=self.average,
                 objective=self.recipe.objective,
                 targets=targets,
-                fit=self.rows(self.part.fit),
-                choose=self.rows(self.part.choose),
+                fit=self.dataset.rows_of(self.part.fit),
+                choose=self.dataset.rows_of(self.part.choose),
                 start=TrainedNetwork.load(self.start).network if self.start else None,
             ),
             self.seed,
@@ -169,7 +166,7 @@ class ModelJob(Job):
         """Of a model nothing is chosen on clips beside those it fits."""
         if self.part.published:
             return super().targets()
-        choosers = self.dataset.targets(self.rows(self.part.choose))
+        choosers = self.dataset.targets(self.dataset.rows_of(self.part.choose))
         return super().targets().with_others(choosers)
 
     def run(self) -> float:

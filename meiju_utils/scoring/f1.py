@@ -6,6 +6,7 @@ resamples. Imports `challenge` only.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,13 @@ def score(truth: Labels, answers: Labels, average: Average = "weighted") -> dict
     return {**scores, JOINT: float(_joint(list(scores.values())))}
 
 
+@lru_cache(maxsize=2)  # those of validation and of train are asked for by every recipe
 def resampled_clips(size: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
     """How often each of `size` clips is drawn, with replacement, in each resample [R, size]."""
     draws = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), resamples)
-    return np.asarray(draws, dtype=np.int64)
+    found = np.asarray(draws, dtype=np.int64)
+    found.flags.writeable = False
+    return found
 
 
 def resampled_scores(

@@ -19,6 +19,7 @@ from meiju_utils.challenge import EMOTIONS, TASKS
 from meiju_utils.components import Component
 from meiju_utils.config import Training
 from meiju_utils.errors import ConfigError, FeatureError, TrainingError
+from meiju_utils.linear import LinearLogistic
 from meiju_utils.modelling import training as training_module
 from meiju_utils.modelling.architecture import (
     NetworkConfig,
@@ -27,7 +28,6 @@ from meiju_utils.modelling.architecture import (
 )
 from meiju_utils.modelling.batches import ClipTensors, Standardiser
 from meiju_utils.modelling.checkpoints import TrainedNetwork
-from meiju_utils.modelling.classical import LinearLogistic
 from meiju_utils.modelling.dataset import Dataset, make_dataset
 from meiju_utils.modelling.network import JointNetwork, logits_type
 from meiju_utils.modelling.objectives import OBJECTIVES, CrossEntropy

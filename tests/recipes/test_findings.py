@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from meiju_utils.challenge import CLASSES, EMOTIONS, INTENTS, TASKS
+from meiju_utils.decisions import Known
 from meiju_utils.files import write_json
 from meiju_utils.opening import open_run
 from meiju_utils.predictions import Predictions
@@ -16,6 +17,7 @@ from meiju_utils.recipes import (
     against,
     compare,
     findings,
+    load_recipes,
     paper_findings,
     scores_on,
 )
@@ -81,10 +83,11 @@ def _experiment(
             )
         )
     experiment = Experiment(name, f"key of {name}", run.path("experiments", name))
-    argmax = {"name": "argmax", "options": {}}
-    config = {"recipe": {"decode": argmax}, "classes": CLASSES, "notes": [], "made from": {}}
+    recipe = load_recipes()["baseline"].model_dump(mode="json")
+    config = {"recipe": recipe, "classes": CLASSES, "notes": [], "made from": {}}
     write_json(experiment.folder / "config.json", config)
-    write_results(experiment, Predictions.concatenated(parts), clips, "weighted")
+    known = Known(clips[clips["split"] == "train"], "weighted")
+    write_results(experiment, Predictions.concatenated(parts), clips, known)
     return experiment
 
 

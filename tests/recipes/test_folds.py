@@ -319,7 +319,7 @@ def test_nothing_of_what_a_fold_holds_out_or_of_other_splits_reaches_its_trainin
     pd.testing.assert_frame_equal(history, again)
     for name, tensor in before.items():
         np.testing.assert_array_equal(tensor, after[name], err_msg=name)
-    fit = _other(job.dataset, job.rows(job.part.fit))
+    fit = _other(job.dataset, job.dataset.rows_of(job.part.fit))
     assert any((before[n] != t).any() for n, t in _weights(job, fit, tmp_path / "fit")[0].items())
 
 
@@ -327,7 +327,7 @@ def test_the_clips_that_choose_the_epoch_train_nothing(make_run: MakeRun, tmp_pa
     graph = RecipeGraph(make_run(training={"epochs": 1}), written())
     job = jobs_of(graph, "base")[0]
     before, history = _weights(job, job.dataset, tmp_path / "before")
-    choosers = _other(job.dataset, job.rows(job.part.choose))
+    choosers = _other(job.dataset, job.dataset.rows_of(job.part.choose))
     after, again = _weights(job, choosers, tmp_path / "after")
     for name, tensor in before.items():
         np.testing.assert_array_equal(tensor, after[name], err_msg=name)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from meiju_utils.challenge import CLASSES
 from meiju_utils.decisions import ENSEMBLES, Argmax, Mean, agreement
-from meiju_utils.decisions.ensembles import combine
+from meiju_utils.decisions.mean import combine
 from meiju_utils.errors import ConfigError, PredictionError
 from meiju_utils.predictions import (
     ALL_FOLDS,
