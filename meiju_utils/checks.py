@@ -51,8 +51,8 @@ UTTERANCE = 6_000
 def check_profile(config: Profile, data_dir: Path | None, run_dir: Path) -> list[str]:
     """What cannot be used of all that a profile names: a sentence or some for each problem.
 
-    Recipes are looked at by `recipes.graph.check_recipes`. What only an earlier notebook needs, and
-    the run folder holds the results of, is not asked for.
+    Recipes are looked at by `recipes.checking.check_recipes`. What only an earlier notebook needs,
+    and the run folder holds the results of, is not asked for.
     """
     return list(_problems(config, data_dir, run_dir))
 

@@ -15,7 +15,7 @@ from meiju_utils.config import load_profile
 from meiju_utils.corpus.settling import settled
 from meiju_utils.errors import ConfigError, MeijuError, nearest
 from meiju_utils.files import write_text
-from meiju_utils.recipes.graph import check_recipes
+from meiju_utils.recipes.checking import check_recipes
 from meiju_utils.references import resolve, with_absolute_paths
 from meiju_utils.run import CONFIG_NAME, Run, data_folder
 from meiju_utils.run_folder import claim, refuse_foreign

@@ -89,6 +89,8 @@ class PairPrior:
         first, second = (answers.probabilities(task) for task in tasks)
         for ratio, rows in by_state(fitted["ratio"], fold):
             rows = rows & on
+            if not rows.any():
+                continue
             one, two = logs(first[rows]), logs(second[rows])
             both = one[:, :, None] + two[:, None, :] + self.strength * np.array(ratio)
             pairs = normalised(both.reshape(len(both), -1)).reshape(both.shape)

@@ -65,8 +65,13 @@ class Known:
 
 def fit_by_fold(fit: Callable[[NDArray[np.bool_]], Any], fold: NDArray[np.int64]) -> dict[str, Any]:
     """What `fit` makes of all rows (a mask [N]), and of all but those of each fold."""
-    found = {ALL: fit(np.ones(len(fold), dtype=bool))}
-    return found | {str(number): fit(fold != number) for number in np.unique(fold) if number >= 0}
+    return {key: fit(rows) for key, rows in masks_by_fold(fold).items()}
+
+
+def masks_by_fold(fold: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """The rows [N] that each of the fits by fold is on, by its key."""
+    found = {ALL: np.ones(len(fold), dtype=bool)}
+    return found | {str(number): fold != number for number in np.unique(fold) if number >= 0}
 
 
 def by_state(fitted: Fitted, fold: NDArray[np.int64]) -> list[tuple[Any, NDArray[np.bool_]]]:

@@ -7,7 +7,7 @@ weights of the others grow. Imports `aligned`, `calibration`, `fitting`, `mean`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,12 @@ from meiju_utils.decisions import calibration
 from meiju_utils.decisions.aligned import Mask, Matrix, Opinions
 from meiju_utils.decisions.calibration import CALIBRATIONS, fit_calibration
 from meiju_utils.decisions.fitting import (
+    ALL,
     Fitted,
     Known,
     by_state,
-    fit_by_fold,
     logs,
+    masks_by_fold,
     normalised,
     one_hot,
 )
@@ -64,20 +65,19 @@ class _Learned(ABC):
                 calibrations[name] = fit_calibration(own[name], known, component)
         opinions = Opinions.of(own)
         fold = known.held_out(opinions.table)
-        found = self._calibrated(opinions, calibrations, fold)
         index = known.indices(opinions.classes, opinions.table["clip_id"].to_numpy())
-        weights: Fitted = {}
-        for task, names in self._named(opinions).items():
-            places = [opinions.names.index(name) for name in names]
-            use = index[task] >= 0
-            scores, present = found[task][places][:, use], opinions.present[places][:, use]
-            right = index[task][use]
-
-            def fit(rows: Mask, of: Any = (scores, present, right)) -> Fitted:
-                scores, present, right = of
-                return self.learn(scores[:, rows], present[:, rows], right[rows], known)
-
-            weights[task] = fit_by_fold(fit, fold[use]) | {"members": names}
+        weights: Fitted = {task: {"members": of} for task, of in self._named(opinions).items()}
+        for key, rows in masks_by_fold(fold).items():
+            # The calibrations of the same fold, so that nothing here has seen what it holds out.
+            state = np.full(len(fold), -1 if key == ALL else int(key))
+            found = self._calibrated(opinions, calibrations, state)
+            for task, learned in weights.items():
+                places = [opinions.names.index(name) for name in learned["members"]]
+                use = rows & (index[task] >= 0)
+                present = opinions.present[places][:, use]
+                learned[key] = self.learn(
+                    found[task][places][:, use], present, index[task][use], known
+                )
         return {"calibrations": calibrations, "weights": weights}
 
     def _named(self, opinions: Opinions) -> dict[str, list[str]]:

@@ -114,7 +114,7 @@ class RbfRidge:
             weighted = kernel.T * weights[own]
             left += weighted @ kernel
             right += weighted @ centred[own]
-        left[np.diag_indices(len(left))] += 1e-6 * np.trace(left) / len(left)  # rounding
+        left[np.diag_indices(len(left))] += 1e-7 * np.trace(left) / len(left)  # rounding
         found: Matrix = solve(left, right, assume_a="pos")
         return found
 
@@ -124,7 +124,7 @@ class RbfRidge:
         found = np.empty((len(x), coef.shape[1]))
         for start in range(0, len(x), BLOCK):
             own = slice(start, start + BLOCK)
-            found[own] = gaussian(x[own], points, float(gamma)) @ coef
+            found[own] = gaussian(x[own], points, gamma.item()) @ coef
         return np.asarray(SHARPNESS * (found + self.state["share"]))
 
 

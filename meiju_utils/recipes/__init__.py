@@ -1,11 +1,12 @@
 """Recipes: experiments named in YAML, trained once, kept by all that shapes them."""
 
-from meiju_utils.recipes.book import Recipe, load_recipes, make_recipes
+from meiju_utils.recipes.book import load_recipes, make_recipes
 from meiju_utils.recipes.experiment import Experiment
 from meiju_utils.recipes.findings import against, compare, paper_findings, scores_on
 from meiju_utils.recipes.graph import recipes_of
 from meiju_utils.recipes.labels import pseudo_labels_of
 from meiju_utils.recipes.pool_labels import PseudoLabelSet, has_pool, make_pseudo_labels
+from meiju_utils.recipes.recipe import Recipe
 from meiju_utils.recipes.training import (
     TABLE_ONE,
     load_experiment,

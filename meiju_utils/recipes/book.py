@@ -6,79 +6,33 @@ The built-in ones are in `library.yaml`, which says what the keys mean. Imports 
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from meiju_utils.challenge import TASKS, Modality
 from meiju_utils.components import Component, Registry, build, make_component
 from meiju_utils.decisions import CALIBRATIONS, DECODERS, ENSEMBLES
 from meiju_utils.errors import ConfigError, nearest
 from meiju_utils.graphs import in_order
-from meiju_utils.modelling.architecture import Architecture, published_architecture
+from meiju_utils.modelling.architecture import published_architecture
 from meiju_utils.modelling.classical import MODELS
 from meiju_utils.modelling.objectives import OBJECTIVES
-from meiju_utils.modelling.partitions import Folds, Partition
+from meiju_utils.modelling.partitions import Folds
 from meiju_utils.pool import RULES
+from meiju_utils.recipes.learning import check_learning
+from meiju_utils.recipes.recipe import Choice, PoolTargets, Recipe
 from meiju_utils.recipes.students import with_students
 from meiju_utils.strict_yaml import read_yaml
 
 LIBRARY = Path(__file__).with_name("library.yaml")
-Kind = Literal["network", "model", "ensemble"]
 _KINDS: dict[str, Registry] = {"model": MODELS, "ensemble": ENSEMBLES}
 
 
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-# Of the encoders a profile extracts, the one with these settings (at least its name).
-Choice = Annotated[dict[str, Any], BeforeValidator(_named)]
-
-
-class _Data(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PoolTargets(_Data):
-    """Targets besides the true labels: those a teacher gives to the unlabelled pool."""
-
-    teacher: str
-    rule: Component
-    soft: bool = Field(default=False, description="the teacher's probabilities, not its labels")
-    weight: float = Field(default=1.0, gt=0, description="of each clip, where a true label has 1")
-
-
-class Recipe(_Data):
-    """One named experiment, its components complete (see `library.yaml` for the keys)."""
-
-    name: str
-    title: str = ""
-    notebook: str = "05_head_variant_training"
-    kind: Kind
-    start: str | None = None
-    architecture: Architecture | None = None
-    component: Component | None = None
-    objective: Component
-    targets: PoolTargets | None = None
-    partition: Partition = "validation"
-    training: dict[str, Any] = {}
-    encoders: dict[Modality, Choice | None] = {}
-    members: dict[str, list[str]] = {}
-    calibrate: Component | None = None
-    decode: list[Component]
-    chain: str = Field(default="", description="the recipe whose students it is one of")
-    teacher: str = Field(default="", description="of a chain's first students: without a pool")
-
-    def needs(self) -> list[str]:
-        """The recipes whose results this one is made from."""
-        teacher = self.targets.teacher if self.targets else None
-        combined = [name for names in self.members.values() for name in names]
-        return list(dict.fromkeys(name for name in (self.start, teacher, *combined) if name))
-
-
-class _Written(_Data):
+class _Written(BaseModel):
     """A recipe as it stands in YAML; components are checked once their base is known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str = ""
     notebook: str = "05_head_variant_training"
@@ -126,7 +80,7 @@ def make_recipes(raw: Mapping[str, Any], tasks: Iterable[str] = TASKS) -> dict[s
                 raise ConfigError(f"Recipe {name!r} builds on {other!r}: {nearest(other, recipes)}")
     in_order({n: r.needs() for n, r in recipes.items()}, "Recipes build on each other")
     for recipe in recipes.values():
-        _check_partition(recipe, recipes)
+        check_learning(recipe, recipes)
     return {name: recipes[name] for name in raw}
 
 
@@ -227,55 +181,6 @@ def _partition(value: Any, base: Recipe | None, where: str) -> Any:
             "{folds: 5, repeats: 2} or {folds: 5, refit: true}."
         )
     return _validated(Folds, value, f"{where}: partition")
-
-
-def partition_of(name: str, recipes: Mapping[str, Recipe]) -> Partition | None:
-    """A recipe's partition; of an ensemble the one that all behind it share, None where none is."""
-    recipe = recipes[name]
-    if recipe.kind != "ensemble":
-        return recipe.partition
-    found = [partition_of(other, recipes) for other in recipe.needs()]
-    return found[0] if all(own == found[0] for own in found) else None
-
-
-def _check_partition(recipe: Recipe, recipes: Mapping[str, Recipe]) -> None:
-    """In a fold nobody whom a training learns from may have seen what that fold holds out.
-
-    What is fitted on predictions is so on held-out ones, as many trainings behind each as behind
-    those of other clips.
-    """
-    learns_from = [recipe.start] if recipe.start else []
-    if recipe.targets and recipe.partition != "validation":
-        learns_from.append(recipe.targets.teacher)
-    for other in learns_from:
-        where = f"Recipe {recipe.name!r} (partition: {recipe.partition}) learns from {other!r}"
-        partition = partition_of(other, recipes)
-        if recipes[other].kind == "ensemble" and not _refits(partition):
-            raise ConfigError(
-                f"{where}, an ensemble, whose predictions are means over folds: it has seen what a "
-                "fold holds out. Give all its members `partition: {folds: 5, refit: true}`, name "
-                "one of them, or take `partition: validation`."
-            )
-        if partition != recipe.partition:
-            raise ConfigError(
-                f"{where} (partition: {partition}), which was trained on other clips. Give both "
-                "the same partition."
-            )
-    fits = [f"calibrate: {recipe.calibrate.name}"] if recipe.calibrate else []
-    fits += [one.name for one in recipe.decode if getattr(DECODERS[one.name], "held_out", False)]
-    if recipe.kind == "ensemble" and recipe.component is not None:
-        kind = ENSEMBLES[recipe.component.name]
-        fits += [recipe.component.name] if getattr(kind, "tolerant", False) else []
-    if fits and not _refits(partition_of(recipe.name, recipes)):
-        raise ConfigError(
-            f"Recipe {recipe.name!r}: {fits[0]} is fitted on predictions of train clips that "
-            "trained nobody, and so that others are alike. Give it, or all its members, one "
-            "`partition: {folds: 5, refit: true}`."
-        )
-
-
-def _refits(partition: Partition | None) -> bool:
-    return isinstance(partition, Folds) and partition.refit
 
 
 def _targets(values: Mapping[str, Any], where: str) -> PoolTargets:

@@ -28,9 +28,10 @@ from meiju_utils.modelling import (
 from meiju_utils.modelling.classical import MODELS
 from meiju_utils.modelling.objectives import OBJECTIVES
 from meiju_utils.modelling.parts import ENCODERS, FUSIONS, HEADS, INTERACTIONS
+from meiju_utils.pool import label_shift
 from meiju_utils.recipes import combining, deciding, jobs
-from meiju_utils.recipes.book import Recipe
 from meiju_utils.recipes.jobs import Job
+from meiju_utils.recipes.recipe import Recipe
 from meiju_utils.scoring import f1
 from meiju_utils.sources import code_key
 
@@ -58,6 +59,7 @@ def code_of(recipe: Recipe) -> str:
     decides = [decoder for decoder in recipe.decode if hasattr(DECODERS[decoder.name], "fit")]
     made_of += [decision_fitting, deciding] if decides or recipe.calibrate else []
     made_of += [CALIBRATIONS[recipe.calibrate.name]] if recipe.calibrate else []
+    made_of += [label_shift] if recipe.targets and recipe.targets.shift else []
     if recipe.kind == "ensemble":
         kind = ENSEMBLES[recipe.component.name] if recipe.component else None
         made_of += [kind] if kind else []

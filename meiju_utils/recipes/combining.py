@@ -8,9 +8,9 @@ import numpy as np
 from meiju_utils.components import build
 from meiju_utils.decisions import ENSEMBLES, Fitted, Known
 from meiju_utils.predictions import Predictions
-from meiju_utils.recipes.book import Recipe
 from meiju_utils.recipes.deciding import folds_of
 from meiju_utils.recipes.experiment import Experiment
+from meiju_utils.recipes.recipe import Recipe
 
 
 def combined(

@@ -10,7 +10,7 @@ from meiju_utils.components import build
 from meiju_utils.decisions import DECODERS, Fitted, Known, calibrated, fit_calibration
 from meiju_utils.errors import PredictionError
 from meiju_utils.predictions import Answers, Predictions, likeliest
-from meiju_utils.recipes.book import Recipe
+from meiju_utils.recipes.recipe import Recipe
 
 
 def decide(recipe: Recipe, mean: Predictions, known: Known) -> tuple[Answers, dict[str, Any]]:

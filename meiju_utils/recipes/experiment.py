@@ -10,8 +10,7 @@ there. Nothing downstream needs the weights again. Imports `predictions`, `scori
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -21,22 +20,18 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from meiju_utils.challenge import Average
 from meiju_utils.decisions import Known
 from meiju_utils.errors import TrainingError
-from meiju_utils.files import atomic_path, read_json, write_json
-from meiju_utils.predictions import FITTED, NO_SEED, Answers, Classes, Predictions
-from meiju_utils.recipes.book import Recipe
-from meiju_utils.recipes.deciding import decide, decided, folds_of
+from meiju_utils.files import read_json
+from meiju_utils.predictions import NO_SEED, Answers, Predictions
+from meiju_utils.recipes.deciding import decided, folds_of
+from meiju_utils.recipes.recipe import Recipe
 from meiju_utils.scoring import (
     JOINT,
     MEAN,
     comparison,
-    concatenated,
     f1,
     failed_table,
-    score_table,
-    training_table,
 )
 from meiju_utils.scoring import table as scoring_table
 from meiju_utils.sources import code_key
@@ -95,7 +90,7 @@ class Experiment:
         if self.failure:
             return bool(self._failed.get("settled", True))
         there = self.has_predictions and all((self.folder / name).is_file() for name in _RESULTS)
-        return there and self._scored_by() == _scoring()
+        return there and self._scored_by() == scoring_code()
 
     def _scored_by(self) -> str:
         """The key of the code that made the scores."""
@@ -170,7 +165,7 @@ class Experiment:
             return self.answers
         table = self.of_folds.table if self.folded else self.predictions.table
         own = Predictions(table[table["fold"] == fold].reset_index(drop=True)).mean()
-        return decided(self._recipe, own, self.decisions, np.full(len(own), fold))
+        return decided(self.recipe, own, self.decisions, np.full(len(own), fold))
 
     @cached_property
     def of_folds(self) -> Predictions:
@@ -224,13 +219,14 @@ class Experiment:
         raise TrainingError(f"{self!r} has no training of seed {seed} and fold {fold}.")
 
     @property
-    def _recipe(self) -> Recipe:
+    def recipe(self) -> Recipe:
+        """What it is an experiment of."""
         return Recipe.model_validate(self.config["recipe"])
 
     def decoded(self, predictions: Predictions) -> Answers:
         """Labels of predictions (one row a clip), by what the recipe decides and was fitted."""
         known = Known(pd.DataFrame(), "weighted", folds_of(self.predictions))
-        return decided(self._recipe, predictions, self.decisions, known.fold_of(predictions.table))
+        return decided(self.recipe, predictions, self.decisions, known.fold_of(predictions.table))
 
     def __repr__(self) -> str:
         if not self.done:
@@ -249,114 +245,6 @@ class Experiment:
         return f"<b>{escape(name)}</b>{colon}{escape(rest)}"
 
 
-def _scoring() -> str:
+def scoring_code() -> str:
     """The key of the code that scores: where it changes, scores are made anew, and nothing else."""
     return code_key(f1, comparison, scoring_table)
-
-
-def write_failure(
-    experiment: Experiment, reason: str, cause: Experiment | None = None, settled: bool = True
-) -> None:
-    """Note that a recipe has no results, and how to try again.
-
-    `cause` is the experiment it is made from that failed; without, it failed itself. What is not
-    `settled` is tried again by the next call, as it may not be the training's own fault.
-    """
-    root = experiment.folder.name
-    if cause is not None:
-        root, settled = cause._failed["root"], cause.done
-    again = (
-        f"To try again delete {root} in experiments." if settled else "The next call tries again."
-    )
-    told = f"{reason} ({again})"
-    write_json(experiment.folder / FAILURE, {"reason": told, "root": root, "settled": settled})
-
-
-def write_results(
-    experiment: Experiment,
-    predictions: Predictions,
-    truth: pd.DataFrame,
-    known: Known,
-    history: pd.DataFrame | None = None,
-    of_folds: Predictions | None = None,
-    combination: Mapping[str, Any] | None = None,
-) -> None:
-    """Write what an experiment came to; `truth` has labelled clips of train and valid.
-
-    `of_folds`: see `Experiment.of_folds`; `combination`: what an ensemble fitted, and `notes`.
-    """
-    if history is not None:
-        write_table(experiment.folder / "history.parquet", history)
-    if of_folds is not None:
-        of_folds.save(experiment.folder / OF_FOLDS)
-    write_json(experiment.folder / COMBINATION, dict(combination or {}))
-    predictions.save(experiment.folder / "predictions.parquet")
-    write_scores(experiment, predictions, truth, known)
-
-
-def write_scores(
-    experiment: Experiment, predictions: Predictions, truth: pd.DataFrame, known: Known
-) -> None:
-    """Write what follows from an experiment's predictions: what is decided on them, its answers
-    and, last, its scores."""
-    known = replace(known, folds=folds_of(predictions))
-    mean, average = predictions.mean(), known.average
-    answers, fitted = decide(experiment._recipe, mean, known)
-    combination = read_json(experiment.folder / COMBINATION)
-    notes = [*combination.pop("notes", []), *fitted.pop("notes")]
-    write_json(experiment.folder / DECISIONS, {"ensemble": combination, **fitted, "notes": notes})
-    experiment.__dict__.pop("decisions", None)  # of an earlier time
-    answers.save(experiment.folder / "answers.parquet")
-    by_seed = {NO_SEED: answers}
-    if NO_SEED not in set(predictions.table["seed"]):
-        by_seed = {
-            seed: decided(experiment._recipe, part, fitted, known.fold_of(part.table))
-            for seed, part in predictions.by_seed().items()
-        }
-    parts = []
-    for split in ("valid", "train"):
-        own, right = predictions.of_split(split).table, truth[truth["split"] == split]
-        if len(right) and (own["role"] != FITTED).all():  # who trained cannot judge
-            scores = experiment_scores(experiment.name, split, answers, by_seed, right, average)
-            parts.append(scores.assign(chose=own["chose"].max()))
-    scores = concatenated(parts)
-    scores.attrs = {"scoring": _scoring()}
-    write_table(experiment.folder / "scores.parquet", scores)
-
-
-def experiment_scores(
-    name: str,
-    split: str,
-    answers: Answers,
-    by_seed: dict[int, Answers],
-    truth: pd.DataFrame,
-    average: Average,
-) -> pd.DataFrame:
-    """The tidy table of scores on the clips in `truth` (clip_id and a label a task)."""
-    right = label_columns(truth, answers.classes)
-    mean = score_table(name, split, right, matched(answers, truth), average)
-    trainings = {seed: matched(own, truth) for seed, own in by_seed.items()}
-    return concatenated([mean, training_table(name, split, right, trainings, average)])
-
-
-def label_columns(table: pd.DataFrame, tasks: Classes) -> dict[str, Any]:
-    """A table's labels, task by task: what the functions in `scoring` take."""
-    return {task: table[task].to_numpy(dtype=object).astype(str) for task in tasks}
-
-
-def matched(answers: Answers, truth: pd.DataFrame) -> dict[str, Any]:
-    """The answers to the clips of `truth`, in its order. TrainingError where one is missing."""
-    own = answers.table.set_index("clip_id")
-    lacking = truth.loc[~truth["clip_id"].isin(own.index), "clip_id"].tolist()
-    if lacking:
-        raise TrainingError(
-            f"There is no answer to {len(lacking)} clips, the first {lacking[0]}; every clip whose "
-            "true label is known must have one."
-        )
-    return label_columns(own.loc[truth["clip_id"]], answers.classes)
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as parquet, atomically."""
-    with atomic_path(path) as temporary:
-        table.to_parquet(temporary, index=False)

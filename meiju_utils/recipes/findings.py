@@ -15,7 +15,8 @@ import pandas as pd
 from meiju_utils.challenge import PAPER_TABLE_I
 from meiju_utils.errors import TrainingError
 from meiju_utils.predictions import FITTED, labelled
-from meiju_utils.recipes.experiment import Experiment, label_columns, matched
+from meiju_utils.recipes.experiment import Experiment
+from meiju_utils.recipes.writing import label_columns, matched
 from meiju_utils.run import Run
 from meiju_utils.scoring import (
     ESTIMANDS,

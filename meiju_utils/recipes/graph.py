@@ -12,7 +12,7 @@ import pandas as pd
 from meiju_utils.challenge import Modality
 from meiju_utils.config import EncoderConfig, Training, validate_profile
 from meiju_utils.decisions import ENSEMBLES
-from meiju_utils.errors import ConfigError, FeatureError, MeijuError, TrainingError, nearest
+from meiju_utils.errors import ConfigError, FeatureError, nearest
 from meiju_utils.files import fingerprint, safe_name
 from meiju_utils.graphs import with_needs
 from meiju_utils.modelling.architecture import NetworkConfig, in_token_order
@@ -24,12 +24,12 @@ from meiju_utils.modelling.dataset import (
     load_dataset,
 )
 from meiju_utils.modelling.partitions import Folds, FoldTable, fold_table
-from meiju_utils.modelling.starting import check_start
 from meiju_utils.predictions import NO_SEED, labelled
-from meiju_utils.recipes.book import Recipe, load_recipes
+from meiju_utils.recipes.book import load_recipes
 from meiju_utils.recipes.code import code_of
 from meiju_utils.recipes.experiment import Experiment, Member
 from meiju_utils.recipes.pool_labels import PseudoLabelSet, has_pool, pseudo_label_set
+from meiju_utils.recipes.recipe import Recipe
 from meiju_utils.references import resolve
 from meiju_utils.run import Run
 
@@ -40,24 +40,6 @@ def recipes_of(run: Run) -> dict[str, Recipe]:
     """The built-in recipes and those of the profile's own file, for the tasks of the setting."""
     own = run.config.recipes
     return load_recipes(resolve(own) if own else None, run.setting.tasks)
-
-
-def check_recipes(run: Run) -> None:
-    """Raise what is wrong with a profile's recipes, before any stage has run.
-
-    ConfigError where `submission` names none, and for what cannot be followed; FeatureError for an
-    encoder that the profile lacks; TrainingError for a network that cannot be built.
-    """
-    graph = RecipeGraph(run)
-    if run.config.submission not in graph.recipes:
-        raise ConfigError(
-            f"submission = {run.config.submission!r} names no recipe: "
-            f"{nearest(run.config.submission, graph.recipes)}"
-        )
-    built_in = load_recipes(tasks=run.setting.tasks)
-    own = [name for name, recipe in graph.recipes.items() if recipe != built_in.get(name)]
-    for name in with_needs([run.config.submission, *own], lambda n: graph.recipes[n].needs()):
-        graph.check_settings(name)
 
 
 class RecipeGraph:
@@ -232,64 +214,6 @@ class RecipeGraph:
             self._splits[partition] = fold_table(self.run, partition)
         return self._splits[partition]
 
-    def check(self, name: str) -> None:
-        """Raise now what would be wrong with a recipe once its turn to train has come."""
-        self.check_settings(name)
-        recipe = self.recipes[name]
-        if recipe.kind != "ensemble":
-            self.dataset(name)
-            self.split(name)
-        if recipe.kind == "network":
-            start = self.resolve(recipe.start) if recipe.start else name
-            self._check_start(name, self.network(name), self.network(start))
-
-    def check_settings(self, name: str) -> None:
-        """Raise what is wrong with a recipe whatever the clips are."""
-        recipe = self.recipes[name]
-        if recipe.kind == "ensemble":
-            self.there(name)
-            self._check_common_seed(name)
-            return
-        encoders = self.encoders(name)
-        if recipe.kind != "network":
-            if recipe.component and (what := lacking(recipe.component, list(encoders))):
-                raise FeatureError(
-                    f"Recipe {name!r} looks at {what}, which profile {self.run.config.name} does "
-                    f"not extract. Give embeddings.{what} an encoder."
-                )
-            return
-        start = recipe.start or name
-        untrained = set(self.seeds(name)) - set(self.seeds(start))
-        if untrained:
-            raise ConfigError(
-                f"Recipe {name!r} trains seeds {sorted(untrained)}, which {start!r}, its start, "
-                "does not. Give both the same training.seeds."
-            )
-        one_wide = [
-            self.network(n, dict.fromkeys(e, 1))
-            for n, e in ((name, encoders), (start, self.encoders(start)))
-        ]
-        self._check_start(name, *one_wide)
-
-    def _check_start(self, name: str, network: NetworkConfig, start: NetworkConfig) -> None:
-        try:
-            check_start(network, start)
-        except TrainingError as error:
-            raise TrainingError(f"Recipe {name!r}: {error}") from None
-        except MeijuError:
-            raise
-        except Exception as error:  # whatever a part of one's own raises where it cannot be made
-            raise TrainingError(
-                f"Recipe {name!r}: its network cannot be built: {type(error).__name__}: {error}"
-            ) from error
-
-    def _check_common_seed(self, name: str) -> None:
-        found = {other: self.all_seeds(other) for other in self.recipes[name].needs()}
-        chancy = {other: seeds for other, seeds in found.items() if seeds}
-        if chancy and not set.intersection(*map(set, chancy.values())):
-            listed = "; ".join(f"{other} {sorted(seeds)}" for other, seeds in chancy.items())
-            raise ConfigError(f"Recipe {name!r} combines recipes without a common seed: {listed}.")
-
     def all_seeds(self, name: str) -> tuple[int, ...]:
         """Seeds of a recipe's predictions: a network's, or those all members have."""
         if self.recipes[name].kind != "ensemble":
@@ -330,7 +254,7 @@ class RecipeGraph:
         basis += [self.dataset_key(name), split.key if split else "validation"]
         if targets is not None:
             keys = [labels.key for labels in self.pool_labels(name)]
-            basis += [keys, targets.soft, targets.weight] if keys else []
+            basis += [keys, targets.model_dump(exclude={"rule", "teacher"})] if keys else []
         if recipe.architecture is not None:
             streams = recipe.architecture.of_streams(list(self.encoders(name)))
             start = self.experiment(self.resolve(recipe.start)).key if recipe.start else None

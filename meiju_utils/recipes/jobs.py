@@ -18,8 +18,8 @@ from meiju_utils.modelling.architecture import NetworkConfig
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.modelling.partitions import Part
 from meiju_utils.predictions import Predictions, Targets
-from meiju_utils.recipes.book import Recipe
 from meiju_utils.recipes.experiment import FAILURE, Member
+from meiju_utils.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,8 @@ Imports `graph`, `jobs`, `pool_labels`.
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from meiju_utils.decisions import Known
 from meiju_utils.errors import ConfigError
 from meiju_utils.files import write_json
@@ -81,7 +83,9 @@ def write_inputs(graph: RecipeGraph, name: str) -> None:
         path = pool_targets(graph, name, fold)
         if path is not None and targets is not None and not path.is_file():
             labels = made_labels(graph, name, fold)
-            labels.targets(graph.teacher(name), targets.soft, targets.weight).save(path)
+            labels.targets(graph.teacher(name), targets, known_of_fold(graph, name, fold)).save(
+                path
+            )
     write_config(graph, name)
 
 
@@ -90,13 +94,18 @@ def made_labels(graph: RecipeGraph, name: str, fold: int) -> PseudoLabelSet:
 
     Of a recipe with `targets`. In a fold nothing is known of the clips it holds out.
     """
-    targets, known = graph.recipes[name].targets, graph.truth[graph.truth["split"] == "train"]
+    targets = graph.recipes[name].targets
     assert targets is not None
-    only = graph.only_fold(name, fold)
-    split = graph.split(name)
-    if split is not None:
-        known = known[~known["clip_id"].isin(split.parts()[fold].held_out)]
+    only, known = graph.only_fold(name, fold), known_of_fold(graph, name, fold)
     return make_pseudo_labels(graph.run, graph.teacher(name), targets.rule, only, known)
+
+
+def known_of_fold(graph: RecipeGraph, name: str, fold: int) -> pd.DataFrame:
+    """The labelled train clips that a fold does not hold out."""
+    known, split = graph.truth[graph.truth["split"] == "train"], graph.split(name)
+    if split is None:
+        return known
+    return known[~known["clip_id"].isin(split.parts()[fold].held_out)]
 
 
 def write_config(graph: RecipeGraph, name: str) -> None:

@@ -28,6 +28,7 @@ from meiju_utils.pool import (
     with_truth,
 )
 from meiju_utils.pool import selection as selecting
+from meiju_utils.pool.label_shift import shifted_answers
 from meiju_utils.predictions import (
     Answers,
     Classes,
@@ -35,7 +36,9 @@ from meiju_utils.predictions import (
     Targets,
     labelled,
 )
-from meiju_utils.recipes.experiment import Experiment, write_table
+from meiju_utils.recipes.experiment import Experiment
+from meiju_utils.recipes.recipe import PoolTargets
+from meiju_utils.recipes.writing import write_table
 from meiju_utils.run import Run
 from meiju_utils.sources import code_key
 
@@ -107,11 +110,14 @@ class PseudoLabelSet:
         found = remark(self.selection)
         return [found] if found else []
 
-    def targets(self, teacher: Experiment, soft: bool, weight: float) -> Targets:
+    def targets(self, teacher: Experiment, asked: PoolTargets, known: pd.DataFrame) -> Targets:
         """Targets of the chosen clips: their pseudo labels or, where `soft`, the teacher's
-        probabilities; each with `weight`."""
+        probabilities, with `shift` as they are under the pool's own shares of classes where these
+        can be told by the `known` train clips; each with `weight`."""
         answers = teacher.fold_answers(self.fold).of_split("unlabeled")
-        return targets_of(self.selection, answers, soft, weight)
+        if asked.soft and asked.shift:
+            answers = shifted_answers(answers, teacher.answers.of_split("train"), known)
+        return targets_of(self.selection, answers, asked.soft, asked.weight)
 
     def _audited(self, name: str) -> Path:
         """An audit's file, named after the code that audits: it chooses nothing."""

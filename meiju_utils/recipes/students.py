@@ -28,6 +28,7 @@ class Students(BaseModel):
     rounds: PositiveInt = 2
     rule: Any = "everything"
     weight: PositiveFloat = 1.0
+    shift: bool = False
     gain: float = Field(default=0.0, ge=0)
 
 
@@ -63,6 +64,7 @@ def _spelled_out(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
         )
     common = {"chain": name} | {key: values[key] for key in ("notebook",) if key in values}
     targets = {"rule": students.rule, "soft": True, "weight": students.weight}
+    targets |= {"shift": students.shift}
     found: dict[str, Any] = {}
     rounds = [students.teacher]
     for number in range(1, students.rounds + 1):
@@ -74,7 +76,7 @@ def _spelled_out(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
         calibrate = {key: values[key] for key in ("calibrate",) if key in values}
         found[f"{name}-{number}"] = {"ensemble": joined, **calibrate, **common}
         rounds.append(f"{name}-{number}")
-    kept = {key: value for key, value in values.items() if key not in ("students", "calibrate")}
+    kept = {key: value for key, value in values.items() if key != "students"}
     last = {"last-gain": {"from": rounds, "gain": students.gain}}
     found[name] = {**kept, "ensemble": last, "teacher": students.teacher}
     return found

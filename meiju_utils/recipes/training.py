@@ -22,15 +22,10 @@ from meiju_utils.parallel import failure_of, map_items
 from meiju_utils.parallel.faults import is_of_the_run
 from meiju_utils.predictions import NO_SEED
 from meiju_utils.recipes.book import load_recipes
+from meiju_utils.recipes.checking import check
 from meiju_utils.recipes.code import run_job
 from meiju_utils.recipes.combining import combined
-from meiju_utils.recipes.experiment import (
-    FAILURE,
-    Experiment,
-    write_failure,
-    write_results,
-    write_scores,
-)
+from meiju_utils.recipes.experiment import FAILURE, Experiment
 from meiju_utils.recipes.graph import RecipeGraph, Recipes, recipes_of
 from meiju_utils.recipes.jobs import Job, read_records
 from meiju_utils.recipes.planning import (
@@ -41,6 +36,7 @@ from meiju_utils.recipes.planning import (
     write_config,
     write_inputs,
 )
+from meiju_utils.recipes.writing import write_failure, write_results, write_scores
 from meiju_utils.run import Run
 from meiju_utils.run_folder import writing
 
@@ -99,7 +95,7 @@ def _train(
     resolved = {name: graph.resolve(name) for name in names}
     todo = graph.unfinished(list(resolved.values()))
     for name in todo:
-        graph.check(name)
+        check(graph, name)
     plan = with_needs(resolved.values(), graph.needs)
     errors: list[Exception] = []
     if todo:  # only who trains holds the lock

@@ -26,6 +26,7 @@ from meiju_utils.scoring.f1 import (
     score,
     task_f1,
 )
+from meiju_utils.scoring.reliability import calibration_error, reliability
 from meiju_utils.scoring.table import (
     FAILED,
     MARK,
@@ -62,6 +63,7 @@ __all__ = [
     "YARDSTICKS",
     "Scored",
     "bootstrap_scores",
+    "calibration_error",
     "compared",
     "concatenated",
     "failed_table",
@@ -69,6 +71,7 @@ __all__ = [
     "interval",
     "joint_score",
     "marked",
+    "reliability",
     "resampled_clips",
     "resampled_scores",
     "score",

@@ -21,8 +21,8 @@ from meiju_utils.recipes import (
     paper_findings,
     scores_on,
 )
-from meiju_utils.recipes.experiment import write_failure, write_results
 from meiju_utils.recipes.findings import PAPER_STEPS
+from meiju_utils.recipes.writing import write_failure, write_results
 from meiju_utils.reporting.conclusions import of_submission
 from meiju_utils.run import Run
 from meiju_utils.scoring import (

@@ -43,10 +43,10 @@ from meiju_utils.recipes import (
 from meiju_utils.recipes import graph as graph_module
 from meiju_utils.recipes import training as training_module
 from meiju_utils.recipes.code import run_job
-from meiju_utils.recipes.experiment import write_failure
 from meiju_utils.recipes.graph import RecipeGraph
 from meiju_utils.recipes.jobs import Job, NetworkJob
 from meiju_utils.recipes.planning import jobs_of
+from meiju_utils.recipes.writing import write_failure
 from meiju_utils.reporting import plots, tables
 from meiju_utils.run import Run
 from meiju_utils.scoring import JOINT, MEAN, SINGLE
