@@ -10,7 +10,7 @@ leave their results in its folder; the names below are their front door, and the
 >>> run.setting.name
 'track1-mandarin'
 >>> run.config.training.epochs, run.config.submission
-(8, 'ensemble')
+(8, 'best')
 >>> rows = meiju.train_recipes(run, ["baseline", "linear-svm"])  # doctest: +SKIP
 >>> meiju.tables.show_scores(meiju.tables.recipe_scores(rows))  # doctest: +SKIP
 

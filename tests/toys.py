@@ -77,6 +77,20 @@ def make_toy() -> Callable[..., Dataset]:
     return build
 
 
+MARKS, WORDS = "？！。，…、；：", "你好吗谢天气不错走吧别怕加油"
+
+
+def with_words(dataset: Dataset) -> Dataset:
+    """A character for each emotion and one for each intent, in company of others by chance."""
+    rng = np.random.default_rng(0)
+    texts = []
+    for row in range(len(dataset.clip_ids)):
+        emotion, intent = dataset.labels["emotion"][row], dataset.labels["intent"][row]
+        others = rng.choice(list(WORDS), rng.integers(0, 3))
+        texts.append("".join([WORDS[emotion], MARKS[intent], *others]))
+    return replace(dataset, texts=tuple(texts))
+
+
 @pytest.fixture
 def small() -> Callable[..., NetworkConfig]:
     """Builds the architecture of a narrow network for a dataset; `changes` as in a recipe."""
@@ -182,6 +196,9 @@ def make_run(
             names = np.array([*CLASSES[task], ""])
             clips[task] = names[toy.labels[task]]
         run.save_table("clips", clips.astype("str"))
+        if any(toy.texts):
+            words = pd.DataFrame({"clip_id": toy.clip_ids, "text": toy.texts}, dtype="str")
+            run.save_table("transcripts", words)
 
         def open_features(run: Run, modality: Modality, config: EncoderConfig) -> ToyStore:
             key = (store_keys or {}).get(modality, config.name)

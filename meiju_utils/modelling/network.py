@@ -75,7 +75,8 @@ class JointNetwork(nn.Module):
         lengths: Mapping[str, Tensor] | None = None,
         present: Mapping[str, Tensor] | None = None,
     ) -> Any:
-        """Logits [B, C] of each task by its name, those of auxiliary heads as `<task>_auxiliary`.
+        """Logits [B, C] of each task by its name, those of auxiliary heads as `<task>_auxiliary`,
+        and what the head reads, [B, H'], as `<task>_features`.
 
         `features` has [B, T, D] of each stream, padding last; `lengths` [B] the real steps where
         not all are real; `present` [B] (bool) who has the stream, by default those of length > 0.
@@ -92,7 +93,7 @@ class JointNetwork(nn.Module):
         logits = [branch.head(last[task]) for task, branch in self.branches.items()]
         for task, branch in self.branches.items():
             logits.append(branch.auxiliary(tokens[task]) if spec.auxiliary else None)
-        return logits_type(tuple(self.branches))(*logits)
+        return logits_type(tuple(self.branches))(*logits, *(last[t] for t in self.branches))
 
     def parts(self) -> list[nn.Module]:
         """The sub-networks whose gradients the published code clips one by one."""
@@ -129,5 +130,6 @@ def other_task(tasks: Iterable[str]) -> dict[str, str]:
 
 @lru_cache
 def logits_type(tasks: tuple[str, ...]) -> type[Any]:
-    """A named tuple: each task's logits, then each task's auxiliary ones (None without)."""
-    return namedtuple("JointLogits", [*tasks, *(f"{task}_auxiliary" for task in tasks)])
+    """A named tuple: each task's logits, auxiliary ones (None without) and features."""
+    kinds = ("", "_auxiliary", "_features")
+    return namedtuple("JointLogits", [f"{task}{kind}" for kind in kinds for task in tasks])

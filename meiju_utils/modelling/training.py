@@ -115,6 +115,14 @@ class _Trainer:
         self.network = self._new_network().to(device)
         ema = self.training.ema
         self.average = moving_average(self.network, ema) if ema else None
+        self.pool = dataset.rows("unlabeled") if hasattr(self.objective, "consistency") else None
+        if self.pool is not None and self.average is None:
+            raise TrainingError(
+                f"The objective {plan.objective.name} needs a moving average of the network. Give "
+                "the recipe `training: {ema: 0.99}`."
+            )
+        if self.pool is not None and not len(self.pool):
+            self.pool = None
         self.optimizer = make_optimizer(self.network, self.training)
         self.order = np.random.default_rng(seed)
         self.history: list[dict[str, Any]] = []
@@ -201,6 +209,8 @@ class _Trainer:
                 logits = self.network(*batch)
             logits = type(logits)(*(x if x is None else x.float() for x in logits))
             loss = self.objective(logits, targets)
+            if self.pool is not None:
+                loss = loss + self._consistency(len(rows))
             if not np.isfinite(self.limit):
                 uniform = type(logits)(*(x if x is None else torch.zeros_like(x) for x in logits))
                 self.limit = DIVERGED * abs(float(self.objective(uniform, targets)))
@@ -212,6 +222,16 @@ class _Trainer:
                 self.average.update_parameters(self.network)
             total += loss.detach() * len(rows)
         return float(total) / len(self.targets.rows)
+
+    def _consistency(self, clips: int) -> Tensor:
+        """How little the network, on noised features, agrees with its average on the pool."""
+        assert self.pool is not None
+        rows = self.order.choice(self.pool, min(clips, len(self.pool)), replace=False)
+        noisy = self.tensors.batch(rows, self.training.noise, self.training.modality_dropout)
+        with torch.no_grad():
+            averaged = self.evaluated.eval()(*self.tensors.batch(rows))
+        found: Tensor = self.objective.consistency(self.network(*noisy), averaged, self.truth)
+        return found
 
     def _refuse_diverged(self, loss: float, epoch: int) -> None:
         if not np.isfinite(loss) or loss > self.limit > 0:

@@ -35,7 +35,7 @@ def remark(selection: Selection) -> str:
         return selection.notes[0]
     if not selection.table["selected"].any():
         return f"{_passing(selection)} It is trained on the true labels alone."
-    if selection.notes:
+    if selection.notes and selection.asked > 0:  # who takes every clip asks for no sureness
         short = f"{len(selection.notes)} of {len(selection.thresholds)} classes"
         return (
             f"{short} have few or no confident clips in the pool; notebook 04 says which, and what "

@@ -156,7 +156,9 @@ def config_of(graph: RecipeGraph, name: str) -> dict[str, Any]:
 
 def known_of(graph: RecipeGraph) -> Known:
     """What decisions may be fitted on, whatever the recipe."""
-    unlike = {"unlabeled": "nobody knows which label pairs the unlabelled pool has"}
+    unlike = {}
+    if graph.pool:
+        unlike["unlabeled"] = "nobody knows which label pairs the unlabelled pool has"
     if graph.run.setting.track == 2:
         unlike[""] = "in Track 2 nothing says that test clips have train's label pairs"
     labels = graph.truth[graph.truth["split"] == "train"]

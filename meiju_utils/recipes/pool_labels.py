@@ -61,8 +61,14 @@ class PseudoLabelSet:
     def done(self) -> bool:
         """Whether all is there; a set of a teacher that had no results is made again."""
         files = [self.folder / name for name in ("labels.parquet", "thresholds.parquet", _CONFIG)]
-        files += [self._audited("audit"), self._audited("audit_in_force")]
+        if self.shown:
+            files += [self._audited("audit"), self._audited("audit_in_force")]
         return all(path.is_file() for path in files) and not self._config["failure"]
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is audited: of folds the first stands for all."""
+        return not self.fold
 
     @cached_property
     def _config(self) -> dict[str, Any]:
@@ -166,11 +172,12 @@ def make_pseudo_labels(
     if teacher.failure:
         note = f"{teacher.name}, the teacher, has no results: {teacher.failure}"
         selection = replace(selection, notes=[note])
-    held_out = (answers.of_split("valid"), labelled(clips, tasks, "valid"))
     write_table(found.folder / "labels.parquet", selection.table)
     write_table(found.folder / "thresholds.parquet", selection.thresholds)
-    write_table(found._audited("audit"), audit_thresholds(*held_out, selection))
-    write_table(found._audited("audit_in_force"), audit_selection(*held_out, selection))
+    if found.shown:
+        held_out = (answers.of_split("valid"), labelled(clips, tasks, "valid"))
+        write_table(found._audited("audit"), audit_thresholds(*held_out, selection))
+        write_table(found._audited("audit_in_force"), audit_selection(*held_out, selection))
     config = {
         "teacher": teacher.name,
         "teacher_key": teacher.key,

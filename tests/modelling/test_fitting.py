@@ -18,21 +18,9 @@ from meiju_utils.modelling.kernels import gaussian
 from meiju_utils.modelling.views import Standardised
 from meiju_utils.predictions import Targets
 from meiju_utils.scoring import JOINT, score
+from tests.toys import with_words
 
 MakeToy = Callable[..., Dataset]
-MARKS = "？！。，…、；："
-WORDS = "你好吗谢天气不错走吧别怕加油"
-
-
-def with_words(dataset: Dataset) -> Dataset:
-    """A character for each emotion and one for each intent, in company of others by chance."""
-    rng = np.random.default_rng(0)
-    texts = []
-    for row in range(len(dataset.clip_ids)):
-        emotion, intent = dataset.labels["emotion"][row], dataset.labels["intent"][row]
-        others = rng.choice(list(WORDS), rng.integers(0, 3))
-        texts.append("".join([WORDS[emotion], MARKS[intent], *others]))
-    return replace(dataset, texts=tuple(texts))
 
 
 def labelled_everywhere(make_toy: MakeToy, **options: Any) -> Dataset:

@@ -30,7 +30,7 @@ from meiju_utils.modelling.batches import ClipTensors, Standardiser
 from meiju_utils.modelling.checkpoints import TrainedNetwork
 from meiju_utils.modelling.dataset import Dataset, make_dataset
 from meiju_utils.modelling.network import JointNetwork, logits_type
-from meiju_utils.modelling.objectives import OBJECTIVES, CrossEntropy
+from meiju_utils.modelling.objectives import OBJECTIVES, Consistent, Contrastive, CrossEntropy
 from meiju_utils.modelling.optimisation import (
     clip_gradients,
     learning_rate,
@@ -425,7 +425,7 @@ def test_the_cross_entropy_of_one_hot_targets_is_that_of_labels(
     torch.testing.assert_close(CrossEntropy()(logits, targets), first + more)
     torch.testing.assert_close(CrossEntropy(auxiliary=0.3)(logits, targets), first + 0.3 * more)
     torch.testing.assert_close(CrossEntropy(auxiliary=0)(logits, targets), first)
-    plain = logits_type(("emotion", "intent"))(*logits[:2], None, None)
+    plain = logits_type(("emotion", "intent"))(*logits[:2], None, None, *logits[4:])
     torch.testing.assert_close(CrossEntropy()(plain, targets), first)
 
 
@@ -659,3 +659,65 @@ def test_an_unknown_device_is_refused(make_toy: MakeToy, small: Small, quick: Qu
     dataset = make_toy()
     with pytest.raises(ConfigError, match=r"'tpu'.*this machine has .*cpu"):
         train_network(dataset, plan(dataset, small, quick(device="tpu")), 0)
+
+
+def features(*rows: list[float]) -> Any:
+    """Logits of emotion alone, all alike, with these features before the head."""
+    own = torch.tensor(rows)
+    zeros = torch.zeros(len(rows), 3)
+    return logits_type(("emotion",))(zeros, None, own)
+
+
+def test_the_contrastive_loss_draws_clips_of_one_class_together() -> None:
+    hard = TaskTargets(torch.eye(3)[[0, 0, 1, 1]], torch.ones(4))
+    loss, plain = Contrastive(weight=1.0), CrossEntropy()
+    apart = features([1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [-1.0, 0.1])
+    mixed = features([1.0, 0.0], [-1.0, 0.1], [1.0, 0.1], [-1.0, 0.0])
+    low, high = loss(apart, {"emotion": hard}), loss(mixed, {"emotion": hard})
+    assert low < high - 1
+    torch.testing.assert_close(plain(apart, {"emotion": hard}), plain(mixed, {"emotion": hard}))
+    # Nobody of the same class: nothing to draw together.
+    alone = TaskTargets(torch.eye(3), torch.ones(3))
+    three = features([1.0, 0.0], [0.0, 1.0], [-1.0, 0.0])
+    torch.testing.assert_close(loss(three, {"emotion": alone}), plain(three, {"emotion": alone}))
+    # A clip of weight zero has no part in it.
+    some = TaskTargets(hard.probabilities, torch.tensor([1.0, 1.0, 1.0, 0.0]))
+    moved = features([1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [9.0, 9.0])
+    turned = features([1.0, 0.0], [1.0, 0.1], [-1.0, 0.0], [-9.0, 9.0])
+    flat = Contrastive(weight=1.0, temperature=50.0)
+    first, second = (flat(x, {"emotion": some}) for x in (moved, turned))
+    assert abs(float(first - second)) < 0.1
+
+
+def test_consistency_is_least_where_network_and_average_agree() -> None:
+    sure = logits_type(("emotion",))(torch.tensor([[4.0, 0.0, 0.0]]), None, None)
+    other = logits_type(("emotion",))(torch.tensor([[0.0, 4.0, 0.0]]), None, None)
+    agree = Consistent().consistency(sure, sure, ["emotion"])
+    assert agree < Consistent().consistency(other, sure, ["emotion"])
+    assert Consistent(weight=0.0).consistency(other, sure, ["emotion"]) == 0
+
+
+def test_consistency_trains_on_the_pool_and_needs_an_average(
+    make_toy: MakeToy, small: Small, quick: Quick
+) -> None:
+    dataset = make_toy()
+    plan = Plan(small(dataset), quick(ema=0.9), "weighted", Component(name="consistent"))
+    found = train_network(dataset, plan, 0)
+    again = train_network(dataset, plan, 0)
+    plain = train_network(dataset, replace(plan, objective=Component(name="cross-entropy")), 0)
+    weights = [t.model.network.state_dict() for t in (found, again, plain)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+    with pytest.raises(TrainingError, match="needs a moving average"):
+        train_network(dataset, replace(plan, training=quick()), 0)
+    without_pool = make_toy(sizes={"train": 20, "valid": 10, "test": 5})
+    train_network(without_pool, replace(plan, network=small(without_pool)), 0)
+
+
+def test_the_last_epoch_is_kept_where_nothing_is_to_be_chosen(
+    make_toy: MakeToy, small: Small, quick: Quick
+) -> None:
+    dataset = make_toy()
+    plan = Plan(small(dataset), quick(epochs=5, patience=1, keep="last"), "weighted")
+    found = train_network(dataset, plan, 0)
+    assert found.best_epoch == len(found.history) == 5

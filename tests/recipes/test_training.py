@@ -24,13 +24,22 @@ from meiju_utils.errors import (
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.parallel import SystemicError
 from meiju_utils.pool import RULES, Selection
-from meiju_utils.predictions import FITTED, HELD_OUT, NO_SEED, Answers, Predictions, Targets
+from meiju_utils.predictions import (
+    FITTED,
+    HELD_OUT,
+    NO_SEED,
+    Answers,
+    Predictions,
+    Targets,
+    labelled,
+)
 from meiju_utils.recipes import (
     TABLE_ONE,
     YARDSTICKS,
     Recipe,
     compare,
     load_experiment,
+    load_recipes,
     make_pseudo_labels,
     make_recipes,
     members_of,
@@ -657,7 +666,10 @@ def test_without_a_pool_a_recipe_with_pseudo_labels_is_its_stage_one(
     (labels,) = pseudo_labels_of(run, "+pseudo-label-paper").values()
     assert labels.told() == ["There are no unlabelled clips, so none are labelled."]
     assert labels.done
-    assert len(labels.targets(found["+pseudo-label"], soft=True, weight=1)) == 0
+    asked = load_recipes()["+pseudo-label"].targets
+    assert asked is not None
+    known = labelled(run.table("clips"), run.setting.tasks, "train")
+    assert len(labels.targets(found["+pseudo-label"], asked, known)) == 0
     assert "nothing to show" in tables.show_table(labels.by_class(), "By class").to_html()
     for figure in (
         plots.coverage_precision(labels.audit(), labels.selection.asked),
