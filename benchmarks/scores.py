@@ -26,12 +26,14 @@ from meiju_utils.corpus.doctor import examine_run
 from meiju_utils.corpus.official import read_corpus
 from meiju_utils.embeddings import extract_features
 from meiju_utils.files import write_text
+from meiju_utils.graphs import with_needs
 from meiju_utils.opening import open_run
 from meiju_utils.preprocessing import preprocess_corpus
 from meiju_utils.recipes import (
     TABLE_ONE,
     YARDSTICKS,
     Experiment,
+    load_recipes,
     make_recipes,
     scores_on,
     train_recipes,
@@ -63,10 +65,17 @@ def recipes_in(folds: int, tasks: list[str]) -> Any:
     """The built-in recipes, all in so many folds (0: as published)."""
     raw = yaml.safe_load(LIBRARY.read_text(encoding="utf-8"))
     partition: Any = {"folds": folds} if folds else "validation"
-    for values in raw.values():
-        if "ensemble" not in values:
-            values["partition"] = partition
-    return make_recipes(raw, tasks)
+    built = load_recipes(tasks=tasks)
+    wanted = with_needs(ROWS, lambda name: [*built[name].needs(), *bases(raw[name])])
+    for name in wanted:
+        if "ensemble" not in raw[name]:
+            raw[name]["partition"] = partition
+    return make_recipes({name: raw[name] for name in wanted}, tasks)
+
+
+def bases(values: dict[str, Any]) -> list[str]:
+    """The recipes whose settings one takes over."""
+    return [values[key] for key in ("start", "like") if key in values]
 
 
 def row(run: Run, name: str, experiment: Experiment, truth: pd.DataFrame) -> str:
@@ -135,7 +144,8 @@ those of validation and test are right. {kindness}
         else row(run, name, e, truth)
         for name, e in made.items()
     ]
-    write_text(RECORD, record + "\n".join(lines) + "\n")
+    _, heading, rest = RECORD.read_text(encoding="utf-8").partition("\n## Beyond the paper\n")
+    write_text(RECORD, record + "\n".join(lines) + "\n" + heading + rest)  # beyond.py's half
     print(RECORD.read_text(encoding="utf-8"))
 
 
