@@ -17,11 +17,16 @@ from .preprocessing import preprocess_corpus as preprocess_corpus
 from .recipes import YARDSTICKS as YARDSTICKS
 from .recipes import against as against
 from .recipes import compare as compare
+from .recipes import label_shift as label_shift
 from .recipes import load_experiment as load_experiment
 from .recipes import make_pseudo_labels as make_pseudo_labels
 from .recipes import members_of as members_of
+from .recipes import opinion_weights as opinion_weights
 from .recipes import paper_findings as paper_findings
+from .recipes import piece_table as piece_table
 from .recipes import pseudo_labels_of as pseudo_labels_of
+from .recipes import recipes_of_pieces as recipes_of_pieces
+from .recipes import reliability_of as reliability_of
 from .recipes import rows_of as rows_of
 from .recipes import train_recipes as train_recipes
 from .reporting import conclusions as conclusions

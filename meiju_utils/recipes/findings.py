@@ -28,6 +28,7 @@ from meiju_utils.scoring import (
     compared,
     concatenated,
     holm,
+    reliability,
     resampled_clips,
     score_table,
     scored,
@@ -228,3 +229,22 @@ def _finding(judge: _Judge, step: Step, rows: Mapping[str, Experiment]) -> tuple
     else:
         words = "diverged here" if np.isnan(here) else "too few clips" if np.isnan(p) else ""
     return here, low, high, p, table.loc[step.score, "estimand"], words
+
+
+def reliability_of(experiment: Experiment, truth: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """`scoring.reliability` of an experiment before and after calibration, on clips in `truth`.
+
+    TrainingError where these trained it: who has seen the labels is right too often.
+    """
+    table = experiment.predictions.table
+    if (table.loc[table["clip_id"].isin(truth["clip_id"]), "role"] == FITTED).any():
+        raise TrainingError(f"{experiment.name} was trained on clips it is to be judged by.")
+    right = label_columns(truth, experiment.answers.classes)
+    found = {}
+    both = {"before": experiment.predictions.mean(), "after calibration": experiment.answers}
+    for name, own in both.items():
+        rows = own.table.set_index("clip_id").loc[truth["clip_id"]].reset_index()
+        at_hand = type(own)(rows)
+        given = {task: at_hand.probabilities(task) for task in own.tasks}
+        found[name] = reliability(given, right, own.classes)
+    return found

@@ -2,7 +2,10 @@
 
 import warnings
 
-from meiju_utils.errors import ConfigError, nearest
+from meiju_utils.errors import ConfigError, TrainingError, nearest
+from meiju_utils.pool.label_shift import LabelShift, estimate_shift
+from meiju_utils.predictions import FITTED, labelled
+from meiju_utils.recipes.experiment import Experiment
 from meiju_utils.recipes.graph import RecipeGraph, Recipes
 from meiju_utils.recipes.planning import made_labels
 from meiju_utils.recipes.pool_labels import PseudoLabelSet
@@ -31,3 +34,18 @@ def pseudo_labels_of(
             warnings.filterwarnings("ignore", "Pseudo labels of")
             found[name] = made_labels(graph, name, graph.folds(name)[0])
     return found
+
+
+def label_shift(run: Run, experiment: Experiment) -> dict[str, LabelShift]:
+    """How frequent each task's classes are in the pool by an experiment's calibrated answers, and
+    whether that can be told (see `pool.label_shift`). TrainingError where train clips trained it.
+    """
+    predictions = experiment.predictions.of_split("train")
+    if (predictions.table["role"] == FITTED).any():
+        raise TrainingError(
+            f"{experiment.name} was trained on the train clips it is to be judged by. Name a "
+            "recipe with `partition: {folds: 5, refit: true}` and `calibrate`, as opinions."
+        )
+    answers = experiment.answers
+    known = labelled(run.table("clips"), run.setting.tasks, "train")
+    return estimate_shift(answers.of_split("unlabeled"), answers.of_split("train"), known)

@@ -45,7 +45,7 @@ ALONE = (
 
 
 def recipes_of_pieces(pieces: tuple[Piece, ...] = CUMULATED) -> list[str]:
-    """The recipes behind some pieces, those they are compared with first."""
+    """The recipes that a table of pieces compares, each after those it is compared with."""
     names = [PAPER, *(name for piece in pieces for name in (piece.before, piece.recipe))]
     return list(dict.fromkeys(names))
 

@@ -92,6 +92,31 @@ def of_findings(table: pd.DataFrame) -> str:
     return f"Of the paper's {steps}, after Holm's correction, {', '.join(parts)}{over}."
 
 
+def of_pieces(table: pd.DataFrame) -> str:
+    """Which pieces add something for certain, and how far the whole is ahead of the paper's
+    ensemble; `table` is that of `recipes.piece_table`, the whole in its last row."""
+    judged = table[table["p"].notna()]
+    certain = judged["p"] <= LEVEL
+    adding, costing = (
+        judged.loc[certain & (sign * judged["adds"] > 0), "piece"].tolist() for sign in (1, -1)
+    )
+    noise = len(judged) - len(adding) - len(costing)
+    parts = [f"{len(adding) or 'none'} {_verb(len(adding) or 1, 'add')} to it{_named(adding)}"]
+    if costing:
+        parts.append(f"{len(costing)} {_verb(len(costing), 'cost')}{_named(costing)}")
+    if noise:
+        parts.append(f"{noise} {'is' if noise == 1 else 'are'} within noise")
+    whole = table.iloc[-1]
+    if pd.isna(whole["paper"]):
+        return f"Of {len(table)} pieces {', '.join(parts)}."
+    bounds = f"[{_number(whole['paper_low'])}, {_number(whole['paper_high'])}]"
+    ahead = "ahead" if whole["paper_p"] <= LEVEL and whole["paper"] > 0 else "not surely ahead"
+    return (
+        f"Of {len(table)} pieces {', '.join(parts)}. {whole['recipe']} is {ahead} of the paper's "
+        f"ensemble: {_number(whole['paper'])} {bounds}."
+    )
+
+
 def _number(value: float) -> str:
     """Three decimals, with a minus sign that is one, and none before zero."""
     return f"{round(value, 3) + 0.0:.3f}".replace("-", "−")

@@ -261,6 +261,24 @@ def show_check(check: "SubmissionCheck") -> Styler:
     return styled(found.rename(columns=heading), check.name)
 
 
+def show_pieces(table: pd.DataFrame, caption: str = "") -> Styler:
+    """What each piece adds (`recipes.piece_table`), differences with their intervals and p."""
+    shown = table[["piece", "recipe", "train", "valid"]].rename(columns=heading)
+    shown = shown.rename(columns={"Train": "Train, held out"})
+    for title, name, p in (("It adds", "adds", "p"), ("Ahead of the paper's", "paper", "paper_p")):
+        low, high = (f"{name}_{end}" if name != "adds" else end for end in ("low", "high"))
+        shown[title] = [
+            "–" if pd.isna(value) else f"{value:+.3f} [{a:+.3f}, {b:+.3f}]"
+            for value, a, b in zip(table[name], table[low], table[high], strict=True)
+        ]
+        shown[f"p ({title[0].lower()}{title[1:]})"] = [
+            "–" if pd.isna(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+            for value in table[p]
+        ]
+    titles: Any = ["It adds", "Ahead of the paper's"]
+    return styled(shown, caption).set_properties(subset=titles, **_ON_ONE_LINE)
+
+
 def show_table(table: pd.DataFrame, caption: str = "") -> Styler:
     """Any small table in the same look; one without rows says so."""
     caption = caption if len(table) else f"{caption}: nothing to show.".removeprefix(": ")

@@ -6,6 +6,7 @@ is certain to be there for figures, which use one where it is (for names of clip
 
 from meiju_utils.reporting.palette import EMOTION_COLORS, INTENT_COLORS, LABEL_COLORS
 from meiju_utils.reporting.plots.base import Plot, message, png
+from meiju_utils.reporting.plots.beyond import label_shares, opinion_weights, reliability_diagram
 from meiju_utils.reporting.plots.corpus import (
     duration_histogram,
     label_histograms,
@@ -31,11 +32,14 @@ __all__ = [
     "frame_strip",
     "label_histograms",
     "label_pair_heatmap",
+    "label_shares",
     "message",
+    "opinion_weights",
     "png",
     "probe_scores",
     "projection",
     "pseudo_label_balance",
+    "reliability_diagram",
     "score_bars",
     "speaker_tracks",
     "table_one",

@@ -1,0 +1,104 @@
+"""What goes beyond the paper: reliability, members' weights, the pool's shares of classes.
+
+Imports `reporting.palette`, `reporting.plots.base`, `scoring`.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from meiju_utils.reporting.palette import INK, REFERENCE_COLOR, capital, score_colors
+from meiju_utils.reporting.plots.base import Plot, message, names_down, panel_title, subplots
+from meiju_utils.scoring import calibration_error
+
+if TYPE_CHECKING:
+    from meiju_utils.pool.label_shift import LabelShift
+
+LEAST_SHOWN = 0.005  # weights below are as good as none
+
+
+def reliability_diagram(tables: Mapping[str, pd.DataFrame]) -> Plot:
+    """How often the likeliest label is right against how sure it is, by task; on the line both
+    agree. `tables` by name are `scoring.reliability`'s; behind a name stands its calibration error.
+    """
+    known = {name: table for name, table in tables.items() if len(table)}
+    if not known:
+        return message("No clip's label is known: nothing to compare.")
+    tasks = list(dict.fromkeys(task for table in known.values() for task in table["task"]))
+    figure, axes = subplots(1, len(tasks), width=5.2 * len(tasks), height=4.6, sharey=True)
+    colors = [REFERENCE_COLOR, *score_colors(tasks).values()]
+    for ax, task in zip(axes[0], tasks, strict=True):
+        ax.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
+        for place, (name, table) in enumerate(known.items()):
+            own = table[table["task"] == task]
+            error = calibration_error(own)[task]
+            color = colors[0] if place == 0 else score_colors(tasks)[task]
+            line = "--" if place == 0 else "-"
+            label = f"{name} (error {error:.3f})"
+            ax.plot(own["confidence"], own["accuracy"], line, marker="o", color=color, label=label)
+        ax.set_xlim(0, 1)
+        ax.set_ylim(0, 1)
+        ax.set_xlabel("Probability of the likeliest label")
+        ax.legend(frameon=False, fontsize=8.5, loc="upper left")
+        panel_title(ax, capital(task))
+    axes[0, 0].set_ylabel("Share of clips in which it is right")
+    return figure
+
+
+def opinion_weights(table: pd.DataFrame) -> Plot:
+    """How much each member of a learned ensemble is believed, by task: task, member, weight."""
+    if table.empty:
+        return message("No weights are learned here: all members count alike.")
+    tasks = list(dict.fromkeys(table["task"]))
+    wide = table.pivot_table(index="member", columns="task", values="weight", sort=False)
+    shown = wide[(wide >= LEAST_SHOWN).any(axis=1)]
+    shown = shown.loc[shown.sum(axis=1).sort_values(ascending=False).index]
+    figure, axes = subplots(
+        1, len(tasks), width=10.5, height=1.4 + 0.28 * len(shown), sharey=True, sharex=True
+    )
+    for ax, task in zip(axes[0], tasks, strict=True):
+        values = shown[task].to_numpy(dtype=np.float64)
+        ax.barh(range(len(shown)), values, 0.62, color=score_colors(tasks)[task], alpha=0.85)
+        for place, value in enumerate(values):
+            if value >= LEAST_SHOWN:
+                ax.text(value + 0.008, place, f"{value:.2f}", va="center", fontsize=8)
+        names_down(ax, shown.index.tolist())
+        ax.set_xlim(0, float(shown.to_numpy().max()) * 1.15)
+        panel_title(ax, capital(task))
+    left_out = len(wide) - len(shown)
+    rest = f"; {left_out} others have none" if left_out else ""
+    axes[0, len(tasks) // 2].set_xlabel(f"Weight in the pool of opinions{rest}")
+    return figure
+
+
+def label_shares(shift: Mapping[str, "LabelShift"], truth: pd.DataFrame | None = None) -> Plot:
+    """The classes' shares in train and, with 95 % intervals, in the pool, by task; in `truth` (a
+    label a task of the pool's clips), where it is known, what they are."""
+    known = {task: own.shares for task, own in shift.items() if own.shares["pool"].notna().all()}
+    if not known:
+        return message("There are no unlabelled clips: nothing to show.")
+    figure, axes = subplots(1, len(known), width=5.6 * len(known), height=4.2)
+    for ax, (task, shares) in zip(axes[0], known.items(), strict=True):
+        places = np.arange(len(shares))
+        ax.barh(places, shares["train"], 0.7, color=REFERENCE_COLOR, alpha=0.4, label="in train")
+        reach = [shares["pool"] - shares["low"], shares["high"] - shares["pool"]]
+        ax.errorbar(
+            shares["pool"],
+            places,
+            xerr=np.maximum(np.array(reach), 0),
+            fmt="o",
+            color=score_colors(list(known))[task],
+            capsize=3,
+            label="in the pool, estimated",
+        )
+        if truth is not None and len(truth):
+            own = truth[task].value_counts(normalize=True).reindex(shares["label"], fill_value=0)
+            ax.plot(own, places, "D", markerfacecolor="white", color=INK, label="in truth")
+        names_down(ax, shares["label"].tolist())
+        ax.set_xlabel("Share of clips")
+        holds = "may be used" if shift[task].holds else "not used: the test refutes them"
+        panel_title(ax, f"{capital(task)}: {holds}")
+        ax.legend(frameon=False, fontsize=8.5, loc="lower right")
+    return figure
