@@ -37,6 +37,7 @@ def _experiments(run: Run) -> dict[str, Path]:
         if not folder.exists():
             _fill(folder)
     splits = {"folds": fold_table(run, Folds(folds=5)).path}
+    splits["refit"] = fold_table(run, Folds(folds=5, refit=True)).path
     return {**made, **labels, **splits}
 
 
@@ -54,11 +55,16 @@ def test_a_notebook_has_its_recipes_experiments_with_the_present_settings(
     assert {"majority", "baseline-folds", "official-baseline", "folds"} <= set(third)
     assert third.index("official-baseline") < third.index("official-pretrain")
     fourth = _names(results_of(run, FOURTH), made)
-    assert fourth[:2] == ["+pseudo-label-paper", "+pseudo-label"]
-    assert set(fourth[2:]) == {"labels of +pseudo-label", "labels of +pseudo-label-paper"}
+    assert {"+pseudo-label-paper", "+pseudo-label", "opinions", "refit"} <= set(fourth)
+    assert fourth.index("opinions") < fourth.index("rbf-ridge-audio")
+    labels = {name for name in fourth if name.startswith("labels of")}
+    assert labels == {"labels of +pseudo-label", "labels of +pseudo-label-paper"}
     fifth = _names(results_of(run, FIFTH), made)
-    assert [*fifth[:2], len(fifth)] == ["ensemble", "one+two-heads", 6]
-    assert fifth.index("+1textcnn") < fifth.index("1textcnn-clean")
+    order = ["best", "students", "students-2", "students-2:rbf-ridge-all", "students-1"]
+    for chain in (order, ["ensemble", "one+two-heads", "+one-head", "one-head-clean"]):
+        places = [fifth.index(name) for name in chain]
+        assert places == sorted(places)
+    assert set(third) & set(fourth) == set(fourth) & set(fifth) == set()
 
 
 def test_pseudo_labels_go_with_the_first_notebook_that_uses_them(
@@ -79,7 +85,7 @@ def test_without_a_pool_the_baseline_stays_the_third_notebooks(
     run = make_run(make_toy(sizes={"train": 60, "valid": 24, "test": 20}))
     graph = RecipeGraph(run)
     baseline = _fill(graph.experiment("baseline").folder)
-    assert results_of(run, FOURTH) == []
+    assert results_of(run, FOURTH) == [fold_table(run, Folds(folds=5, refit=True)).path]
     folds = fold_table(run, Folds(folds=5)).path  # of the yardsticks
     assert results_of(run, THIRD) == [baseline, folds]
 

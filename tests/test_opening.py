@@ -26,7 +26,7 @@ def opened(data: Path, text: str = "", **overrides: Any) -> Run:
 
 
 def test_the_profile_names_what_is_handed_in(data: Path) -> None:
-    assert opened(data).config.submission == "ensemble"
+    assert opened(data).config.submission == "best"
     assert opened(data, "mine: {like: baseline}", submission="mine").config.submission == "mine"
 
 

@@ -27,6 +27,22 @@ official-pretrain:
 official-baseline:
   {notebook: 03_baseline, start: official-pretrain, network: {interaction: gated, auxiliary: true}}
 baseline-folds: {notebook: 03_baseline, like: baseline, partition: {folds: 2}}
+logistic-audio:
+  notebook: &four 04_pseudo_labelling
+  model: {logistic-regression: {view: audio, strengths: [3]}}
+  partition: {folds: 2, refit: true}
+network-folds: {like: baseline, partition: {folds: 2, refit: true}}
+members-mean: {ensemble: {calibrated-mean: {from: &members [logistic-audio, svm-text, nb-svm]}}}
+greedy: {ensemble: {greedy: {from: *members}}}
+opinions: {notebook: *four, ensemble: {opinion-pool: {from: *members}}, calibrate: bias-corrected}
+students:
+  ensemble: {opinion-pool: {from: *members}}
+  calibrate: bias-corrected
+  students: {teacher: opinions, of: [rbf-ridge-text], rounds: 1}
+best-single:
+  like: baseline
+  targets: {teacher: students, rule: everything, soft: true}
+  training: {epochs: 1, keep: last, ema: 0.9, seeds: [0]}
 """
 
 
