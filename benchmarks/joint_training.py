@@ -1,7 +1,7 @@
 """Training the joint network: epochs a second, the whole Table I, memory, where the time goes.
 
     python benchmarks/joint_training.py                    # all of it, 1.5 hours on 2 cores
-    python benchmarks/joint_training.py --only utterance   # or: frame, table-one, profile, parts
+    python benchmarks/joint_training.py --only best        # utterance, frame, table-one, parts ...
 
 Features 1024 wide for 2294 train and 324 validation clips (Track 1, Mandarin), made for the
 occasion: one vector a clip, or at frame level 50 to 200 audio, 2 to 6 visual, 5 to 30 text steps.
@@ -72,8 +72,10 @@ def make_corpus(folder: Path, level: str) -> None:
         for i in range(size)
     ]
     labels = {task: rng.integers(len(CLASSES[task]), size=len(clips)) for task in TASKS}
+    characters = [chr(0x4E00 + i) for i in range(2000)]
+    words = ["".join(rng.choice(characters, 12)) for _ in clips]  # for models of words
     table = pd.DataFrame(clips, columns=["word", "FileName"]).assign(
-        Subtitle=".", **{task: np.array(CLASSES[task])[labels[task]] for task in TASKS}
+        Subtitle=words, **{task: np.array(CLASSES[task])[labels[task]] for task in TASKS}
     )
     for word, part in table.groupby("word"):
         if word == "NoAnnotation":
@@ -196,6 +198,23 @@ def time_table_one(folder: Path, seeds: int) -> dict[str, Any]:
     }
 
 
+def time_best(folder: Path) -> dict[str, Any]:
+    """The whole chain `best`, two processes of one thread; memory of this one and of the largest
+    of the two, twice."""
+    from meiju_utils import recipes
+
+    run = open_bench(folder, "utterance")
+    started = perf_counter()
+    found = recipes.train_recipes(run, ["best"])["best"]
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
+    return {
+        "seconds": perf_counter() - started,
+        "models": len(recipes.members_of(run, "best")),
+        "joint": found.score(),
+        "workers": workers,
+    }
+
+
 def time_loop_stage(folder: Path, stage: str, count: int) -> dict[str, Any]:
     """So many epochs of a stage of the published loop, with two threads for torch."""
     torch.set_num_threads(2)
@@ -301,6 +320,7 @@ PARTS = {
     "ours": time_ours,
     "loop": time_loop,
     "table-one": time_table_one,
+    "best": time_best,
     "loop-stage": time_loop_stage,
     "profile": profile_epoch,
     "parts": lambda _: time_parts(),
@@ -353,6 +373,18 @@ def compare_table_one(folder: Path, count: int) -> None:
     )
 
 
+def compare_best(folder: Path, count: int) -> None:
+    before = measure("loop-stage", folder, "pretrain", count)
+    ours = measure("best", folder)
+    loop = before["seconds"] + measure("loop-stage", folder, "joint", count)["seconds"]
+    print(
+        f"best       {ours['seconds']:.0f} s for {ours['models']} models over folds; the loop's "
+        f"60 + 60 epochs of one seed (by {count} + {count} timed): {loop * 60 / count:.0f} s; "
+        f"memory {ours['gigabytes']:.2f} GB and a worker's {ours['workers']:.2f} GB",
+        flush=True,
+    )
+
+
 def describe(folder: Path, level: str) -> None:
     found = measure("profile", folder, level)
     print(f"{level:<10} {found['seconds']:.2f} s an epoch; of it:")
@@ -363,7 +395,9 @@ def describe(folder: Path, level: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=["utterance", "frame", "table-one", "profile", "parts"])
+    parser.add_argument(
+        "--only", choices=["utterance", "frame", "table-one", "best", "profile", "parts"]
+    )
     parser.add_argument("--loop-epochs", type=int, default=60, help="timed, of each stage's 60")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
@@ -373,7 +407,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_equal()
     if chosen.only in (None, "parts"):
         describe_parts()
-    level_of = {"utterance": "utterance", "frame": "frame", "table-one": "utterance"}  # else both
+    level_of = {"utterance": "utterance", "frame": "frame"}  # else both
+    level_of |= {"table-one": "utterance", "best": "utterance"}
     with tempfile.TemporaryDirectory() as temporary:
         if chosen.only == "parts":
             return
@@ -385,6 +420,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 compare(folder, level, chosen.rounds)
             if chosen.only in (None, "table-one") and level == "utterance":
                 compare_table_one(folder, chosen.loop_epochs)
+            if chosen.only in (None, "best") and level == "utterance":
+                compare_best(folder, chosen.loop_epochs)
             if chosen.only in (None, "profile"):
                 describe(folder, level)
 

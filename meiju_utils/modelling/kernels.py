@@ -3,21 +3,25 @@
 Imports numpy, scikit-learn.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveFloat, PositiveInt
-from scipy.linalg import solve
+from scipy.linalg import LinAlgError, solve
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge as LinearRidge
 
 from meiju_utils.challenge import Average
+from meiju_utils.errors import TrainingError
 from meiju_utils.modelling.views import View
 
 Matrix = NDArray[Any]
 State = dict[str, NDArray[Any]]
 SHARPNESS = 6.0  # scores are so many times the regressed probabilities
+# Added to the diagonal, times its mean: sums in float32 are off by so much.
+ROUNDING = (1e-7, 1e-6, 1e-5, 1e-4)
 BLOCK = 4096  # clips whose kernel is taken at once
 
 
@@ -114,9 +118,13 @@ class RbfRidge:
             weighted = kernel.T * weights[own]
             left += weighted @ kernel
             right += weighted @ centred[own]
-        left[np.diag_indices(len(left))] += 1e-7 * np.trace(left) / len(left)  # rounding
-        found: Matrix = solve(left, right, assume_a="pos")
-        return found
+        scale = np.trace(left) / len(left)
+        for share in ROUNDING:
+            ridge = left + share * scale * np.eye(len(left))
+            with suppress(LinAlgError):
+                found: Matrix = solve(ridge, right, assume_a="pos")
+                return found
+        raise TrainingError("The kernel of these features has no inverse; leave the view out.")
 
     def scores(self, x: Matrix) -> Matrix:
         """[N, C]; what is largest is likeliest."""

@@ -14,7 +14,7 @@ from meiju_utils.errors import FeatureError, TrainingError
 from meiju_utils.modelling.classical import MODELS, alone, lacking
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.modelling.fitting import FittedModel
-from meiju_utils.modelling.kernels import gaussian
+from meiju_utils.modelling.kernels import RbfRidge, gaussian
 from meiju_utils.modelling.views import Standardised
 from meiju_utils.predictions import Targets
 from meiju_utils.scoring import JOINT, score
@@ -135,6 +135,16 @@ def test_many_clips_take_landmarks_that_answer_nearly_alike(make_toy: MakeToy) -
     every = fitted("rbf-ridge", dataset, exact=499, landmarks=600)  # as many as there are
     a, b = (model.probabilities(dataset)[0]["emotion"] for model in (every, exact))
     np.testing.assert_allclose(a, b, atol=1e-2)  # but for rounding
+
+
+def test_a_hundred_thousand_clips_are_summed_up_block_by_block() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100_000, 3)).astype(np.float32)
+    index = (x[:, 0] > 0).astype(int)
+    model = RbfRidge(2, "weighted", landmarks=40)
+    model.fit(x, np.eye(2)[index], np.ones(len(x)))
+    assert model.state["points"].shape == (40, 3)
+    assert (model.scores(x).argmax(axis=1) == index).mean() > 0.95
 
 
 def test_the_kernel_is_scikit_learns() -> None:

@@ -12,16 +12,22 @@ from meiju_utils.errors import ConfigError, TrainingError
 from meiju_utils.modelling.classical import MODELS
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.modelling.fitting import FittedModel
-from meiju_utils.predictions import HELD_OUT, Predictions
+from meiju_utils.predictions import HELD_OUT, Predictions, labelled
 from meiju_utils.recipes import (
     Recipe,
+    label_shift,
     load_recipes,
     make_recipes,
     members_of,
+    opinion_weights,
+    piece_table,
+    recipes_of_pieces,
+    reliability_of,
     train_recipe,
     train_recipes,
 )
 from meiju_utils.recipes.graph import RecipeGraph
+from meiju_utils.recipes.pieces import CUMULATED
 from meiju_utils.run import Run
 from meiju_utils.scoring import calibration_error, reliability
 from tests.toys import with_words
@@ -85,6 +91,26 @@ def test_the_chain_of_the_library_is_made_and_is_better_than_a_member(
     train = best.predictions.of_split("train").table
     assert (train["role"] == HELD_OUT).all()
     assert set(train["fold"]) == set(range(5))
+    weights = opinion_weights(run, "best")
+    assert set(weights["task"]) == {"emotion", "intent"}
+    assert set(weights["member"]) <= set(behind)
+    assert (weights["weight"] >= 0).all()
+    assert opinion_weights(run, "rbf-ridge-audio").empty
+    chosen = tuple(piece for piece in CUMULATED if piece.recipe in ("opinions", "best"))
+    made = train_recipes(run, recipes_of_pieces(chosen))
+    table = piece_table(run, made, chosen)
+    assert table["recipe"].tolist() == ["opinions", "best"]
+    assert (table["low"] <= table["adds"]).all()
+    assert np.isfinite(table["paper_p"]).all()
+    clips = labelled(run.table("clips"), run.setting.tasks, "train")
+    diagrams = reliability_of(made["opinions"], clips)
+    assert list(diagrams) == ["before", "after calibration"]
+    with pytest.raises(TrainingError, match="was trained on clips it is to be judged by"):
+        reliability_of(single, clips)
+    shift = label_shift(run, made["opinions"])
+    assert set(shift) == {"emotion", "intent"}
+    with pytest.raises(TrainingError, match="Name a recipe with"):
+        label_shift(run, single)
     assert [note for note in best.notes if "pool" in note] == [
         "Pair prior: off in the unlabeled split, as nobody knows which label pairs the unlabelled "
         "pool has."

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from meiju_utils.reporting import conclusions
+from meiju_utils.reporting import conclusions, tables
 from meiju_utils.scoring import CLIPS_ALONE, FAILS, HOLDS, MEAN_OF_SEEDS, ONE_TRAINING
 
 NAN = float("nan")
@@ -148,3 +148,27 @@ def findings(*rows: tuple[str, str, float], estimand: str = ONE_TRAINING) -> pd.
 )
 def test_findings_are_counted_and_named(table: pd.DataFrame, told: str) -> None:
     assert conclusions.of_findings(table) == told
+
+
+def pieces(*rows: tuple[float, float]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=["adds", "p"])
+    table = table.assign(piece=[f"piece {i}" for i in range(len(rows))], recipe="best")
+    bounds = {"paper_low": 0.01, "paper_high": 0.08, "paper_p": 0.01, "train": NAN, "valid": 0.5}
+    return table.assign(paper=0.04, low=-0.01, high=0.02, **bounds)
+
+
+def test_pieces_that_add_cost_and_do_neither_are_told_apart() -> None:
+    told = conclusions.of_pieces(pieces((0.02, 0.01), (-0.02, 0.01), (0.01, 0.4), (0.0, NAN)))
+    assert told == (
+        "Of 4 pieces 1 adds to it (piece 0), 1 costs (piece 1), 1 is within noise. best is ahead "
+        "of the paper's ensemble: 0.040 [0.010, 0.080]."
+    )
+    unsure = conclusions.of_pieces(pieces((0.01, 0.4)).assign(paper_p=0.2))
+    assert unsure.startswith("Of 1 pieces none adds to it, 1 is within noise. best is not surely")
+    assert conclusions.of_pieces(pieces((0.01, 0.4)).assign(paper=NAN)).endswith("within noise.")
+
+
+def test_the_table_of_pieces_has_differences_with_signs_and_small_p() -> None:
+    html = tables.show_pieces(pieces((0.02, 0.0001), (NAN, NAN)), "Pieces").to_html()
+    for text in ("+0.020 [-0.010, +0.020]", "&lt; 0.001", "+0.040 [+0.010, +0.080]", "Pieces"):
+        assert text in html

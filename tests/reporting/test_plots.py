@@ -14,6 +14,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from meiju_utils.challenge import CLASSES, EMOTIONS, INTENTS, PAPER_TABLE_I, TASKS, Scores
+from meiju_utils.pool.label_shift import LabelShift
 from meiju_utils.reporting import plots
 from meiju_utils.reporting.palette import EMOTION_COLORS
 
@@ -94,7 +95,30 @@ def tone() -> np.ndarray:
     return np.sin(np.arange(8000) / 10).astype(np.float32) / 2
 
 
+def weights(*members: str) -> pd.DataFrame:
+    rows = [(task, name, 0.5 / (i + 1)) for task in TASKS for i, name in enumerate(members)]
+    return pd.DataFrame(rows, columns=["task", "member", "weight"])
+
+
+def shift(p: float = 0.3) -> dict[str, LabelShift]:
+    found = {}
+    for task, names in CLASSES.items():
+        columns = {"label": list(names), "train": 1 / len(names), "pool": 1 / len(names)}
+        shares = pd.DataFrame(columns).assign(low=0.05, high=0.3)
+        found[task] = LabelShift(task, shares, p)
+    return found
+
+
+def reliable() -> dict[str, pd.DataFrame]:
+    rows = [(task, i, 5, i / 10, i / 12) for task in TASKS for i in range(10)]
+    table = pd.DataFrame(rows, columns=["task", "bin", "clips", "confidence", "accuracy"])
+    return {"before": table, "after calibration": table.assign(confidence=table["accuracy"])}
+
+
 ALL: dict[str, Callable[[], Figure]] = {
+    "opinion_weights": lambda: plots.opinion_weights(weights("a", "b", "c")),
+    "label_shares": lambda: plots.label_shares(shift(), clips()),
+    "reliability_diagram": lambda: plots.reliability_diagram(reliable()),
     "label_pair_heatmap": lambda: plots.label_pair_heatmap(clips(), CLASSES),
     "label_histograms": lambda: plots.label_histograms(clips(), CLASSES),
     "duration_histogram": lambda: plots.duration_histogram(clips()),
@@ -141,6 +165,9 @@ def test_equal_data_gives_equal_bytes() -> None:
         lambda: plots.label_pair_heatmap(clips().assign(emotion=""), CLASSES),
         lambda: plots.label_histograms(clips().assign(intent=""), CLASSES),
         lambda: plots.duration_histogram(clips().assign(duration_s=float("nan"))),
+        lambda: plots.opinion_weights(weights()),
+        lambda: plots.label_shares({}),
+        lambda: plots.reliability_diagram({"before": reliable()["before"][:0]}),
         lambda: plots.probe_scores(probes()[:0]),
         lambda: plots.projection(np.ones((0, 2)), [], "intent", INTENTS),
         lambda: plots.training_curves(history()[:0]),
