@@ -17,6 +17,7 @@ from .preprocessing import preprocess_corpus as preprocess_corpus
 from .recipes import YARDSTICKS as YARDSTICKS
 from .recipes import against as against
 from .recipes import compare as compare
+from .recipes import heaviest_members as heaviest_members
 from .recipes import label_shift as label_shift
 from .recipes import load_experiment as load_experiment
 from .recipes import make_pseudo_labels as make_pseudo_labels

@@ -22,7 +22,7 @@ from meiju_utils.recipes.training import (
     train_recipe,
     train_recipes,
 )
-from meiju_utils.recipes.weights import opinion_weights
+from meiju_utils.recipes.weights import heaviest_members, opinion_weights
 from meiju_utils.scoring import YARDSTICKS
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "against",
     "compare",
     "has_pool",
+    "heaviest_members",
     "label_shift",
     "load_experiment",
     "load_recipes",

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
+from meiju_utils.recipes.experiment import Experiment
 from meiju_utils.recipes.graph import Recipes
-from meiju_utils.recipes.training import load_experiment
+from meiju_utils.recipes.training import load_experiment, members_of
 from meiju_utils.run import Run
 
 COLUMNS = ["task", "member", "weight"]
@@ -30,3 +31,14 @@ def opinion_weights(run: Run, name: str, recipes: Recipes | None = None) -> pd.D
     if not behind or (len(experiment.made_from) > 1 and "taken" not in learned):
         return pd.DataFrame(columns=COLUMNS)
     return opinion_weights(run, behind, recipes)
+
+
+def heaviest_members(
+    run: Run, name: str, most: int = 8, recipes: Recipes | None = None
+) -> dict[str, Experiment]:
+    """The trainings behind a recipe that are believed most, so many of them; all where no weights
+    were learned. MissingStageError where it has not been trained."""
+    members = members_of(run, name, recipes)
+    weights = opinion_weights(run, name, recipes)
+    heaviest = weights.groupby("member")["weight"].sum().sort_values(ascending=False)
+    return {n: members[n] for n in heaviest.head(most).index if n in members} or members

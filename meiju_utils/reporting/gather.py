@@ -16,6 +16,7 @@ from meiju_utils.recipes import (
     YARDSTICKS,
     Experiment,
     against,
+    heaviest_members,
     load_experiment,
     members_of,
     paper_findings,
@@ -53,6 +54,7 @@ def gather_parts(run: Run, handed_in: Experiment, parts: ReportParts) -> ReportP
     """`parts` with what is in the run folder, and what is handed in."""
     rows = {name: load_experiment(run, name) for name in TABLE_ONE}
     members = members_of(run, run.config.submission)
+    shown, own = heaviest_members(run, run.config.submission), {handed_in.name: handed_in}
     networks = {name: rows[name] for name in ("baseline", "+pseudo-label")}
     yardsticks = {name: load_experiment(run, name) for name in YARDSTICKS}
     return replace(
@@ -65,9 +67,9 @@ def gather_parts(run: Run, handed_in: Experiment, parts: ReportParts) -> ReportP
         pool=_pool_parts(run, rows["baseline"]),
         table_one=run.table("table_one"),
         recipe=handed_in.name,
-        members=tables.recipe_scores({**members, handed_in.name: handed_in}),
+        members=tables.recipe_scores({**shown, rows["ensemble"].name: rows["ensemble"], **own}),
         verdicts=_verdicts(run, handed_in, rows, list(yardsticks.values()), parts.truth),
-        agreement=agreement({name: member.predictions for name, member in members.items()}),
+        agreement=agreement({name: member.predictions for name, member in shown.items()}),
         keys={one.name: one.key for one in (*rows.values(), *members.values(), handed_in)},
     )
 

@@ -73,7 +73,8 @@ def test_the_chain_of_the_library_is_made_and_is_better_than_a_member(
     make_run: MakeRun, toy: Dataset
 ) -> None:
     run = make_run(toy)
-    found = train_recipes(run, ["best", "best-single", "rbf-ridge-audio", "greedy"])
+    names = ["best", "best-single", "rbf-ridge-audio", "greedy", "with-network"]
+    found = train_recipes(run, names)
     assert not any(one.failure for one in found.values())
     best = found["best"]
     assert best.score() > found["rbf-ridge-audio"].score()
