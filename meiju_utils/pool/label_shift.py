@@ -24,8 +24,9 @@ _ROUNDS, _TOLERANCE = 300, 1e-6
 
 @dataclass(frozen=True)
 class LabelShift:
-    """Of one task: `shares` (label, train, pool, low, high: 95 % over clips of the pool) and `p`,
-    how often held-out clips drawn as assumed look as unlike the pool as they do."""
+    """Of one task: `shares` (label; train; told, the mean probability of held-out train clips; pool
+    with low and high, 95 % over its clips) and `p`, how often held-out clips drawn as assumed look
+    as unlike the pool as they do."""
 
     task: str
     shares: pd.DataFrame
@@ -74,8 +75,8 @@ def estimate_shift(
 
 def shifted(probabilities: Matrix, shares: pd.DataFrame) -> Matrix:
     """Probabilities [N, C] as they are where classes are as frequent as in the pool."""
-    train, pool = (shares[column].to_numpy(dtype=np.float64) for column in ("train", "pool"))
-    odds = probabilities * np.divide(pool, train, out=np.zeros_like(pool), where=train > 0)
+    told, pool = (shares[column].to_numpy(dtype=np.float64) for column in ("told", "pool"))
+    odds = probabilities * np.divide(pool, told, out=np.zeros_like(pool), where=told > 0)
     total = odds.sum(axis=1, keepdims=True)
     return np.where(total > 0, odds / np.maximum(total, 1e-12), probabilities)
 
@@ -102,16 +103,19 @@ def _of_task(
     shares = {"label": list(names)}
     if not len(pool) or not len(known):
         nothing = np.full(classes, np.nan)
-        empty = {**shares, **dict.fromkeys(("train", "pool", "low", "high"), nothing)}
+        empty = {**shares, **dict.fromkeys(("train", "told", "pool", "low", "high"), nothing)}
         return LabelShift(task, pd.DataFrame(empty), 0.0)
     prior = np.bincount(index, minlength=classes) / len(index)
-    estimate = _frequencies(pool, prior)
+    # What predictions say of clips like train's: without knowledge they say the same everywhere.
+    told = known.mean(axis=0)
+    estimate = _frequencies(pool, told)
     draws = [
-        _frequencies(pool[rng.integers(len(pool), size=len(pool))], prior, estimate)
+        _frequencies(pool[rng.integers(len(pool), size=len(pool))], told, estimate)
         for _ in range(DRAWS)
     ]
     low, high = np.quantile(draws, [0.025, 0.975], axis=0)
-    table = pd.DataFrame({**shares, "train": prior, "pool": estimate, "low": low, "high": high})
+    columns = {"train": prior, "told": told, "pool": estimate, "low": low, "high": high}
+    table = pd.DataFrame({**shares, **columns})
     return LabelShift(task, table, _p_value(pool, known, index, prior, estimate, rng))
 
 
@@ -153,7 +157,7 @@ def _p_value(
         as_pool = known[rng.choice(len(known), len(pool), p=weights / weights.sum())]
         drawn = rng.integers(len(known), size=len(known))
         again = np.bincount(index[drawn], minlength=len(prior)) / len(drawn)
-        shares = _frequencies(as_pool, np.maximum(again, 1e-6), estimate)
+        shares = _frequencies(as_pool, known[drawn].mean(axis=0), estimate)
         own = np.divide(shares, again, out=np.zeros_like(again), where=again > 0)[index[drawn]]
         more += _distance(as_pool, known[drawn], own, cut) >= found
     return (1 + more) / (1 + DRAWS)

@@ -89,3 +89,11 @@ def test_a_class_that_train_lacks_gets_no_share() -> None:
     found = estimate_shift(pool, held_out, labels)["mood"]
     assert found.shares["pool"].iloc[2] == pytest.approx(0, abs=1e-6)
     assert np.isfinite(shifted(pool.probabilities("mood"), found.shares)).all()
+
+
+def test_without_knowledge_the_pool_is_taken_for_train() -> None:
+    held_out, labels = answers(PRIOR, 60, 1, PRIOR)
+    columns = class_columns(CLASSES, "mood")
+    alike = Answers(held_out.table.assign(**dict(zip(columns, [0.5, 0.3, 0.2], strict=True))))
+    found = estimate_shift(alike, alike, labels)["mood"]
+    np.testing.assert_allclose(found.shares["pool"], PRIOR, atol=1e-6)

@@ -15,6 +15,7 @@ from meiju_utils.modelling.fitting import FittedModel
 from meiju_utils.predictions import HELD_OUT, Predictions, labelled
 from meiju_utils.recipes import (
     Recipe,
+    heaviest_members,
     label_shift,
     load_recipes,
     make_recipes,
@@ -97,6 +98,10 @@ def test_the_chain_of_the_library_is_made_and_is_better_than_a_member(
     assert set(weights["member"]) <= set(behind)
     assert (weights["weight"] >= 0).all()
     assert opinion_weights(run, "rbf-ridge-audio").empty
+    believed = heaviest_members(run, "best", 3)
+    assert list(believed)[0] == weights.groupby("member")["weight"].sum().idxmax()
+    assert len(believed) == 3
+    assert list(heaviest_members(run, "rbf-ridge-audio")) == ["rbf-ridge-audio"]
     chosen = tuple(piece for piece in CUMULATED if piece.recipe in ("opinions", "best"))
     made = train_recipes(run, recipes_of_pieces(chosen))
     table = piece_table(run, made, chosen)

@@ -103,7 +103,8 @@ def weights(*members: str) -> pd.DataFrame:
 def shift(p: float = 0.3) -> dict[str, LabelShift]:
     found = {}
     for task, names in CLASSES.items():
-        columns = {"label": list(names), "train": 1 / len(names), "pool": 1 / len(names)}
+        even = dict.fromkeys(("train", "told", "pool"), 1 / len(names))
+        columns = {"label": list(names), **even}
         shares = pd.DataFrame(columns).assign(low=0.05, high=0.3)
         found[task] = LabelShift(task, shares, p)
     return found
