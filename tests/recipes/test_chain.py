@@ -99,7 +99,7 @@ def test_the_chain_of_the_library_is_made_and_is_better_than_a_member(
     assert (weights["weight"] >= 0).all()
     assert opinion_weights(run, "rbf-ridge-audio").empty
     believed = heaviest_members(run, "best", 3)
-    assert list(believed)[0] == weights.groupby("member")["weight"].sum().idxmax()
+    assert next(iter(believed)) == weights.groupby("member")["weight"].sum().idxmax()
     assert len(believed) == 3
     assert list(heaviest_members(run, "rbf-ridge-audio")) == ["rbf-ridge-audio"]
     chosen = tuple(piece for piece in CUMULATED if piece.recipe in ("opinions", "best"))
