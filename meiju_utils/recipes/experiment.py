@@ -1,9 +1,11 @@
 """An experiment on disk: what a recipe made, how it went, what it thinks of every clip.
 
 A folder with `config.json` (effective settings, what it is made from), `predictions.parquet`,
+`combination.json` (what an ensemble fitted), `decisions.json` (all that was fitted on predictions),
 `answers.parquet` and `scores.parquet`; where a network was trained also `history.parquet` and, of
-each training, the best epoch's weights `seed-<n>.safetensors` or, with folds,
-`seed-<n>-fold-<k>.safetensors`. Where a training failed there is `failed.json` instead, which
+each training, the kept epoch's weights `seed-<n>.safetensors` or, with folds,
+`seed-<n>-fold-<k>.safetensors`; of a classical model `fit.safetensors` or `fold-<k>.safetensors`;
+of a refit `of_folds.parquet`, what each fold's trainings alone think of other clips. Where a training failed there is `failed.json` instead, which
 settles the matter where it would fail again (it diverged). What is gone is made again from what is
 there. Nothing downstream needs the weights again. Imports `predictions`, `scoring`, `decisions`,
 `modelling.checkpoints`.
@@ -100,7 +102,7 @@ class Experiment:
     @property
     def has_predictions(self) -> bool:
         """Whether only what can be computed from predictions may be missing."""
-        files = [self.folder / "predictions.parquet"]
+        files = [self.folder / "predictions.parquet", self.folder / COMBINATION]
         if self.epochs:
             files.append(self.folder / "history.parquet")
         if self.folded:
