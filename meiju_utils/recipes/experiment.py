@@ -5,10 +5,10 @@ A folder with `config.json` (effective settings, what it is made from), `predict
 `answers.parquet` and `scores.parquet`; where a network was trained also `history.parquet` and, of
 each training, the kept epoch's weights `seed-<n>.safetensors` or, with folds,
 `seed-<n>-fold-<k>.safetensors`; of a classical model `fit.safetensors` or `fold-<k>.safetensors`;
-of a refit `of_folds.parquet`, what each fold's trainings alone think of other clips. Where a training failed there is `failed.json` instead, which
-settles the matter where it would fail again (it diverged). What is gone is made again from what is
-there. Nothing downstream needs the weights again. Imports `predictions`, `scoring`, `decisions`,
-`modelling.checkpoints`.
+of a refit `of_folds.parquet`, what each fold's trainings alone think of other clips. Where a
+training failed there is `failed.json` instead, which settles the matter where it would fail again (it
+diverged). What is gone is made again from what is there. Nothing downstream needs the weights
+again. Imports `predictions`, `scoring`, `decisions`, `modelling.checkpoints`.
 """
 
 import json
