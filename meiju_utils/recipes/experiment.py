@@ -6,8 +6,8 @@ A folder with `config.json` (effective settings, what it is made from), `predict
 each training, the kept epoch's weights `seed-<n>.safetensors` or, with folds,
 `seed-<n>-fold-<k>.safetensors`; of a classical model `fit.safetensors` or `fold-<k>.safetensors`;
 of a refit `of_folds.parquet`, what each fold's trainings alone think of other clips. Where a
-training failed there is `failed.json` instead, which settles the matter where it would fail again (it
-diverged). What is gone is made again from what is there. Nothing downstream needs the weights
+training failed there is `failed.json` instead, which settles the matter where it would fail again
+(it diverged). What is gone is made again from what is there. Nothing downstream needs the weights
 again. Imports `predictions`, `scoring`, `decisions`, `modelling.checkpoints`.
 """
 
