@@ -24,7 +24,7 @@ def check_recipes(run: Run) -> None:
         )
     built_in = load_recipes(tasks=run.setting.tasks)
     own = [name for name, recipe in graph.recipes.items() if recipe != built_in.get(name)]
-    for name in with_needs([run.config.submission, *own], lambda n: graph.recipes[n].needs()):
+    for name in with_needs([run.config.submission, *own], graph.behind):
         check_settings(graph, name)
 
 

@@ -80,6 +80,11 @@ class RecipeGraph:
         there = self.there(name) if recipe.kind == "ensemble" else without.needs()
         return list(dict.fromkeys(self.resolve(other) for other in there))
 
+    def behind(self, name: str) -> list[str]:
+        """The recipes that a recipe is made from, where there is a pool; no clips are asked for."""
+        recipe = self.recipes[name]
+        return self.there(name) if recipe.kind == "ensemble" else recipe.needs()
+
     def tolerant(self, name: str) -> bool:
         """Whether an ensemble goes on without members that have no results or do not apply."""
         component = self.recipes[name].component

@@ -150,7 +150,7 @@ def test_force_computes_anew_the_notebooks_own_results_and_no_others(
     fourth = results_of(finished, "04_pseudo_labelling")
     kinds = {path.parent.name for path in fourth}
     assert kinds == {"experiments", "pseudo_labels", "partitions"}
-    weights = next(file for path in fourth for file in path.glob("seed-*.safetensors"))
+    weights = next(file for path in fourth for file in path.rglob("seed-*.safetensors"))
     before = _times(finished.folder), weights.read_bytes()
     run_notebooks("demo", str(tiny_corpus), str(finished.folder), quick, only=["04"], force=True)
     after = _times(finished.folder), weights.read_bytes()

@@ -148,11 +148,13 @@ def test_a_refit_answers_for_other_clips_and_each_fold_labels_the_pool_for_itsel
     np.testing.assert_allclose(again["intent"][rows], told, atol=1e-5)
 
 
-def test_labels_that_a_fold_holds_out_reach_none_of_its_members_and_students(
+def test_labels_that_a_fold_holds_out_reach_neither_its_model_nor_its_student(
     make_run: MakeRun, toy: Dataset
 ) -> None:
-    run, recipes = make_run(toy), few()
-    student = "students-1:audio"
+    """The student's teacher is that of the fold, too."""
+    taught = {"targets": {"teacher": "words", "rule": "everything", "soft": True}}
+    run, recipes = make_run(toy), few(student={"like": "audio", **taught})
+    student = "student"
     before = train_recipe(run, student, recipes)
     held = before.predictions.table.query("split == 'train' and fold == 1")["clip_id"].tolist()
     labels = {task: own.copy() for task, own in toy.labels.items()}

@@ -21,6 +21,7 @@ from meiju_utils.predictions import FITTED, HELD_OUT, Targets
 from meiju_utils.recipes import Experiment, Recipe, compare, make_recipes, train_recipes
 from meiju_utils.recipes import experiment as experiment_module
 from meiju_utils.recipes import training as training_module
+from meiju_utils.recipes import writing as writing_module
 from meiju_utils.recipes.code import run_job
 from meiju_utils.recipes.graph import RecipeGraph
 from meiju_utils.recipes.jobs import Job
@@ -384,7 +385,8 @@ def test_scores_are_made_anew_where_the_code_that_scores_has_changed(
     run, recipes = make_run(), written()
     first = train_recipes(run, ["base"], recipes)["base"]
     trained.clear()
-    monkeypatch.setattr(experiment_module, "_scoring", lambda: "other code")
+    for module in (experiment_module, writing_module):
+        monkeypatch.setattr(module, "scoring_code", lambda: "other code")
     assert not first.done
     again = train_recipes(run, ["base"], recipes)["base"]
     assert again.done
