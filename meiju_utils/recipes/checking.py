@@ -23,7 +23,12 @@ def check_recipes(run: Run) -> None:
             f"{nearest(run.config.submission, graph.recipes)}"
         )
     built_in = load_recipes(tasks=run.setting.tasks)
-    own = [name for name, recipe in graph.recipes.items() if recipe != built_in.get(name)]
+    own = [
+        name
+        for name, recipe in graph.recipes.items()
+        if recipe != built_in.get(name)
+        and not (name in built_in and graph.lacks(name))  # as members of ensembles: left out
+    ]
     for name in with_needs([run.config.submission, *own], graph.behind):
         check_settings(graph, name)
 

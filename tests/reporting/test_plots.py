@@ -118,7 +118,7 @@ def reliable() -> dict[str, pd.DataFrame]:
 
 ALL: dict[str, Callable[[], Figure]] = {
     "opinion_weights": lambda: plots.opinion_weights(weights("a", "b", "c")),
-    "label_shares": lambda: plots.label_shares(shift(), clips()),
+    "label_shares": lambda: plots.label_shares(shift(), clips().assign(split="unlabeled")),
     "reliability_diagram": lambda: plots.reliability_diagram(reliable()),
     "label_pair_heatmap": lambda: plots.label_pair_heatmap(clips(), CLASSES),
     "label_histograms": lambda: plots.label_histograms(clips(), CLASSES),

@@ -74,8 +74,8 @@ def opinion_weights(table: pd.DataFrame) -> Plot:
 
 
 def label_shares(shift: Mapping[str, "LabelShift"], truth: pd.DataFrame | None = None) -> Plot:
-    """The classes' shares in train and, with 95 % intervals, in the pool, by task; in `truth` (a
-    label a task of the pool's clips), where it is known, what they are."""
+    """The classes' shares in train and, with 95 % intervals, in the pool, by task; in `truth`
+    (split and a label a task), where the pool's is known, what they are."""
     known = {task: own.shares for task, own in shift.items() if own.shares["pool"].notna().all()}
     if not known:
         return message("There are no unlabelled clips: nothing to show.")
@@ -93,8 +93,12 @@ def label_shares(shift: Mapping[str, "LabelShift"], truth: pd.DataFrame | None =
             capsize=3,
             label="in the pool, estimated",
         )
-        if truth is not None and len(truth):
-            own = truth[task].value_counts(normalize=True).reindex(shares["label"], fill_value=0)
+        if truth is not None and (truth["split"] == "unlabeled").any():
+            own = (
+                truth.loc[truth["split"] == "unlabeled", task]
+                .value_counts(normalize=True)
+                .reindex(shares["label"], fill_value=0)
+            )
             ax.plot(own, places, "D", markerfacecolor="white", color=INK, label="in truth")
         names_down(ax, shares["label"].tolist())
         ax.set_xlabel("Share of clips")
