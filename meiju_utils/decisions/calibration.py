@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from meiju_utils.components import Component, build
 from meiju_utils.decisions.fitting import (
@@ -25,6 +26,7 @@ from meiju_utils.decisions.fitting import (
 from meiju_utils.predictions import Predictions, class_columns
 
 Matrix = NDArray[np.float64]
+MOST_DOUBT = -0.8  # the logit of .31: more than that no corpus worth training on has
 
 
 class BiasCorrected:
@@ -33,7 +35,7 @@ class BiasCorrected:
     `penalty` times the sum of squared biases holds those of rare classes back.
     """
 
-    biases = True
+    biases, doubts = True, False
 
     def __init__(self, *, penalty: NonNegativeFloat = 0.01) -> None:
         self.penalty = penalty
@@ -45,19 +47,33 @@ class BiasCorrected:
 
         def loss(values: Matrix) -> tuple[float, Matrix]:
             slope, bias = np.exp(values[0]), np.zeros(classes)
-            bias[:free] = values[1:]
+            bias[:free] = values[1 : 1 + free]
+            doubt = expit(values[-1]) if self.doubts else 0.0
             found = normalised(scores * slope + bias)
-            gradient = (found - right) / len(scores)
-            likelihood = -np.log(np.maximum((found * right).sum(axis=1), 1e-300)).mean()
-            by_bias = gradient.sum(axis=0)[:free] + 2 * self.penalty * values[1:]
-            total = likelihood + self.penalty * (values[1:] ** 2).sum()
-            return total, np.array([(gradient * scores).sum() * slope, *by_bias])
+            own = (found * right).sum(axis=1)
+            mixed = np.maximum((1 - doubt) * own + doubt / classes, 1e-300)
+            trusted = ((1 - doubt) * own / mixed)[:, None]
+            gradient = trusted * (found - right) / len(scores)
+            by_bias = gradient.sum(axis=0)[:free] + 2 * self.penalty * bias[:free]
+            by_doubt = -((1 / classes - own) / mixed).mean() * doubt * (1 - doubt)
+            total = -np.log(mixed).mean() + self.penalty * (bias[:free] ** 2).sum()
+            return total, np.array([(gradient * scores).sum() * slope, *by_bias, by_doubt])
 
         # no more than a hundredfold sharper or flatter: a perfect member has no best temperature
-        bounds = [(-4.6, 4.6)] + [(None, None)] * free
-        best = minimize(loss, np.zeros(1 + free), jac=True, method="L-BFGS-B", bounds=bounds).x
-        bias = best[1:].tolist() if free else [0.0] * classes
-        return {"slope": float(np.exp(best[0])), "bias": bias}
+        bounds = [(-4.6, 4.6), *[(None, None)] * free, (-9.0, MOST_DOUBT)]
+        start = np.array([0.0] * (1 + free) + [-4.0])
+        best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+        bias = best[1 : 1 + free].tolist() if free else [0.0] * classes
+        doubt = float(expit(best[-1])) if self.doubts else 0.0
+        return {"slope": float(np.exp(best[0])), "bias": bias, "doubt": doubt}
+
+
+class NoiseTolerant(BiasCorrected):
+    """The same where some labels are listed wrong: with the probability `doubt`, fitted too, a clip
+    has any label. So a few clips that are surely listed wrong do not flatten all probabilities.
+    """
+
+    doubts = True
 
 
 class Temperature(BiasCorrected):
@@ -69,12 +85,17 @@ class Temperature(BiasCorrected):
         super().__init__(penalty=0.0)
 
 
-CALIBRATIONS: dict[str, type] = {"bias-corrected": BiasCorrected, "temperature": Temperature}
+CALIBRATIONS: dict[str, type] = {
+    "bias-corrected": BiasCorrected,
+    "noise-tolerant": NoiseTolerant,
+    "temperature": Temperature,
+}
 
 
 def apply(probabilities: NDArray[Any], fitted: Fitted) -> Matrix:
     """Calibrated probabilities [N, C]."""
-    return normalised(centred(probabilities) * fitted["slope"] + np.array(fitted["bias"]))
+    found = normalised(centred(probabilities) * fitted["slope"] + np.array(fitted["bias"]))
+    return np.asarray((1 - fitted["doubt"]) * found + fitted["doubt"] / found.shape[1])
 
 
 def centred(probabilities: NDArray[Any]) -> Matrix:
@@ -103,7 +124,7 @@ def fit_calibration(
 
         def fit(rows: NDArray[np.bool_], scores: Any = scores, right: Any = right) -> Fitted:
             if not rows.any():  # nobody to learn from
-                return {"slope": 1.0, "bias": [0.0] * scores.shape[1]}
+                return {"slope": 1.0, "bias": [0.0] * scores.shape[1], "doubt": 0.0}
             fitted: Fitted = calibration.fit(scores[rows], right[rows])
             return fitted
 
