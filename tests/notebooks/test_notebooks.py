@@ -157,7 +157,8 @@ def test_force_computes_anew_the_notebooks_own_results_and_no_others(
     assert after[1] == before[1]
     assert after[0].keys() == before[0].keys()
     anew = {file for file, time in after[0].items() if before[0][file] != time}
-    of_fourth = {file for path in fourth for file in path.iterdir()}
+    of_fourth = {path for path in fourth if path.is_file()}
+    of_fourth |= {file for path in fourth if path.is_dir() for file in path.iterdir()}
     assert {file for file in anew if file.parent.name != "notebooks"} == of_fourth
 
 
