@@ -96,7 +96,8 @@ class PairPrior:
             pairs = normalised(both.reshape(len(both), -1)).reshape(both.shape)
             found[tasks[0]][rows], found[tasks[1]][rows] = pairs.sum(axis=2), pairs.sum(axis=1)
         index = {task: likeliest(found[task]) for task in tasks}
-        changed = table.copy()
+        every = [name for task in tasks for name in class_columns(answers.classes, task)]
+        changed = table.astype(dict.fromkeys(every, "float64"))
         for task in tasks:
             columns = class_columns(answers.classes, task)
             changed.loc[on, columns] = found[task][on]

@@ -83,7 +83,8 @@ def shifted(probabilities: Matrix, shares: pd.DataFrame) -> Matrix:
 
 def shifted_answers(pool: Answers, held_out: Answers, labels: pd.DataFrame) -> Answers:
     """Answers to the pool with the probabilities of every task whose shares can be told."""
-    table = pool.table.copy()
+    every = [name for task in pool.tasks for name in class_columns(pool.classes, task)]
+    table = pool.table.astype(dict.fromkeys(every, "float64"))
     for task, found in estimate_shift(pool, held_out, labels).items():
         if found.holds:
             columns = class_columns(pool.classes, task)
