@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from meiju_utils.challenge import Average
+from meiju_utils.decisions.argmax import Argmax
 from meiju_utils.decisions.fitting import (
     Fitted,
     Known,
@@ -28,14 +29,6 @@ from meiju_utils.scoring import task_f1
 Matrix = NDArray[np.float64]
 Reach = Annotated[float, Field(gt=0, le=5)]
 STEP = 0.1  # of the grid of offsets
-
-
-class Argmax:
-    """The most probable label of each task; of equals the first in official order."""
-
-    def __call__(self, answers: Answers) -> Answers:
-        index = {task: likeliest(answers.probabilities(task)) for task in answers.tasks}
-        return Answers.of_predictions(answers, index)
 
 
 class PairPrior:

