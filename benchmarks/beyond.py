@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scores import RECORD, prepared, revision
+from scores import BEYOND, RECORD, prepared, revision
 
 from meiju_utils.corpus.demo import read_true_labels
 from meiju_utils.corpus.official import read_corpus
@@ -43,7 +43,6 @@ from meiju_utils.scoring import (
     scored_answers,
 )
 
-HEADING = "\n## Beyond the paper\n"
 SEEDS = [0, 1, 2]
 PIECES = (*CUMULATED, *ALONE)
 
@@ -221,7 +220,7 @@ def calibration(found: list[dict[str, Any]], name: str) -> dict[str, float]:
 
 def record() -> str:
     parts = [
-        HEADING,
+        BEYOND,
         f"Made by `python benchmarks/{Path(__file__).name}` (its head says how), revision "
         f"{revision()}, {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()} on "
         f"{platform.machine()}. A row a piece of the recipe `best`: cumulated, each on top of "
@@ -277,7 +276,7 @@ def main() -> None:
     if chosen.cped:
         real(chosen.cped.resolve(), chosen.keep, pieces)
     if chosen.write:
-        before = RECORD.read_text(encoding="utf-8").split(HEADING)[0]
+        before = RECORD.read_text(encoding="utf-8").split(BEYOND)[0]
         write_text(RECORD, before.rstrip("\n") + "\n" + record())
         print(record())
 

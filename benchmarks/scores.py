@@ -43,6 +43,7 @@ from meiju_utils.run import Run, project_root
 from meiju_utils.scoring import JOINT, MARK, MARK_MEANS, MEAN
 
 RECORD = Path(__file__).with_name("SCORES.md")
+BEYOND = "\n## Beyond the paper\n"  # beyond.py's half of the record
 ROWS = (*YARDSTICKS, "official-baseline", *TABLE_ONE)
 
 
@@ -144,8 +145,8 @@ those of validation and test are right. {kindness}
         else row(run, name, e, truth)
         for name, e in made.items()
     ]
-    _, heading, rest = RECORD.read_text(encoding="utf-8").partition("\n## Beyond the paper\n")
-    write_text(RECORD, record + "\n".join(lines) + "\n" + heading + rest)  # beyond.py's half
+    _, heading, rest = RECORD.read_text(encoding="utf-8").partition(BEYOND)
+    write_text(RECORD, record + "\n".join(lines) + "\n" + heading + rest)
     print(RECORD.read_text(encoding="utf-8"))
 
 

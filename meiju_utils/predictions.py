@@ -168,8 +168,10 @@ class Predictions(_Table):
         Within a split every clip must have the same number of predictions. Raises PredictionError
         where some seed or fold lacks clips.
         """
+        columns = [name for task in self.classes for name in class_columns(self.classes, task)]
+        wide = dict.fromkeys(columns, "float64")
         if not self.table.duplicated(CLIP).any():
-            return Predictions(self.table.assign(seed=NO_SEED, fold=ALL_FOLDS))
+            return Predictions(self.table.astype(wide).assign(seed=NO_SEED, fold=ALL_FOLDS))
         counts = self.table.groupby(CLIP, sort=False).size()
         uneven = counts[counts != counts.groupby("split").transform("max")]
         if len(uneven):
@@ -178,10 +180,9 @@ class Predictions(_Table):
                 f"{len(uneven)} clips lack predictions of some seed or fold: {clip_id} ({split}) "
                 f"has {count}, others {counts.max()}. Train the missing seeds again."
             )
-        columns = [name for task in self.classes for name in class_columns(self.classes, task)]
         ordered = self.table.sort_values(MEMBER, kind="stable")
         # a copy lies in one piece, however many classes there are
-        ordered = ordered.astype(dict.fromkeys(columns, "float64")).copy()
+        ordered = ordered.astype(wide).copy()
         groups = ordered.groupby(CLIP, sort=False)
         means = groups[columns].mean().copy().reset_index()
         # "absent" comes before "fitted", that before "held-out", and "" before any other

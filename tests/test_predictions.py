@@ -377,3 +377,11 @@ def test_clips_whose_labels_are_all_known_are_picked() -> None:
     assert labelled(table, ["emotion"]).index.tolist() == [0, 1, 2]
     assert labelled(table, ["emotion", "intent"]).index.tolist() == [1, 2]
     assert labelled(table, ["emotion", "intent"], "train").index.tolist() == [1]
+
+
+def test_the_mean_of_one_training_is_in_float64_too() -> None:
+    halves = {"emotion": np.full((2, 7), 1 / 7, dtype=np.float32)}
+    one = Predictions.of_arrays(
+        "ab", ["test"] * 2, halves, {"emotion": CLASSES["emotion"]}, np.zeros(2, dtype=bool)
+    )
+    assert (one.mean().table.filter(like="emotion:").dtypes == "float64").all()

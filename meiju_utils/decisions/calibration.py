@@ -23,7 +23,7 @@ from meiju_utils.decisions.fitting import (
     normalised,
     one_hot,
 )
-from meiju_utils.predictions import Predictions, class_columns
+from meiju_utils.predictions import ABSENT, Predictions, class_columns
 
 Matrix = NDArray[np.float64]
 MOST_DOUBT = -0.8  # the logit of .31: more than that no corpus worth training on has
@@ -115,7 +115,7 @@ def fit_calibration(
     train = predictions.of_split("train")
     fold = known.held_out(train.table)
     index = known.indices(train.classes, train.table["clip_id"].to_numpy())
-    seen = (train.table["role"] != "absent").to_numpy()
+    seen = (train.table["role"] != ABSENT).to_numpy()
     calibration = build(component, CALIBRATIONS)
     found = {}
     for task in train.tasks:

@@ -89,8 +89,7 @@ class PairPrior:
             pairs = normalised(both.reshape(len(both), -1)).reshape(both.shape)
             found[tasks[0]][rows], found[tasks[1]][rows] = pairs.sum(axis=2), pairs.sum(axis=1)
         index = {task: likeliest(found[task]) for task in tasks}
-        every = [name for task in tasks for name in class_columns(answers.classes, task)]
-        changed = table.astype(dict.fromkeys(every, "float64"))
+        changed = table.copy()
         for task in tasks:
             columns = class_columns(answers.classes, task)
             changed.loc[on, columns] = found[task][on]

@@ -40,8 +40,8 @@ class Majority:
         return np.tile(self.state["shares"], (len(x), 1))
 
 
-class LogisticRegression(linear.LinearLogistic):
-    """Multinomial logistic regression on a view; see `linear` for the options."""
+class _OnView:
+    """A linear model (the next base) of a view, which standardises it; see `linear`."""
 
     reads = "features"
 
@@ -55,41 +55,17 @@ class LogisticRegression(linear.LinearLogistic):
         balanced: bool = False,
         folds: Folds = 5,
     ) -> None:
-        super().__init__(
-            classes,
-            average,
-            strengths=strengths,
-            balanced=balanced,
-            folds=folds,
-            standardise=False,
-        )
+        options: dict[str, Any] = {"strengths": strengths, "balanced": balanced, "folds": folds}
+        super().__init__(classes, average, **options, standardise=False)  # type: ignore[call-arg]
         self.view = view
 
 
-class LinearSvm(linear.LinearSvm):
-    """Linear support vector machine on a view; see `linear` for the options."""
+class LogisticRegression(_OnView, linear.LinearLogistic):
+    """Multinomial logistic regression on a view."""
 
-    reads = "features"
 
-    def __init__(
-        self,
-        classes: int,
-        average: Average,
-        *,
-        view: View = "all",
-        strengths: Strengths = linear.STRENGTHS,
-        balanced: bool = False,
-        folds: Folds = 5,
-    ) -> None:
-        super().__init__(
-            classes,
-            average,
-            strengths=strengths,
-            balanced=balanced,
-            folds=folds,
-            standardise=False,
-        )
-        self.view = view
+class LinearSvm(_OnView, linear.LinearSvm):
+    """Linear support vector machine on a view."""
 
 
 MODELS: dict[str, type] = {

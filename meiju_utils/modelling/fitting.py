@@ -30,7 +30,7 @@ JOINT = "columns"  # stands for the tasks where one state serves all
 @dataclass(frozen=True)
 class FittedModel:
     """Of each task (or of all, `columns`) the model's state; `shares` [C] of the classes in its
-    targets, for clips that lack all it reads; `seen` by its view."""
+    targets, for clips that lack all it reads; `standardised`: what its view shows."""
 
     component: Component
     average: Average
@@ -67,9 +67,9 @@ class FittedModel:
             model = found._model(group)
             wanted = np.concatenate([targets.probabilities(task) for task in group], axis=1)
             model.fit(x[rows[use]], wanted[use], own[use])
-            found.states[JOINT if together else group[0]] = getattr(model, "state", {})
-            if not hasattr(model, "state"):  # one of the user's own without: it stays in memory
-                found.states[group[0]] = {"model": model}
+            # One of the user's own without a state stays in memory.
+            state = getattr(model, "state", {"model": model})
+            found.states[JOINT if together else group[0]] = state
         return found
 
     def probabilities(self, dataset: Dataset) -> tuple[dict[str, Array], NDArray[np.bool_]]:

@@ -14,9 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meiju_utils.predictions import Answers, class_columns
+from meiju_utils.scoring import LEVEL
 
 Matrix = NDArray[np.float64]
-LEVEL = 0.05
 DRAWS = 200  # of the interval and of the test
 MOST = 3000  # clips of the pool that are looked at; more would narrow intervals of little meaning
 _ROUNDS, _TOLERANCE = 300, 1e-6
@@ -83,8 +83,7 @@ def shifted(probabilities: Matrix, shares: pd.DataFrame) -> Matrix:
 
 def shifted_answers(pool: Answers, held_out: Answers, labels: pd.DataFrame) -> Answers:
     """Answers to the pool with the probabilities of every task whose shares can be told."""
-    every = [name for task in pool.tasks for name in class_columns(pool.classes, task)]
-    table = pool.table.astype(dict.fromkeys(every, "float64"))
+    table = pool.table.copy()
     for task, found in estimate_shift(pool, held_out, labels).items():
         if found.holds:
             columns = class_columns(pool.classes, task)

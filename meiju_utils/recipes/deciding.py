@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meiju_utils.components import build
-from meiju_utils.decisions import DECODERS, Fitted, Known, calibrated, fit_calibration
+from meiju_utils.decisions import DECODERS, Argmax, Fitted, Known, calibrated, fit_calibration
 from meiju_utils.errors import PredictionError
-from meiju_utils.predictions import Answers, Predictions, likeliest
+from meiju_utils.predictions import Answers, Predictions
 from meiju_utils.recipes.recipe import Recipe
 
 
@@ -23,7 +23,7 @@ def decide(recipe: Recipe, mean: Predictions, known: Known) -> tuple[Answers, di
     if recipe.calibrate is not None:
         fitted["calibrate"] = fit_calibration(mean, known, recipe.calibrate)
         mean = calibrated(mean, fitted["calibrate"], fold)
-    answers = _likeliest(mean)
+    answers = Argmax()(mean)
     for component in recipe.decode:
         decoder = build(component, DECODERS)
         state: Fitted = decoder.fit(answers, known) if hasattr(decoder, "fit") else {}
@@ -40,7 +40,7 @@ def decided(
     """The same by what was fitted before; `fold` [N] held a clip out (-1: none did)."""
     if fitted["calibrate"]:
         mean = calibrated(mean, fitted["calibrate"], fold)
-    answers = _likeliest(mean)
+    answers = Argmax()(mean)
     for component, state in zip(recipe.decode, fitted["decode"], strict=True):
         answers = _applied(build(component, DECODERS), answers, state, fold)
     return answers
@@ -52,11 +52,6 @@ def folds_of(predictions: Predictions) -> dict[str, int]:
         return predictions.folds()
     except PredictionError:
         return {}
-
-
-def _likeliest(mean: Predictions) -> Answers:
-    index = {task: likeliest(mean.probabilities(task)) for task in mean.tasks}
-    return Answers.of_predictions(mean, index)
 
 
 def _applied(decoder: Any, answers: Answers, state: Fitted, fold: NDArray[np.int64]) -> Answers:

@@ -232,11 +232,12 @@ def _finding(judge: _Judge, step: Step, rows: Mapping[str, Experiment]) -> tuple
 
 
 def reliability_of(experiment: Experiment, truth: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """`scoring.reliability` of an experiment before and after calibration, on clips in `truth`.
+    """`scoring.reliability` of an experiment before and after calibration, on clips in `truth`
+    whose labels are known.
 
     TrainingError where these trained it: who has seen the labels is right too often.
     """
-    table = experiment.predictions.table
+    table, truth = experiment.predictions.table, labelled(truth, experiment.answers.tasks)
     if (table.loc[table["clip_id"].isin(truth["clip_id"]), "role"] == FITTED).any():
         raise TrainingError(f"{experiment.name} was trained on clips it is to be judged by.")
     right = label_columns(truth, experiment.answers.classes)

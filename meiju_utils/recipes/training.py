@@ -52,7 +52,9 @@ TABLE_ONE = (
 
 def rows_of(run: Run) -> list[str]:
     """The recipes that notebook 05 compares: Table I, those of one's own, what is handed in."""
-    own = recipes_of(run).keys() - load_recipes(tasks=run.setting.tasks).keys()
+    recipes = recipes_of(run)
+    own = recipes.keys() - load_recipes(tasks=run.setting.tasks).keys()
+    own = {name for name in own if not recipes[name].chain}  # students stand behind their chain
     return list(dict.fromkeys([*TABLE_ONE, *sorted(own), run.config.submission]))
 
 

@@ -24,6 +24,7 @@ from meiju_utils.recipes import (
     piece_table,
     recipes_of_pieces,
     reliability_of,
+    rows_of,
     train_recipe,
     train_recipes,
 )
@@ -323,6 +324,16 @@ def test_what_cannot_be_honest_or_is_misspelt_is_refused(own: dict[str, Any], me
     with pytest.raises(ConfigError) as caught:
         few(logistic={"model": "logistic-regression", "partition": {"folds": 3}}, **own)
     assert message in str(caught.value)
+
+
+def test_a_chain_of_ones_own_is_one_row(make_run: MakeRun, toy: Dataset, tmp_path: Any) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "mine: {ensemble: {greedy: {from: [nb-svm]}},"
+        " students: {teacher: opinions, of: [rbf-ridge-text], rounds: 1}}"
+    )
+    run = make_run(toy, recipes=str(own), submission="mine")
+    assert [name for name in rows_of(run) if "mine" in name] == ["mine"]
 
 
 def test_students_shifted_to_the_pools_shares_where_these_can_be_told(
