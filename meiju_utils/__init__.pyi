@@ -1,5 +1,6 @@
 # The names of the front door and where each is from; read by lazy_loader and by type checkers.
 
+from .bundle import Predictor as Predictor
 from .config import load_profile as load_profile
 from .corpus.demo import build_demo_corpus as build_demo_corpus
 from .corpus.opening import open_corpus as open_corpus

@@ -58,6 +58,10 @@ class PredictionError(MeijuError):
     """A table of predictions, targets or answers is not what it must be."""
 
 
+class BundleError(MeijuError):
+    """A bundle is damaged, was changed, is newer than this package, or is none."""
+
+
 class SubmissionError(MeijuError):
     """A submission would be rejected or scored wrongly by the challenge."""
 

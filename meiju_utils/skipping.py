@@ -39,7 +39,9 @@ class Reads:
 # not. What stands nowhere here is read by all, a new setting or module for one.
 COMES_WITH: dict[str, Reads] = {
     "01_preprocessing": Reads(),
-    "02_embedding_extraction": Reads(("seed", "embeddings"), ("embeddings", "linear")),
+    "02_embedding_extraction": Reads(
+        ("seed", "embeddings"), ("arrays", "embeddings", "linear", "ngrams")
+    ),
     "03_baseline": Reads(
         ("training", "recipes"),
         # `pool` as recipes import it: one of the user's own may have targets in any notebook.
@@ -63,8 +65,8 @@ UNREAD = Reads(
     ("parallel", "preprocessing.device", "embeddings.device", "training.device"),
     # They run notebooks; of profiles the settings count.
     (
-        *("__main__", "cleaning", "cli", "commands", "diagnosing", "estimate_text", "estimating"),
-        *("execution", "forcing", "profiles", "skipping"),
+        *("__main__", "bundle", "cleaning", "cli", "commands", "diagnosing", "estimate_text"),
+        *("estimating", "execution", "forcing", "profiles", "skipping"),
     ),
 )
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meiju_utils import devices
+from meiju_utils import devices, ngrams
 from meiju_utils.config import EncoderConfig
 from meiju_utils.devices import single_thread
 from meiju_utils.embeddings import base
@@ -38,7 +38,7 @@ def code_of(encoder: Encoder) -> str:
     ConfigError where some of it was edited after it was loaded.
     """
     here = sys.modules[__name__]
-    code = code_key(type(encoder), base, devices, here)
+    code = code_key(type(encoder), base, devices, ngrams, here)
     return fingerprint(code, library_versions(*encoder.libraries))
 
 
@@ -70,23 +70,11 @@ class ClipEncoding:
     code: str
 
     def __call__(self, clip_ids: Sequence[str]) -> EncodedClips:
-        with single_thread() if isinstance(self.encoder, CheckpointEncoder) else nullcontext():
-            encode = self._encode_function()
-            before = getattr(encode, "halved", 0)
-            groups = [clip_ids[i : i + READ_AT_ONCE] for i in range(0, len(clip_ids), READ_AT_ONCE)]
-            encoded: dict[str, Encoded] = {}
-            for inputs, unread in one_ahead(partial(_read, self.source, self.encoder), groups):
-                encoded |= unread | _encode_tolerantly(encode, inputs)
-            made = EncodedClips(halved=getattr(encode, "halved", 0) - before)
-        for clip_id, result in encoded.items():
-            kept = _stored(result, self.config)
-            if isinstance(kept, Absent):
-                made.missing[clip_id] = FAULTY * kept.failed + kept.reason
-            else:
-                made.arrays[clip_id] = kept
-        return made
+        encode = self.encode_function()
+        return encode_clips(encode, self.encoder, self.config, self.source, clip_ids)
 
-    def _encode_function(self) -> Encode:
+    def encode_function(self) -> Encode:
+        """The encoder's function, loaded once."""
         key = self.key + self.code
         if key not in _loaded:
             if code_of(self.encoder) != self.code:
@@ -98,6 +86,30 @@ class ClipEncoding:
             _loaded.clear()
             _loaded[key] = self.encoder.load()
         return _loaded[key]
+
+
+def encode_clips(
+    encode: Encode,
+    encoder: Encoder,
+    config: EncoderConfig,
+    source: ClipSource,
+    clip_ids: Sequence[str],
+) -> EncodedClips:
+    """What an encoder's loaded function makes of some clips, as a store keeps it."""
+    with single_thread() if isinstance(encoder, CheckpointEncoder) else nullcontext():
+        before = getattr(encode, "halved", 0)
+        groups = [clip_ids[i : i + READ_AT_ONCE] for i in range(0, len(clip_ids), READ_AT_ONCE)]
+        encoded: dict[str, Encoded] = {}
+        for inputs, unread in one_ahead(partial(_read, source, encoder), groups):
+            encoded |= unread | _encode_tolerantly(encode, inputs)
+        made = EncodedClips(halved=getattr(encode, "halved", 0) - before)
+    for clip_id, result in encoded.items():
+        kept = _stored(result, config)
+        if isinstance(kept, Absent):
+            made.missing[clip_id] = FAULTY * kept.failed + kept.reason
+        else:
+            made.arrays[clip_id] = kept
+    return made
 
 
 def forget_model() -> None:

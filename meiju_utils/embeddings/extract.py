@@ -12,7 +12,9 @@ from itertools import count
 from math import ceil
 from pathlib import Path
 from time import perf_counter, sleep
+from typing import Any
 
+from meiju_utils.arrays import write_arrays
 from meiju_utils.challenge import Modality
 from meiju_utils.config import EncoderConfig, Parallel
 from meiju_utils.embeddings.base import ClipSource
@@ -30,6 +32,7 @@ from meiju_utils.run_folder import writing
 
 NOTEBOOK = "02_embedding_extraction"
 LAG_S = 60  # a shared file system shows a folder's new files this late
+FITTED = "encoder.safetensors"  # in a store: what its encoder was fitted to
 PIECES = 8  # of a shard under which a process died: three rounds find the clip among 256
 
 
@@ -82,6 +85,9 @@ def _extract_features(
             stale, failed = set(store.stale(stamps)), store.failed()
             known = {clip_id: failed[clip_id] for clip_id in failed if clip_id not in stale}
             _extract(work, wanted, size, stamps, known, settings, label)
+            encode: Any = encoding.encode_function() if hasattr(plan.encoder, "restore") else None
+            if encode is not None:
+                write_arrays(store.folder / FITTED, encode.state)
     finally:
         forget_model()
     if wanted:

@@ -1,6 +1,6 @@
 """Text encoders: `char-ngram` (no download) and `hf:<hub id or folder>` (BERT, RoBERTa and kin).
 
-Imports `base`, `checkpoints`, `devices`.
+Imports `base`, `checkpoints`, `devices`, `ngrams`.
 """
 
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meiju_utils.completeness import require_whole
 from meiju_utils.config import EncoderConfig
@@ -29,9 +30,54 @@ from meiju_utils.embeddings.checkpoints import (
 )
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint
+from meiju_utils.ngrams import vocabulary_of, with_vocabulary
 
 CHAR_NGRAM_WIDTH = 512
 EMPTY = Absent("empty text")
+
+
+class FittedNgrams:
+    """Texts to unit vectors `[1, D]`, by what was fitted.
+
+    `state`: vocabulary and idf (see `ngrams`), `projection` [n-grams, D].
+    """
+
+    def __init__(self, state: dict[str, NDArray[Any]]) -> None:
+        self.state = state
+        self._vectorizer = with_vocabulary(_vectorizer, state)
+
+    @classmethod
+    def fit(cls, texts: Sequence[str]) -> "FittedNgrams":
+        """Raises FeatureError where the texts hold no characters."""
+        from sklearn.decomposition import TruncatedSVD
+
+        # in a corpus of hundreds every n-gram counts, in one of thousands those seen once do not
+        vectorizer = _vectorizer(min_df=2 if len(texts) > 100 else 1)
+        try:
+            counts = vectorizer.fit_transform(texts)
+        except ValueError as error:
+            raise FeatureError(
+                f"char-ngram: the {len(texts)} texts of the training and unlabelled clips hold "
+                "no characters to fit on. Check the transcripts in notebook 01."
+            ) from error
+        width = max(1, min(CHAR_NGRAM_WIDTH, counts.shape[0] - 1, counts.shape[1] - 1))
+        reduced = TruncatedSVD(width, n_iter=3, random_state=0).fit(counts)
+        rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((width, width)))[0]
+        projection = (reduced.components_.T @ rotation).astype(np.float32)
+        return cls({**vocabulary_of(vectorizer), "projection": projection})
+
+    def __call__(self, clips: Sequence[str]) -> list[Encoded]:
+        from sklearn.preprocessing import normalize
+
+        counts = self._vectorizer.transform(clips).astype(np.float32)
+        rows = normalize(counts @ self.state["projection"])
+        return [row[None] if t.strip() else EMPTY for t, row in zip(clips, rows, strict=True)]
+
+
+def _vectorizer(**options: Any) -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True, **options)
 
 
 @dataclass(frozen=True)
@@ -47,7 +93,7 @@ class CharNgram:
 
     context: EncoderContext
     spread: bool = False
-    alone: ClassVar[bool] = False  # the rotation of many rows at once differs in last bits
+    alone: ClassVar[bool] = True  # sparse rows are multiplied one by one
     libraries: ClassVar[tuple[str, ...]] = ("scikit-learn", "scipy")
 
     @property
@@ -64,36 +110,11 @@ class CharNgram:
     def read(self, source: ClipSource, clip_id: str) -> str:
         return source.text(clip_id)
 
-    def load(self) -> Encode:
-        from sklearn.decomposition import TruncatedSVD
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.preprocessing import normalize
+    def load(self) -> FittedNgrams:
+        return FittedNgrams.fit(self._corpus())
 
-        texts = self._corpus()
-        # in a corpus of hundreds every n-gram counts, in one of thousands those seen once do not
-        vectorizer = TfidfVectorizer(
-            analyzer="char",
-            ngram_range=(1, 3),
-            min_df=2 if len(texts) > 100 else 1,
-            sublinear_tf=True,
-        )
-        try:
-            counts = vectorizer.fit_transform(texts)
-        except ValueError as error:
-            raise FeatureError(
-                f"char-ngram: the {len(texts)} texts of the training and unlabelled clips hold "
-                "no characters to fit on. Check the transcripts in notebook 01."
-            ) from error
-        width = max(1, min(CHAR_NGRAM_WIDTH, counts.shape[0] - 1, counts.shape[1] - 1))
-        reduced = TruncatedSVD(width, n_iter=3, random_state=0).fit(counts)
-        rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((width, width)))[0]
-
-        def encode(clips: Sequence[str]) -> list[Encoded]:
-            vectors = normalize(reduced.transform(vectorizer.transform(clips))) @ rotation
-            rows = vectors.astype(np.float32)
-            return [row[None] if t.strip() else EMPTY for t, row in zip(clips, rows, strict=True)]
-
-        return encode
+    def restore(self, state: dict[str, NDArray[Any]]) -> FittedNgrams:
+        return FittedNgrams(state)
 
     def _corpus(self) -> list[str]:
         return sorted(text for text in self.context.fit_texts() if text.strip())

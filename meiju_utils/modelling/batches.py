@@ -101,7 +101,11 @@ class ClipTensors:
         for stream, sequences in dataset.features.items():
             with warnings.catch_warnings():  # a worker's view is read-only: nothing is written
                 warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-                self._values[stream] = torch.from_numpy(sequences.frames).to(self.device)
+                # where no clip has any, one frame that nobody looks at
+                frames = (
+                    sequences.frames if len(sequences.frames) else np.zeros((1, sequences.width))
+                )
+                self._values[stream] = torch.from_numpy(frames).to(self.device)
             self._starts[stream] = torch.from_numpy(sequences.starts).to(self.device)
             self._lengths[stream] = torch.from_numpy(sequences.lengths).to(self.device)
             self._complete[stream] = bool(sequences.present.all())

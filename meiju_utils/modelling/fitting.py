@@ -76,6 +76,8 @@ class FittedModel:
         """Class probabilities [N, C] of each task, and which clips [N] lack all that is read."""
         x, there = _read(MODELS[self.component.name], self.standardised, dataset)
         found = {task: np.tile(share, (len(there), 1)) for task, share in self.shares.items()}
+        if not there.any():
+            return found, ~there
         columns = self.states.get(JOINT)
         if columns is not None:
             scores = self._restored(list(self.classes), columns).scores(x[there])

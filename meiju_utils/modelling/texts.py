@@ -1,9 +1,8 @@
 """Linear models of words: TF-IDF and naive-Bayes weighted n-grams of characters or words.
 
-Imports `linear`, numpy, scikit-learn.
+Imports `linear`, `ngrams`, numpy, scikit-learn.
 """
 
-import json
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from sklearn.svm import LinearSVC
 
 from meiju_utils.challenge import Average
 from meiju_utils.linear import UNTUNED, State, as_clips, linear_state, probabilities_of
+from meiju_utils.ngrams import vocabulary_of, with_vocabulary
 
 Matrix = NDArray[np.float64]
 Texts = NDArray[Any]
@@ -50,11 +50,7 @@ class _OnTexts(ABC):
                 vectorizer.fit(x)
             except ValueError:  # there is none at all
                 vectorizer.fit(["-"])
-        words = sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)
-        vocabulary = np.frombuffer(json.dumps(words).encode(), dtype=np.uint8)
-        self.state["vocabulary"] = vocabulary
-        if hasattr(vectorizer, "idf_"):
-            self.state["idf"] = vectorizer.idf_
+        self.state |= vocabulary_of(vectorizer)
         self.state |= self._fitted(self._features(x)[rows], labels, mass)
 
     def probabilities(self, x: Texts) -> Matrix:
@@ -65,11 +61,7 @@ class _OnTexts(ABC):
 
     def _features(self, x: Texts) -> Any:
         """Counted n-grams [N, D], sparse."""
-        words = json.loads(self.state["vocabulary"].tobytes().decode())
-        vectorizer = self._vectorizer(vocabulary={word: place for place, word in enumerate(words)})
-        if "idf" in self.state:
-            vectorizer.idf_ = self.state["idf"]
-        return vectorizer.transform(x).tocsr()
+        return with_vocabulary(self._vectorizer, self.state).transform(x).tocsr()
 
     def _units(self, **options: Any) -> dict[str, Any]:
         analyzer = "char" if self.unit == "characters" else "word"

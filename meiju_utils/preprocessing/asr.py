@@ -133,15 +133,18 @@ def load_whisper(model: str, device: str = "auto") -> Any:
 def _recognise(
     clip_id: str, clips: Preprocessed, model: str, language: Language, device: str, folder: Path
 ) -> str:
-    audio = clips.audio(clip_id)
-    whisper = load_whisper(model, device)
-    text = "" if is_silent(audio) else _transcribe(whisper, audio, language)
+    text = transcribe(clips.audio(clip_id), model, language, device)
     record = {"clip_id": clip_id, "text": text, "clip": clips.stamp(clip_id)}
     write_record(folder / f"{clip_id}.json", record)
     return text
 
 
-def _transcribe(whisper: Any, audio: Any, language: Language) -> str:
+def transcribe(audio: Any, model: str, language: Language, device: str = "auto") -> str:
+    """What a Whisper model hears in samples at 16 kHz; "" of silence. ConfigError for a model that
+    does not load."""
+    whisper = load_whisper(model, device)
+    if is_silent(audio):
+        return ""
     options: dict[str, Any] = {}
     if getattr(whisper.model.generation_config, "is_multilingual", False):
         options |= {"task": "transcribe"}

@@ -55,7 +55,7 @@ class YuNet:
     SCORE = 0.7
 
     def __init__(self, model: str) -> None:
-        path = _yunet_path(model)
+        path = yunet_path(model)
         try:
             self.detector = cv2.FaceDetectorYN.create(
                 str(path), "", (320, 320), score_threshold=self.SCORE
@@ -119,7 +119,7 @@ def _is_hub_id(model: str) -> bool:
     return not path.is_file() and path.suffix != ".onnx" and model.count("/") == 1
 
 
-def _yunet_path(model: str) -> Path:
+def yunet_path(model: str) -> Path:
     offline = (
         f"Without a network: fetch {YUNET_FILE} elsewhere, put it on this machine and name it as "
         f"yunet:/path/to/{YUNET_FILE}; or use dlib-hog, which needs no download."

@@ -1,0 +1,50 @@
+"""Arrays by name in one safetensors file, written at once; damage is noticed when it is read.
+
+Imports `errors`, `files`.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from meiju_utils.errors import DamagedError
+from meiju_utils.files import CHECKSUM, atomic_path, fingerprint
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], about: Any = None) -> None:
+    """Write arrays, and what is to be known of them (JSON), with a checksum of both."""
+    flat = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    metadata = {"about": json.dumps(about), CHECKSUM: _checksum(flat, about)}
+    with atomic_path(path) as temporary:
+        save_file(flat, temporary, metadata)
+
+
+def read_arrays(path: Path) -> tuple[Arrays, Any]:
+    """What `write_arrays` wrote; DamagedError where it is another, OSError where there is none."""
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            metadata = opened.metadata() or {}
+            about = json.loads(metadata["about"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise DamagedError(f"{path} is damaged: no file of arrays with a checksum.") from error
+    if metadata.get(CHECKSUM) != _checksum(arrays, about):
+        raise DamagedError(f"{path} is damaged: it is not what was written ({CHECKSUM}).")
+    return arrays, about
+
+
+def _checksum(arrays: Arrays, about: Any) -> str:
+    sums = {
+        name: [array.dtype.str, array.shape, zlib.crc32(array.tobytes())]
+        for name, array in arrays.items()
+    }
+    return fingerprint(sorted(sums.items()), about)

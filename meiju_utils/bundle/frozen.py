@@ -1,0 +1,193 @@
+"""A recipe frozen: what its members were made with, what was fitted, and answers by it.
+
+What a run needs hours and its corpus for stands here as data, beside files of weights; a new clip
+goes through the same code as the run's own. Imports `decisions`, `modelling`, `recipes`.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from meiju_utils.challenge import Average, Language, Modality, Task
+from meiju_utils.components import build
+from meiju_utils.config import EncoderConfig, Preprocessing
+from meiju_utils.decisions import CALIBRATIONS, DECODERS, ENSEMBLES
+from meiju_utils.modelling.checkpoints import TrainedNetwork
+from meiju_utils.modelling.classical import MODELS
+from meiju_utils.modelling.dataset import UNKNOWN, Dataset
+from meiju_utils.modelling.fitting import FittedModel
+from meiju_utils.modelling.sequences import Sequences
+from meiju_utils.predictions import Answers, Predictions
+from meiju_utils.recipes.deciding import decided
+from meiju_utils.recipes.recipe import Recipe
+
+FILE = re.compile(r"\d{3,}\.safetensors")  # of weights
+SPLIT = "test"  # what a new clip counts as: what was fitted for the test clips is for it
+
+Model = FittedModel | TrainedNetwork
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FrozenEncoder(_Data):
+    """An encoder of one modality; `settings` tell whether it is the same elsewhere, `fitted`
+    whether its state lies beside."""
+
+    modality: Modality
+    config: EncoderConfig
+    width: int
+    settings: dict[str, Any]
+    fitted: bool
+
+
+class Weights(_Data):
+    """One training's file of weights."""
+
+    file: str
+    seed: int
+    fold: int
+
+
+class Part(_Data):
+    """A recipe that `Frozen` is made of.
+
+    `streams`: of a training the number of each modality's encoder. `made_of`: of an ensemble its
+    members, as its recipe names them, and which parts they are; `fitted`: what it fitted.
+    """
+
+    recipe: Recipe
+    streams: dict[Modality, int] = {}
+    weights: list[Weights] = []
+    made_of: dict[str, str] = {}
+    fitted: dict[str, Any] = {}
+
+
+class Frozen(_Data):
+    """All but weights: parts, each after those it is made of, the last is the recipe itself; what
+    was fitted on its predictions; how clips are read. `about` is for the model card."""
+
+    name: str
+    parts: dict[str, Part]
+    decisions: dict[str, Any]
+    classes: dict[Task, tuple[str, ...]]
+    average: Average
+    language: Language
+    preprocessing: Preprocessing
+    encoders: list[FrozenEncoder]
+    batches: dict[str, float]
+    about: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class NewFeatures:
+    """Features of clips that are in no corpus: of each encoder, by its number, an array [T, D] a
+    clip or None; and their words."""
+
+    clip_ids: Sequence[str]
+    arrays: Sequence[Sequence[Any]]
+    texts: Sequence[str]
+
+    def dataset(self, frozen: Frozen, part: Part, only: Modality | None = None) -> Dataset:
+        """What a part reads; with `only` as if the clips had no other modality."""
+        features: dict[str, Sequences] = {}
+        for modality, number in part.streams.items():
+            there = only in (None, modality)
+            arrays = [array if there else None for array in self.arrays[number]]
+            features[modality] = Sequences.of_list(arrays, frozen.encoders[number].width)
+        silent = only not in (None, "text") or "text" not in part.streams
+        return Dataset(
+            np.array(self.clip_ids, dtype=object).astype(str),
+            np.full(len(self.clip_ids), SPLIT, dtype=object).astype(str),
+            features,
+            {task: np.full(len(self.clip_ids), UNKNOWN) for task in frozen.classes},
+            frozen.classes,
+            "",
+            tuple("" if silent else text for text in self.texts),
+        )
+
+
+def answer(
+    frozen: Frozen,
+    models: Callable[[Weights], Model],
+    features: NewFeatures,
+    device: str = "auto",
+    only: Modality | None = None,
+) -> Answers:
+    """What the frozen recipe says of new clips; with `only` by one of their modalities alone."""
+    found: dict[str, Predictions] = {}
+    for name, part in frozen.parts.items():
+        if part.recipe.kind == "ensemble":
+            found[name] = _combined(part, {m: found[other] for m, other in part.made_of.items()})
+            continue
+        dataset = features.dataset(frozen, part, only)
+        found[name] = Predictions.concatenated(
+            [_predicted(models(one), one, dataset, device) for one in part.weights]
+        )
+    mean = found[frozen.name].mean()
+    return decided(frozen.parts[frozen.name].recipe, mean, frozen.decisions, _no_fold(len(mean)))
+
+
+def _combined(part: Part, members: Mapping[str, Predictions]) -> Predictions:
+    component = part.recipe.component
+    assert component is not None
+    ensemble = build(component, ENSEMBLES)
+    clips = len(next(iter(members.values())).mean())
+    found: Predictions = (
+        ensemble.apply(members, part.fitted, _no_fold(clips)) if part.fitted else ensemble(members)
+    )
+    return found
+
+
+def _predicted(model: Model, weights: Weights, dataset: Dataset, device: str) -> Predictions:
+    clips, absent = len(dataset.clip_ids), None
+    if isinstance(model, FittedModel):
+        probabilities, absent = model.probabilities(dataset)
+    else:
+        probabilities = model.probabilities(dataset, np.arange(clips), device)
+    return Predictions.of_arrays(
+        dataset.clip_ids,
+        dataset.split,
+        probabilities,
+        dataset.classes,
+        fitted=np.zeros(clips, dtype=bool),
+        seed=weights.seed,
+        fold=weights.fold,
+        absent=absent,
+    )
+
+
+def _no_fold(clips: int) -> Any:
+    """No fold held a new clip out."""
+    return np.full(clips, -1)
+
+
+def faults(frozen: Frozen) -> list[str]:
+    """What of a frozen recipe that was read from a file cannot be used here."""
+    found: list[str] = []
+    before: list[str] = []
+    for name, part in frozen.parts.items():
+        recipe = part.recipe
+        registry = {"model": MODELS, "ensemble": ENSEMBLES}.get(recipe.kind, {})
+        known = [(recipe.component, registry), (recipe.calibrate, CALIBRATIONS)]
+        known += [(decoder, DECODERS) for decoder in recipe.decode]
+        for component, where in known:
+            if component is not None and component.name not in where:
+                found.append(f"{name} needs {component.name!r}, which this installation lacks.")
+        if odd := [other for other in part.made_of.values() if other not in before]:
+            found.append(f"{name} is made of {odd[0]!r}, which does not come before it.")
+        if not all(0 <= number < len(frozen.encoders) for number in part.streams.values()):
+            found.append(f"{name} reads an encoder that is not there.")
+        if bool(part.weights) == (recipe.kind == "ensemble"):
+            found.append(f"{name} has no weights, or is an ensemble with some.")
+        if odd := [one.file for one in part.weights if not FILE.fullmatch(one.file)]:
+            found.append(f"{name} names a file of weights {odd[0]!r}.")
+        before.append(name)
+    if not before or before[-1] != frozen.name:
+        found.append("its last part is not the recipe itself.")
+    return found
