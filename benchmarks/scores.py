@@ -31,7 +31,6 @@ from meiju_utils.opening import open_run
 from meiju_utils.preprocessing import preprocess_corpus
 from meiju_utils.recipes import (
     TABLE_ONE,
-    YARDSTICKS,
     Experiment,
     load_recipes,
     make_recipes,
@@ -40,7 +39,7 @@ from meiju_utils.recipes import (
 )
 from meiju_utils.recipes.book import LIBRARY
 from meiju_utils.run import Run, project_root
-from meiju_utils.scoring import JOINT, MARK, MARK_MEANS, MEAN
+from meiju_utils.scoring import JOINT, MARK, MARK_MEANS, MEAN, YARDSTICKS
 
 RECORD = Path(__file__).with_name("SCORES.md")
 BEYOND = "\n## Beyond the paper\n"  # beyond.py's half of the record

@@ -15,7 +15,6 @@ from .predictions import Predictions as Predictions
 from .predictions import Targets as Targets
 from .preprocessing import open_preprocessed as open_preprocessed
 from .preprocessing import preprocess_corpus as preprocess_corpus
-from .recipes import YARDSTICKS as YARDSTICKS
 from .recipes import against as against
 from .recipes import compare as compare
 from .recipes import heaviest_members as heaviest_members
@@ -37,6 +36,7 @@ from .reporting import tables as tables
 from .reporting.gather import write_report as write_report
 from .reporting.results import write_results as write_results
 from .run import Run as Run
+from .scoring import YARDSTICKS as YARDSTICKS
 from .submission import publish_submission as publish_submission
 from .submission import read_ledger as read_ledger
 from .submission import record_submission as record_submission

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from meiju_utils import __version__
+from meiju_utils.asking import export, predict
 from meiju_utils.commands import clean, clips, features, init
 from meiju_utils.console import tolerate_encoding, wrapped
 from meiju_utils.errors import MeijuError
@@ -29,6 +30,8 @@ app.add_typer(features, name="features")
 app.add_typer(clips, name="clips")
 app.command()(init)
 app.command()(clean)
+app.command()(predict)
+app.command()(export)
 
 INTERRUPTED = 130  # typer's exit code after Ctrl-C, and that of shells
 

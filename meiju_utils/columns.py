@@ -4,6 +4,7 @@ Imports `errors`.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,12 @@ def check_table(table: pd.DataFrame, columns: Mapping[str, Any], what: str) -> N
 
 def _is_plainly(column: pd.Series, kind: type) -> bool:
     """Whether a column is of a kind beyond doubt; most are, and pandera takes 20 ms a table."""
-    return bool(column.dtype == pd.Series(dtype=kind).dtype and not column.hasnans)
+    return bool(column.dtype == _dtype(kind) and not column.hasnans)
+
+
+@cache
+def _dtype(kind: type) -> Any:
+    return pd.Series(dtype=kind).dtype
 
 
 def _check_columns(table: pd.DataFrame, columns: Mapping[str, Any], what: str) -> None:

@@ -67,3 +67,8 @@ def _wrapped_line(line: str, width: int, hanging: int) -> str:
         break_on_hyphens=False,
     )
     return "\n".join(lines).replace("\0", " ")
+
+
+def literal(text: str) -> str:
+    """Text that may hold data (names, subtitles), without control characters but line ends."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)

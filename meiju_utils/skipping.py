@@ -65,8 +65,8 @@ UNREAD = Reads(
     ("parallel", "preprocessing.device", "embeddings.device", "training.device"),
     # They run notebooks; of profiles the settings count.
     (
-        *("__main__", "bundle", "cleaning", "cli", "commands", "diagnosing", "estimate_text"),
-        *("estimating", "execution", "forcing", "profiles", "skipping"),
+        *("__main__", "asking", "bundle", "cleaning", "cli", "commands", "diagnosing"),
+        *("estimate_text", "estimating", "execution", "forcing", "profiles", "skipping"),
     ),
 )
 

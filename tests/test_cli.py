@@ -24,7 +24,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_help_lists_the_commands() -> None:
     shown = CliRunner().invoke(cli.app, ["--help"])
     assert shown.exit_code == 0
-    for command in ("demo-corpus", "run", "doctor"):
+    for command in ("demo-corpus", "run", "doctor", "predict", "export"):
         assert command in shown.output
     assert "..." not in shown.output.partition("Commands:")[2]  # each line is told whole
 

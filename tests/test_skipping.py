@@ -56,11 +56,15 @@ def _module(path: Path) -> str:
 
 
 SOURCES = {_module(path): path for path in PACKAGE.rglob("*.py")}
-FRONT_DOOR = {  # name → the module it is from
-    alias.name: node.module or ""
-    for node in ast.parse(PACKAGE.joinpath("__init__.pyi").read_text("utf-8")).body
-    if isinstance(node, ast.ImportFrom)
-    for alias in node.names
+# Package whose names are brought when they are used → name → the module it is from.
+STUBS = {
+    _module(stub.with_suffix(".py")): {
+        alias.name: node.module or ""
+        for node in ast.parse(stub.read_text("utf-8")).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    for stub in PACKAGE.rglob("__init__.pyi")
 }
 
 
@@ -81,8 +85,8 @@ def _imported(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 place = node.module
-                if place == "meiju_utils" and alias.name in FRONT_DOOR:
-                    place = f"meiju_utils.{FRONT_DOOR[alias.name]}"
+                while alias.name in STUBS.get(place, {}):
+                    place = f"{place}.{STUBS[place][alias.name]}"
                 whole = f"{place}.{alias.name}"
                 found.add(whole if whole in SOURCES else place)
     return {module for module in found if module in SOURCES}

@@ -98,7 +98,7 @@ def _members(frozen: Frozen, megabytes: Mapping[str, float]) -> list[str]:
         if part.weights:
             size = sum(megabytes.get(f"weights/{one.file}", 0.0) for one in part.weights)
             lines.append(f"| {name} | {_kind(part)} | {len(part.weights)} | {size:.1f} |")
-        if part.recipe.component is not None and part.recipe.component.name == "rbf-ridge":
+        if part.component is not None and part.component.name == "rbf-ridge":
             holding.append(name)
     if holding:
         lines += [
@@ -114,8 +114,8 @@ def _members(frozen: Frozen, megabytes: Mapping[str, float]) -> list[str]:
 
 
 def _kind(part: Part) -> str:
-    component = part.recipe.component
-    return component.name if component is not None else part.recipe.kind
+    component = part.component
+    return component.name if component is not None else part.kind
 
 
 def _encoder(one: FrozenEncoder) -> str:

@@ -12,7 +12,7 @@ from meiju_utils.embeddings.base import EncoderContext
 from meiju_utils.embeddings.checkpoints import hub_id_of
 from meiju_utils.embeddings.encoders import make_encoder
 from meiju_utils.errors import BundleError
-from meiju_utils.references import RUN_DIR, cached_snapshot, parse_reference
+from meiju_utils.references import RUN_DIR, cached_snapshot, parse_reference, parse_target
 
 CHECKPOINTS = "checkpoints"
 
@@ -73,10 +73,11 @@ def _identity(settings: dict[str, object]) -> dict[str, object]:
 
 
 def _without_recognition(settings: Preprocessing) -> Preprocessing:
-    """Who hears the words of new clips is said when they come."""
-    return settings.model_copy(
-        update={"transcripts": settings.transcripts.model_copy(update={"asr": ""})}
-    )
+    """Without a Whisper model that is a folder of this machine: it does not travel."""
+    if parse_target(settings.transcripts.asr).path is None:
+        return settings
+    transcripts = settings.transcripts.model_copy(update={"asr": ""})
+    return settings.model_copy(update={"transcripts": transcripts})
 
 
 def _with_files(settings: Preprocessing, target: Path) -> Preprocessing:

@@ -23,6 +23,7 @@ from meiju_utils.preprocessing.asr import SAMPLE_RATE, transcribe
 from meiju_utils.preprocessing.clips import Made, VideoTask, preprocess_video
 from meiju_utils.preprocessing.manifest import Row
 from meiju_utils.preprocessing.review import review_texts
+from meiju_utils.preprocessing.store import picture_of, unpacked
 
 AT_ONCE = 16  # clips whose sound and pictures are in memory
 
@@ -89,6 +90,11 @@ class NewClips:
 
     def text(self, clip_id: str) -> str:
         return self.texts[clip_id]
+
+    def frames(self, clip_id: str) -> list[NDArray[np.uint8]]:
+        """The sampled frames, RGB [height, width, 3]."""
+        media = self.media[clip_id]
+        return [picture_of(jpeg) for jpeg in unpacked(media["frames"], media["frame_ends"])]
 
 
 def read_clips(

@@ -1,14 +1,12 @@
 """From a run to its frozen recipe. Imports `frozen`, `recipes`, `embeddings`, `run`."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from meiju_utils.arrays import Arrays
-from meiju_utils.bundle.frozen import Frozen, FrozenEncoder, Part, Weights
+from meiju_utils.bundle.frozen import Frozen, FrozenEncoder, Material, Part, Weights
 from meiju_utils.challenge import Modality
 from meiju_utils.config import EncoderConfig
 from meiju_utils.decisions import ENSEMBLES
@@ -18,18 +16,9 @@ from meiju_utils.predictions import FITTED
 from meiju_utils.recipes.experiment import Experiment
 from meiju_utils.recipes.graph import RecipeGraph, Recipes
 from meiju_utils.recipes.labels import label_shift
+from meiju_utils.recipes.recipe import Recipe
 from meiju_utils.recipes.training import load_experiment
 from meiju_utils.run import Run
-
-
-@dataclass(frozen=True)
-class Material:
-    """What lies beside a frozen recipe: files of weights by name, states of fitted encoders by
-    number, the folder that `{run_dir}` in an encoder's name stands for."""
-
-    weights: dict[str, Path]
-    states: dict[int, Arrays]
-    folder: Path
 
 
 def freeze(
@@ -87,7 +76,7 @@ class _Freezing:
         recipe, experiment = self.graph.recipes[name], self.graph.experiment(name)
         if recipe.kind != "ensemble":
             self.parts[name] = Part(
-                recipe=recipe,
+                **_frozen(recipe),
                 streams={m: self._encoder(m, e) for m, e in self.graph.encoders(name).items()},
                 weights=self._weights(experiment),
             )
@@ -100,7 +89,7 @@ class _Freezing:
         for other in made_of.values():
             self.add(other)
         learns = recipe.component and hasattr(ENSEMBLES[recipe.component.name], "fit")
-        self.parts[name] = Part(recipe=recipe, made_of=made_of, fitted=fitted if learns else {})
+        self.parts[name] = Part(**_frozen(recipe), made_of=made_of, fitted=fitted if learns else {})
 
     def _weights(self, experiment: Experiment) -> list[Weights]:
         found = []
@@ -117,6 +106,11 @@ class _Freezing:
             self._known[key] = len(self.encoders)
             self.encoders.append((modality, fitted_encoder(self.graph.run, modality, config)))
         return self._known[key]
+
+
+def _frozen(recipe: Recipe) -> dict[str, Any]:
+    by = {"component": recipe.component, "calibrate": recipe.calibrate, "decode": recipe.decode}
+    return {"kind": recipe.kind, **by, "recipe": recipe.model_dump(mode="json")}
 
 
 def described(experiment: Experiment, run: Run) -> dict[str, Any]:

@@ -7,28 +7,31 @@ goes through the same code as the run's own. Imports `decisions`, `modelling`, `
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from meiju_utils.arrays import Arrays
 from meiju_utils.challenge import Average, Language, Modality, Task
-from meiju_utils.components import build
+from meiju_utils.components import Component, build
 from meiju_utils.config import EncoderConfig, Preprocessing
 from meiju_utils.decisions import CALIBRATIONS, DECODERS, ENSEMBLES
-from meiju_utils.modelling.checkpoints import TrainedNetwork
 from meiju_utils.modelling.classical import MODELS
 from meiju_utils.modelling.dataset import UNKNOWN, Dataset
 from meiju_utils.modelling.fitting import FittedModel
 from meiju_utils.modelling.sequences import Sequences
 from meiju_utils.predictions import Answers, Predictions
 from meiju_utils.recipes.deciding import decided
-from meiju_utils.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from meiju_utils.modelling.checkpoints import TrainedNetwork
+
+    Model = FittedModel | TrainedNetwork
 
 FILE = re.compile(r"\d{3,}\.safetensors")  # of weights
 SPLIT = "test"  # what a new clip counts as: what was fitted for the test clips is for it
-
-Model = FittedModel | TrainedNetwork
 
 
 class _Data(BaseModel):
@@ -55,13 +58,17 @@ class Weights(_Data):
 
 
 class Part(_Data):
-    """A recipe that `Frozen` is made of.
+    """A recipe that `Frozen` is made of: what it answers by, and (`recipe`) all of it for reading.
 
     `streams`: of a training the number of each modality's encoder. `made_of`: of an ensemble its
     members, as its recipe names them, and which parts they are; `fitted`: what it fitted.
     """
 
-    recipe: Recipe
+    kind: Literal["network", "model", "ensemble"]
+    component: Component | None
+    calibrate: Component | None
+    decode: list[Component]
+    recipe: dict[str, Any]
     streams: dict[Modality, int] = {}
     weights: list[Weights] = []
     made_of: dict[str, str] = {}
@@ -85,66 +92,75 @@ class Frozen(_Data):
 
 
 @dataclass(frozen=True)
-class NewFeatures:
-    """Features of clips that are in no corpus: of each encoder, by its number, an array [T, D] a
-    clip or None; and their words."""
+class Material:
+    """What lies beside a frozen recipe: files of weights by name, states of fitted encoders by
+    number, the folder that `{run_dir}` in an encoder's name stands for."""
 
-    clip_ids: Sequence[str]
-    arrays: Sequence[Sequence[Any]]
-    texts: Sequence[str]
+    weights: dict[str, Path]
+    states: dict[int, Arrays]
+    folder: Path
 
-    def dataset(self, frozen: Frozen, part: Part, only: Modality | None = None) -> Dataset:
-        """What a part reads; with `only` as if the clips had no other modality."""
-        features: dict[str, Sequences] = {}
-        for modality, number in part.streams.items():
-            there = only in (None, modality)
-            arrays = [array if there else None for array in self.arrays[number]]
-            features[modality] = Sequences.of_list(arrays, frozen.encoders[number].width)
-        silent = only not in (None, "text") or "text" not in part.streams
-        return Dataset(
-            np.array(self.clip_ids, dtype=object).astype(str),
-            np.full(len(self.clip_ids), SPLIT, dtype=object).astype(str),
-            features,
-            {task: np.full(len(self.clip_ids), UNKNOWN) for task in frozen.classes},
-            frozen.classes,
-            "",
-            tuple("" if silent else text for text in self.texts),
-        )
+
+@dataclass(frozen=True)
+class Question:
+    """One clip as it is asked about: its features [T, D] by the encoders' numbers (None: it has
+    none), its words; with `only` as if it had no other modality."""
+
+    arrays: Sequence[Any]
+    text: str
+    only: Modality | None = None
+
+
+def dataset_of(frozen: Frozen, part: Part, asked: Sequence[Question]) -> Dataset:
+    """What a part reads of some clips, whose ids are their places."""
+    features: dict[str, Sequences] = {}
+    for modality, number in part.streams.items():
+        arrays = [one.arrays[number] if one.only in (None, modality) else None for one in asked]
+        features[modality] = Sequences.of_list(arrays, frozen.encoders[number].width)
+    reads = "text" in part.streams
+    return Dataset(
+        np.arange(len(asked)).astype(str),
+        np.full(len(asked), SPLIT),
+        features,
+        {task: np.full(len(asked), UNKNOWN) for task in frozen.classes},
+        frozen.classes,
+        "",
+        tuple(one.text if reads and one.only in (None, "text") else "" for one in asked),
+    )
 
 
 def answer(
     frozen: Frozen,
-    models: Callable[[Weights], Model],
-    features: NewFeatures,
+    models: Callable[[Weights], "Model"],
+    asked: Sequence[Question],
     device: str = "auto",
-    only: Modality | None = None,
 ) -> Answers:
-    """What the frozen recipe says of new clips; with `only` by one of their modalities alone."""
+    """What the frozen recipe says of new clips, in their order; their ids are their places."""
     found: dict[str, Predictions] = {}
     for name, part in frozen.parts.items():
-        if part.recipe.kind == "ensemble":
-            found[name] = _combined(part, {m: found[other] for m, other in part.made_of.items()})
+        if part.kind == "ensemble":
+            members = {member: found[other] for member, other in part.made_of.items()}
+            found[name] = _combined(part, members, len(asked))
             continue
-        dataset = features.dataset(frozen, part, only)
+        dataset = dataset_of(frozen, part, asked)
         found[name] = Predictions.concatenated(
             [_predicted(models(one), one, dataset, device) for one in part.weights]
         )
     mean = found[frozen.name].mean()
-    return decided(frozen.parts[frozen.name].recipe, mean, frozen.decisions, _no_fold(len(mean)))
+    return decided(frozen.parts[frozen.name], mean, frozen.decisions, _no_fold(len(mean)))
 
 
-def _combined(part: Part, members: Mapping[str, Predictions]) -> Predictions:
-    component = part.recipe.component
+def _combined(part: Part, members: Mapping[str, Predictions], clips: int) -> Predictions:
+    component = part.component
     assert component is not None
     ensemble = build(component, ENSEMBLES)
-    clips = len(next(iter(members.values())).mean())
     found: Predictions = (
         ensemble.apply(members, part.fitted, _no_fold(clips)) if part.fitted else ensemble(members)
     )
     return found
 
 
-def _predicted(model: Model, weights: Weights, dataset: Dataset, device: str) -> Predictions:
+def _predicted(model: "Model", weights: Weights, dataset: Dataset, device: str) -> Predictions:
     clips, absent = len(dataset.clip_ids), None
     if isinstance(model, FittedModel):
         probabilities, absent = model.probabilities(dataset)
@@ -172,10 +188,9 @@ def faults(frozen: Frozen) -> list[str]:
     found: list[str] = []
     before: list[str] = []
     for name, part in frozen.parts.items():
-        recipe = part.recipe
-        registry = {"model": MODELS, "ensemble": ENSEMBLES}.get(recipe.kind, {})
-        known = [(recipe.component, registry), (recipe.calibrate, CALIBRATIONS)]
-        known += [(decoder, DECODERS) for decoder in recipe.decode]
+        registry = {"model": MODELS, "ensemble": ENSEMBLES}.get(part.kind, {})
+        known = [(part.component, registry), (part.calibrate, CALIBRATIONS)]
+        known += [(decoder, DECODERS) for decoder in part.decode]
         for component, where in known:
             if component is not None and component.name not in where:
                 found.append(f"{name} needs {component.name!r}, which this installation lacks.")
@@ -183,7 +198,7 @@ def faults(frozen: Frozen) -> list[str]:
             found.append(f"{name} is made of {odd[0]!r}, which does not come before it.")
         if not all(0 <= number < len(frozen.encoders) for number in part.streams.values()):
             found.append(f"{name} reads an encoder that is not there.")
-        if bool(part.weights) == (recipe.kind == "ensemble"):
+        if bool(part.weights) == (part.kind == "ensemble"):
             found.append(f"{name} has no weights, or is an ensemble with some.")
         if odd := [one.file for one in part.weights if not FILE.fullmatch(one.file)]:
             found.append(f"{name} names a file of weights {odd[0]!r}.")

@@ -4,17 +4,17 @@ Imports `clips`, `freezing`, `frozen`, `storing`, `embeddings`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import pandas as pd
 
 from meiju_utils.bundle.clips import NewClips, find_videos, read_clips
-from meiju_utils.bundle.freezing import Material, described, freeze
-from meiju_utils.bundle.frozen import Frozen, FrozenEncoder, Model, NewFeatures, Weights, answer
+from meiju_utils.bundle.frozen import Frozen, FrozenEncoder, Material, Question, Weights, answer
 from meiju_utils.bundle.storing import load_bundle, save_bundle
 from meiju_utils.challenge import Modality
 from meiju_utils.config import Parallel
@@ -22,34 +22,33 @@ from meiju_utils.embeddings.base import Encode, Encoder, EncoderContext
 from meiju_utils.embeddings.encoders import make_encoder
 from meiju_utils.embeddings.encoding import encode_clips
 from meiju_utils.errors import BundleError, PredictionError
-from meiju_utils.modelling.checkpoints import TrainedNetwork
 from meiju_utils.modelling.fitting import FittedModel
 from meiju_utils.predictions import Answers, Predictions
-from meiju_utils.preprocessing.manifest import Row
-from meiju_utils.recipes.graph import Recipes
 from meiju_utils.run import Run
+
+if TYPE_CHECKING:
+    from meiju_utils.bundle.frozen import Model
+    from meiju_utils.recipes.graph import Recipes
 
 Videos = str | Path | Sequence[str | Path]
 Texts = str | Sequence[str] | Mapping[str, str] | None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Reading:
     """What was found out about some clips.
 
-    answers: to those that could be read; alone: what each modality by itself would say, of the
-    clips that have it; texts: their words; rows: how each was read (see `manifest.ROW`); lacks: of
-    each what it has nothing of, with the reason; problems: why others could not be read; media: as
-    far as asked for.
+    answers: to those that could be read, in the order given; alone: what each modality by itself
+    would say, of the clips that have it; clips: how they were read, and their words (their media
+    where these were kept); lacks: of each what there is nothing of, with the reason; problems: why
+    others could not be read.
     """
 
     answers: Answers
     alone: dict[Modality, Answers]
-    texts: dict[str, str]
-    rows: dict[str, Row]
+    clips: NewClips
     lacks: dict[str, dict[Modality, str]]
     problems: dict[str, str]
-    media: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Predictor:
@@ -76,13 +75,15 @@ class Predictor:
 
     @classmethod
     def from_run(
-        cls, run: Run, recipe: str = "", recipes: Recipes | None = None, device: str = "auto"
+        cls, run: Run, recipe: str = "", recipes: "Recipes | None" = None, device: str = "auto"
     ) -> "Predictor":
         """A recipe of a run, by default the one that is handed in.
 
         MissingStageError where it is not trained, TrainingError where it has no results,
         ConfigError where its features were imported.
         """
+        from meiju_utils.bundle.freezing import described, freeze
+
         frozen, material, experiment = freeze(run, recipe, recipes)
         return cls(frozen, material, device, partial(described, experiment, run))
 
@@ -152,9 +153,7 @@ class Predictor:
         given = [videos] if isinstance(videos, str | Path) else videos
         found = find_videos(given)
         words = _by_clip(list(found), texts)
-        rows: dict[str, Row] = {}
-        heard: dict[str, str] = {}
-        media: dict[str, Mapping[str, Any]] = {}
+        kept = NewClips()
         arrays: list[dict[str, Any]] = [{} for _ in self.frozen.encoders]
         lacks: dict[str, dict[Modality, str]] = {}
 
@@ -164,50 +163,52 @@ class Predictor:
                 arrays[number] |= made.arrays
                 for clip_id, reason in made.missing.items():
                     lacks.setdefault(clip_id, {})[encoder.modality] = reason
-            rows.update(clips.rows)
-            heard.update(clips.texts)
-            media.update(clips.media if keep_media else {})
+            kept.rows |= clips.rows
+            kept.texts |= clips.texts
+            kept.media |= clips.media if keep_media else {}
 
         settings, language = self.frozen.preprocessing, self.frozen.language
         problems = read_clips(found, words, settings, language, take, asr, parallel)
-        there = [clip_id for clip_id in found if clip_id in rows]  # in the order given
-        answers = self._answered(there, arrays, heard)
-        alone: dict[Modality, Answers] = {}
+        there = [clip_id for clip_id in found if clip_id in kept.rows]
         modalities = list(dict.fromkeys(encoder.modality for encoder in self.frozen.encoders))
-        for modality in modalities if len(modalities) > 1 else []:
-            have = [clip_id for clip_id in there if modality not in lacks.get(clip_id, {})]
-            if have:
-                alone[modality] = self._answered(have, arrays, heard, modality)
-        return Reading(answers, alone, heard, rows, lacks, problems, media)
+        asked: dict[tuple[str, Modality | None], Question] = {}
+        for only in (None, *(modalities if len(modalities) > 1 else [])):
+            for clip_id in there:
+                if only not in lacks.get(clip_id, {}):
+                    own = [found.get(clip_id) for found in arrays]
+                    asked[clip_id, only] = Question(own, kept.texts[clip_id], only)
+        answered = self._answered(asked)
+        alone = {own: answered[own] for own in modalities if own in answered}
+        return Reading(answered.get(None) or _no_answers(self.frozen), alone, kept, lacks, problems)
 
     def _answered(
-        self,
-        clip_ids: list[str],
-        arrays: Sequence[Mapping[str, Any]],
-        texts: Mapping[str, str],
-        only: Modality | None = None,
-    ) -> Answers:
-        if not clip_ids:
-            return Answers(_no_answers(self.frozen))
-        features = NewFeatures(
-            clip_ids,
-            [[own.get(clip_id) for clip_id in clip_ids] for own in arrays],
-            [texts[clip_id] for clip_id in clip_ids],
-        )
-        return answer(self.frozen, self._model, features, self.device, only)
+        self, asked: Mapping[tuple[str, Modality | None], Question]
+    ) -> dict[Modality | None, Answers]:
+        """Answers by what was looked at (None: everything)."""
+        if not asked:
+            return {}
+        table = answer(self.frozen, self._model, list(asked.values()), self.device).table
+        clips, only = zip(*asked, strict=True)
+        table = table.assign(clip_id=pd.array(list(clips), dtype="str"))
+        found = {}
+        for one in dict.fromkeys(only):
+            rows = [looked_at == one for looked_at in only]
+            found[one] = Answers(table[rows].reset_index(drop=True))
+        return found
 
-    def _model(self, weights: Weights) -> Model:
+    def _model(self, weights: Weights) -> "Model":
         if weights.file not in self._models:
             path = self._material.weights[weights.file]
-            kind = FittedModel if self._is_classical(weights) else TrainedNetwork
-            self._models[weights.file] = kind.load(path)
+            self._models[weights.file] = self._loaded_model(weights, path)
         return self._models[weights.file]
 
-    def _is_classical(self, weights: Weights) -> bool:
-        return any(
-            weights in part.weights and part.recipe.kind == "model"
-            for part in self.frozen.parts.values()
-        )
+    def _loaded_model(self, weights: Weights, path: Path) -> "Model":
+        parts = self.frozen.parts.values()
+        if any(weights in part.weights and part.kind == "model" for part in parts):
+            return FittedModel.load(path)
+        from meiju_utils.modelling.checkpoints import TrainedNetwork  # torch takes seconds
+
+        return TrainedNetwork.load(path)
 
     def _encoded(self, number: int, frozen: FrozenEncoder, clips: NewClips) -> Any:
         if number not in self._encoders:
@@ -256,8 +257,7 @@ def _by_clip(clip_ids: list[str], texts: Texts) -> dict[str, str]:
     return dict(texts)
 
 
-def _no_answers(frozen: Frozen) -> Any:
-    """An empty table of answers."""
+def _no_answers(frozen: Frozen) -> Answers:
     shares = {task: np.empty((0, len(names))) for task, names in frozen.classes.items()}
     mean = Predictions.of_arrays([], [], shares, frozen.classes, np.empty(0, dtype=bool))
-    return Answers.of_predictions(mean, {t: np.empty(0, dtype=int) for t in frozen.classes}).table
+    return Answers.of_predictions(mean, {t: np.empty(0, dtype=int) for t in frozen.classes})

@@ -21,8 +21,7 @@ from meiju_utils import __version__
 from meiju_utils.arrays import read_arrays, write_arrays
 from meiju_utils.bundle.card import model_card
 from meiju_utils.bundle.carrying import carried, placed
-from meiju_utils.bundle.freezing import Material
-from meiju_utils.bundle.frozen import Frozen, faults
+from meiju_utils.bundle.frozen import Frozen, Material, faults
 from meiju_utils.errors import BundleError, DamagedError
 from meiju_utils.files import PARTIAL, read_record, write_record, write_text
 

@@ -33,13 +33,14 @@ class Opinions:
         index = first.table[CLIP]
         tables = []
         for own in means.values():
-            merged = index.merge(own.table, on=CLIP)
+            same = own.table[CLIP].equals(index)
+            merged = own.table if same else index.merge(own.table, on=CLIP)
             if not len(index) == len(own.table) == len(merged) or own.classes != first.classes:
                 raise PredictionError(
                     "Members of an ensemble predict different clips or classes; train them on the "
                     "same corpus in one setting."
                 )
-            tables.append(Predictions(merged))
+            tables.append(own if same else Predictions(merged))
         absent = np.array([(t.table["role"] == ABSENT).to_numpy() for t in tables])
         fitted = np.array([(t.table["role"] == FITTED).to_numpy() for t in tables]).any(axis=0)
         role = np.where(fitted, FITTED, np.where(absent.all(axis=0), ABSENT, HELD_OUT))

@@ -143,8 +143,10 @@ def transcribe(audio: Any, model: str, language: Language, device: str = "auto")
     """What a Whisper model hears in samples at 16 kHz; "" of silence. ConfigError for a model that
     does not load."""
     whisper = load_whisper(model, device)
-    if is_silent(audio):
-        return ""
+    return "" if is_silent(audio) else _transcribe(whisper, audio, language)
+
+
+def _transcribe(whisper: Any, audio: Any, language: Language) -> str:
     options: dict[str, Any] = {}
     if getattr(whisper.model.generation_config, "is_multilingual", False):
         options |= {"task": "transcribe"}

@@ -35,21 +35,29 @@ def final_rise(audio: NDArray[np.float32], sample_rate: int) -> float:
 
 def voiced_pitch(audio: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
     """Pitch in Hz of the voiced frames of the last 3 s, one every 10 ms; unvoiced ones left out."""
+    pitch = pitch_track(audio[-3 * sample_rate :], sample_rate)
+    return np.asarray(pitch[~np.isnan(pitch)])
+
+
+def pitch_track(audio: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
+    """Pitch in Hz every 10 ms from the beginning; NaN where there is no voice."""
     size, hop = round(_FRAME_S * sample_rate), round(_STEP_S * sample_rate)
-    audio = audio[-3 * sample_rate :]
     if audio.size < size or not audio.any():
         return np.empty(0)
     window = np.hanning(size)
     frames = sliding_window_view(audio, size)[::hop] * window
     power = np.mean(frames**2, axis=1)
-    frames = frames[power > power.max() * 10 ** (_LOUD_DB / 10)]
+    loud = power > power.max() * 10 ** (_LOUD_DB / 10)
+    pitch = np.full(len(frames), np.nan)
+    frames = frames[loud]
     shortest, longest = int(sample_rate / _HIGHEST), int(sample_rate / _LOWEST)
     correlation = _autocorrelation(frames, longest) / _autocorrelation(window[None], longest)
     lags = np.arange(shortest, longest + 1)
     height = correlation[:, shortest:]
     best = np.argmax(height - _OCTAVE_COST * np.log2(lags / shortest), axis=1)
     voiced = height[np.arange(len(best)), best] > _VOICED
-    return np.asarray(sample_rate / lags[best[voiced]], np.float64)
+    pitch[np.flatnonzero(loud)[voiced]] = sample_rate / lags[best[voiced]]
+    return pitch
 
 
 def _autocorrelation(frames: NDArray[np.float64], longest: int) -> NDArray[np.float64]:

@@ -71,14 +71,12 @@ class Preprocessed:
 
     def frames(self, clip_id: str) -> list[NDArray[np.uint8]]:
         """The sampled frames, RGB [height, width, 3]."""
-        pictures = [cv2.imdecode(data, cv2.IMREAD_COLOR) for data in self.jpegs(clip_id)]
-        return [np.asarray(bgr, np.uint8)[..., ::-1].copy() for bgr in pictures]
+        return [picture_of(data) for data in self.jpegs(clip_id)]
 
     def jpegs(self, clip_id: str) -> list[NDArray[np.uint8]]:
         """The sampled frames as they are kept: bytes of JPEG files."""
         packed = self._part(clip_id, "frames", np.empty(0, np.uint8))
-        ends = self._part(clip_id, "frame_ends", np.empty(0, np.int64))
-        return [packed[start:end] for start, end in pairwise([0, *ends.tolist()])]
+        return unpacked(packed, self._part(clip_id, "frame_ends", np.empty(0, np.int64)))
 
     def frame_times(self, clip_id: str) -> NDArray[np.float64]:
         """When each sampled frame is shown, in seconds from the clip's start: [n]."""
@@ -115,6 +113,17 @@ class Preprocessed:
         if checksum(array) != place.parts[part]:
             raise _damaged(path, f"the {part} of {clip_id} is not what was written")
         return np.asarray(array)
+
+
+def unpacked(frames: NDArray[np.uint8], ends: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+    """The pictures, bytes of JPEG files, that lie one after another."""
+    return [frames[start:end] for start, end in pairwise([0, *ends.tolist()])]
+
+
+def picture_of(jpeg: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB [height, width, 3] of the bytes of a JPEG file."""
+    bgr = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+    return np.asarray(bgr, np.uint8)[..., ::-1].copy()
 
 
 @lru_cache(maxsize=2)

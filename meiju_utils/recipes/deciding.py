@@ -1,19 +1,30 @@
-"""A recipe's decisions on predictions: calibrated, then decoded step by step. Imports `book`."""
+"""A recipe's decisions on predictions: calibrated, then decoded step by step.
+
+Imports `decisions`.
+"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meiju_utils.components import build
+from meiju_utils.components import Component, build
 from meiju_utils.decisions import DECODERS, Argmax, Fitted, Known, calibrated, fit_calibration
 from meiju_utils.errors import PredictionError
 from meiju_utils.predictions import Answers, Predictions
-from meiju_utils.recipes.recipe import Recipe
 
 
-def decide(recipe: Recipe, mean: Predictions, known: Known) -> tuple[Answers, dict[str, Any]]:
+class Decider(Protocol):
+    """What of a recipe decides (a recipe itself, or what is frozen of one)."""
+
+    @property
+    def calibrate(self) -> Component | None: ...
+    @property
+    def decode(self) -> list[Component]: ...
+
+
+def decide(recipe: Decider, mean: Predictions, known: Known) -> tuple[Answers, dict[str, Any]]:
     """Answers to predictions of one row a clip; what was fitted: `calibrate`, `decode`, `notes`.
 
     PredictionError where something is to be fitted and nobody predicts the train clips unseen.
@@ -35,7 +46,7 @@ def decide(recipe: Recipe, mean: Predictions, known: Known) -> tuple[Answers, di
 
 
 def decided(
-    recipe: Recipe, mean: Predictions, fitted: Mapping[str, Any], fold: NDArray[np.int64]
+    recipe: Decider, mean: Predictions, fitted: Mapping[str, Any], fold: NDArray[np.int64]
 ) -> Answers:
     """The same by what was fitted before; `fold` [N] held a clip out (-1: none did)."""
     if fitted["calibrate"]:

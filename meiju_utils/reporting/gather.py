@@ -13,7 +13,6 @@ from meiju_utils.corpus.truth import read_truth
 from meiju_utils.decisions import agreement
 from meiju_utils.recipes import (
     TABLE_ONE,
-    YARDSTICKS,
     Experiment,
     against,
     heaviest_members,
@@ -27,6 +26,7 @@ from meiju_utils.reporting.conclusions import of_comparison, of_findings, of_sub
 from meiju_utils.reporting.report import PoolParts, ReportParts, render_report
 from meiju_utils.reporting.results import Results
 from meiju_utils.run import Run
+from meiju_utils.scoring import YARDSTICKS
 from meiju_utils.submission.faults import SubmissionCheck
 
 # The row of Table I, and the same by the paper's strict rule.

@@ -106,7 +106,7 @@ def test_a_worker_with_other_code_is_refused(
         ("audio", "tiny-hubert", {"embeddings__batch_seconds": 7}, True),
         ("text", "tiny-bert", {"embeddings__shard_size": 7}, True),
         ("text", "tiny-bert", {"embeddings__shard_size": 64}, False),  # 32 are read at once
-        ("text", "char-ngram", {"embeddings__shard_size": 7}, True),
+        ("text", "char-ngram", {"embeddings__shard_size": 7}, False),
         ("visual", "hog", {"embeddings__shard_size": 7}, False),
         ("visual", "tiny-vit", {"embeddings__batch_tokens": 7}, False),
     ],

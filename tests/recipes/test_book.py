@@ -8,8 +8,9 @@ import pytest
 from meiju_utils.challenge import PAPER_TABLE_I, TASKS
 from meiju_utils.components import Component
 from meiju_utils.errors import ConfigError
-from meiju_utils.recipes import TABLE_ONE, YARDSTICKS, load_recipes, make_recipes
+from meiju_utils.recipes import TABLE_ONE, load_recipes, make_recipes
 from meiju_utils.recipes.recipe import Recipe
+from meiju_utils.scoring import YARDSTICKS
 
 
 def book(**own: Any) -> dict[str, Recipe]:

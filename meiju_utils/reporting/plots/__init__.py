@@ -5,6 +5,7 @@ is certain to be there for figures, which use one where it is (for names of clip
 """
 
 from meiju_utils.reporting.palette import EMOTION_COLORS, INTENT_COLORS, LABEL_COLORS
+from meiju_utils.reporting.plots.answer import ShownClip, clip_answer
 from meiju_utils.reporting.plots.base import Plot, message, png
 from meiju_utils.reporting.plots.beyond import label_shares, opinion_weights, reliability_diagram
 from meiju_utils.reporting.plots.corpus import (
@@ -24,7 +25,9 @@ __all__ = [
     "INTENT_COLORS",
     "LABEL_COLORS",
     "Plot",
+    "ShownClip",
     "agreement_heatmap",
+    "clip_answer",
     "confusion_matrices",
     "coverage_precision",
     "duration_histogram",
