@@ -23,9 +23,9 @@ Arrays = dict[str, NDArray[Any]]
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], about: Any = None) -> None:
     """Write arrays, and what is to be known of them (JSON), with a checksum of both."""
     flat = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    metadata = {"about": json.dumps(about), CHECKSUM: _checksum(flat, about)}
-    with atomic_path(path) as temporary:
-        save_file(flat, temporary, metadata)
+    record = {"about": about, CHECKSUM: _checksum(flat, about)}
+    with atomic_path(path) as temporary:  # one entry, as several are written in any order
+        save_file(flat, temporary, {"record": json.dumps(record)})
 
 
 def read_arrays(path: Path) -> tuple[Arrays, Any]:
@@ -33,11 +33,11 @@ def read_arrays(path: Path) -> tuple[Arrays, Any]:
     try:
         with safe_open(path, framework="numpy") as opened:
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            metadata = opened.metadata() or {}
-            about = json.loads(metadata["about"])
-    except (SafetensorError, KeyError, ValueError) as error:
+            record = json.loads((opened.metadata() or {})["record"])
+        about, checksum = record["about"], record[CHECKSUM]
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DamagedError(f"{path} is damaged: no file of arrays with a checksum.") from error
-    if metadata.get(CHECKSUM) != _checksum(arrays, about):
+    if checksum != _checksum(arrays, about):
         raise DamagedError(f"{path} is damaged: it is not what was written ({CHECKSUM}).")
     return arrays, about
 
