@@ -40,5 +40,6 @@ from .scoring import YARDSTICKS as YARDSTICKS
 from .submission import publish_submission as publish_submission
 from .submission import read_ledger as read_ledger
 from .submission import record_submission as record_submission
+from .submission import remaining as remaining
 
 __version__: str

@@ -15,6 +15,7 @@ from meiju_utils.asking import export, predict
 from meiju_utils.commands import clean, clips, features, init
 from meiju_utils.console import tolerate_encoding, wrapped
 from meiju_utils.errors import MeijuError
+from meiju_utils.handing_in import check_submission, compare, ledger, score
 
 app = typer.Typer(
     name="meiju",
@@ -32,6 +33,10 @@ app.command()(init)
 app.command()(clean)
 app.command()(predict)
 app.command()(export)
+app.command()(check_submission)
+app.command()(score)
+app.command()(compare)
+app.add_typer(ledger, name="ledger")
 
 INTERRUPTED = 130  # typer's exit code after Ctrl-C, and that of shells
 
@@ -142,7 +147,7 @@ def doctor(
         bool, typer.Option("--estimate", help="Time a few clips: hours by stage, disk by artefact.")
     ] = False,
 ) -> None:
-    """Examine a challenge folder: is it whole, what spoils a run?
+    """Examine a challenge folder: what would spoil a run?
 
     Whatever the profile names is looked at, too. What was seen of each clip is kept in the run
     folder, for the next time and for notebook 01.

@@ -111,7 +111,7 @@ def init(
         Literal["english", "mandarin", "other"], typer.Option(help="Of what is said in them.")
     ] = "english",
 ) -> None:
-    """Write a first clips.csv and profile for a folder of videos.
+    """Write a first clips.csv and profile for your videos.
 
     Both are to be filled in: labels, texts if there are any, splits if they are to be yours. What
     is there already stays as it is.
@@ -129,7 +129,7 @@ def clean(
     run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
 ) -> None:
-    """List what no present setting of a run uses, or remove it.
+    """List what no setting of a run uses, or remove it.
 
     Present settings are those the run was last opened with (config.yaml in its folder). Only with
     --yes is anything removed.

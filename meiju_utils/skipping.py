@@ -66,7 +66,8 @@ UNREAD = Reads(
     # They run notebooks; of profiles the settings count.
     (
         *("__main__", "asking", "bundle", "cleaning", "cli", "commands", "diagnosing"),
-        *("estimate_text", "estimating", "execution", "forcing", "profiles", "skipping"),
+        *("estimate_text", "estimating", "execution", "forcing", "handing_in", "profiles"),
+        "skipping",
     ),
 )
 

@@ -2,17 +2,20 @@
 
 One look finds every fault and not only the first: each comes with its line and what to do about
 it. Answers on clips of one's own are checked in the same way, against their own labels. Imports
-`challenge`, `errors`, `submission.faults`, `submission.reading`.
+`challenge`, `errors`, and its neighbours.
 """
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from meiju_utils.challenge import SETTINGS, Setting, Task
 from meiju_utils.errors import SubmissionError, nearest
 from meiju_utils.submission.faults import Fault, Findings, SubmissionCheck
+from meiju_utils.submission.plausibility import Columns, as_before, implausible
 from meiju_utils.submission.reading import (
+    LARGEST,
     Row,
     csv_in_archive,
     decode,
@@ -26,22 +29,44 @@ OFFICIAL = SETTINGS[1, "mandarin"]  # all four settings have one form
 
 
 def check_submission(
-    path: Path, test_clip_ids: Sequence[str], setting: Setting = OFFICIAL
+    path: Path,
+    test_clip_ids: Sequence[str],
+    setting: Setting = OFFICIAL,
+    train: Columns | None = None,
+    earlier: Mapping[str, str] | None = None,
 ) -> SubmissionCheck:
     """Compare a submission, `.csv` or `.zip`, with the list of test clips and a setting's labels.
 
-    Raises SubmissionError only where there is nothing to check: no such file, or no test clips.
+    With `train` (labels by task) also with the training labels, with `earlier` (SHA-256 of a CSV →
+    what it is called) with submissions before: what looks absurd is warned of. Raises
+    SubmissionError only where there is nothing to check: no such file, or no test clips.
     """
-    if not path.is_file():
-        raise SubmissionError(f"No submission file {path}. Give an existing .csv or .zip file.")
-    data = path.read_bytes()
+    data, named_archive = read_bounded(path), path.suffix.lower() == ".zip"
     findings = Findings()
+    if data is None:
+        size = f"{path.name} is larger than {LARGEST / 1e6:.0f} MB"
+        findings.fault("size", size, "A submission has less than 1 MB: give another file")
+        return _check(path.name, None, test_clip_ids, setting, findings)
     named_archive = path.suffix.lower() == ".zip"
     if not named_archive and not data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return _check(path.name, data, test_clip_ids, setting, findings)
+        return _check(path.name, data, test_clip_ids, setting, findings, train, earlier)
     if not named_archive:
         findings.fault("archive", f"{path.name} is a ZIP archive", "Name it .zip")
-    return _check(path.name, csv_in_archive(data, findings), test_clip_ids, setting, findings)
+    table = csv_in_archive(data, findings)
+    return _check(path.name, table, test_clip_ids, setting, findings, train, earlier)
+
+
+def read_bounded(path: Path) -> bytes | None:
+    """A file's bytes; None where they are more than any submission has.
+
+    SubmissionError where there is no such file, or what is there is none (a pipe, a folder).
+    """
+    if not path.is_file():
+        what = "is no regular file" if path.exists() else "is not there"
+        raise SubmissionError(f"{path} {what}. Give an existing .csv or .zip file.")
+    with path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+    return data if len(data) <= LARGEST else None
 
 
 def check_bytes(
@@ -57,6 +82,8 @@ def _check(
     test_clip_ids: Sequence[str],
     setting: Setting,
     findings: Findings,
+    train: Columns | None = None,
+    earlier: Mapping[str, str] | None = None,
 ) -> SubmissionCheck:
     expected = list(dict.fromkeys(without_extension(clip_id) for clip_id in test_clip_ids))
     if not expected:
@@ -67,6 +94,11 @@ def _check(
     if rows:
         _check_clips(rows, expected, findings)
         _check_labels(rows, setting, findings)
+        if not findings.faults:
+            answers = {task: [row.labels[task] or "" for row in rows] for task in setting.tasks}
+            findings.warnings += implausible(answers, train)
+        digest = hashlib.sha256(data or b"").hexdigest()
+        findings.warnings += as_before(digest, earlier or {})
     elif not findings.faults:
         findings.fault("missing", "there is no row below the header", "Answer every test clip")
     faults = sorted(findings.faults, key=lambda fault: fault.line or 0)

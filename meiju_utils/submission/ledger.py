@@ -5,13 +5,9 @@ columns written by hand (or by a spreadsheet, in its own encoding and separator)
 are. Imports `challenge`, `errors`, `files`, `run`, `scoring`.
 """
 
-import csv
 import hashlib
-import io
-import os
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import subprocess
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,34 +15,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from meiju_utils.challenge import SUBMISSIONS_IN_ALL, SUBMISSIONS_PER_DAY, Setting
+from meiju_utils import __version__
+from meiju_utils.challenge import SETTINGS, SUBMISSIONS_IN_ALL, SUBMISSIONS_PER_DAY, Setting
 from meiju_utils.errors import SubmissionError
-from meiju_utils.files import atomic_path
+from meiju_utils.files import fingerprint
+from meiju_utils.predictions import NO_SEED
 from meiju_utils.references import project_root
 from meiju_utils.run import Run
-from meiju_utils.scoring import JOINT
+from meiju_utils.scoring import JOINT, MEAN
+from meiju_utils.submission.ledger_file import locked, read_file, write_file
 
 if TYPE_CHECKING:
     from meiju_utils.recipes.experiment import Experiment
-
-_SCORE_COLUMNS = ["emotion", "intent", "joint", "joint_low", "joint_high"]
-# handed_in and board_joint are the user's to fill in; note comes last, commas in it do no harm.
-COLUMNS = [
-    "date_utc",
-    "setting",
-    "run",
-    "file",
-    "sha256",
-    "recipe",
-    "key",
-    "members",
-    *(f"valid_{column}" for column in _SCORE_COLUMNS),
-    *(f"test_{column}" for column in _SCORE_COLUMNS),
-    "handed_in",
-    "board_joint",
-    "note",
-]
-_STALE = 30.0  # seconds after which a lock left by a killed process no longer counts
 
 
 def ledger_path() -> Path:
@@ -78,16 +58,18 @@ def record_submission(
 ) -> Recorded:
     """Append a submission to the ledger, unless one of the same content is there.
 
-    `handed_in` is the experiment it was made from, `members` the trainings behind it, `scores` a
-    tidy score table with what it is expected to score. What is made from clips of one's own, or has
-    scores on test, as of a synthetic corpus, is marked as not handed in and does not count against
-    the limits of the challenge. Raises SubmissionError where the ledger cannot be understood; it is
+    `handed_in` is the experiment it was made from, whose held-out scores are noted, `members` the
+    trainings behind it, `scores` a tidy score table with what it is expected to score beside. What
+    is made from clips of one's own, or has scores on test, as of a synthetic corpus, is marked as
+    not handed in and does not count against the limits of the challenge. Raises SubmissionError where the ledger cannot be understood; it is
     left untouched.
     """
     path = ledger_path()
-    now = _now()
+    now, members = _now(), list(members)
     content = hashlib.sha256(submission.read_bytes()).hexdigest()
-    cells = _score_cells(handed_in.name, scores)
+    held_out = handed_in.scores
+    held_out = held_out[(held_out["split"] == "train") & (held_out["kind"] == MEAN)]
+    cells = _score_cells(handed_in.name, held_out) | _score_cells(handed_in.name, scores)
     row = {
         "date_utc": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "setting": run.setting.name,
@@ -97,25 +79,91 @@ def record_submission(
         "recipe": handed_in.name,
         "key": handed_in.key,
         "members": "; ".join(f"{member.name} {member.key}" for member in members),
+        "seeds": _seeds(members),
+        "config": fingerprint(run.config.model_dump(mode="json")),
+        "data": _data_of(run),
+        "package": __version__,
+        "revision": _revision(),
         **cells,
         "handed_in": "no" if "test_joint" in cells or not run.setting.is_official else "",
         "note": note,
     }
-    with _locked(path.parent):
-        ledger, form = _read(path)
+    with locked(path):
+        ledger, form = read_file(path)
         appended = content not in set(ledger["sha256"])
         if appended:
             ledger = _with_columns(ledger, row)
             new = pd.DataFrame([row], dtype="str").reindex(columns=ledger.columns, fill_value="")
             ledger = pd.concat([ledger, new], ignore_index=True)
-            _write(path, ledger, form)
+            write_file(path, ledger, form)
     today, in_all = limits_used(ledger, run.setting, now)
     return Recorded(ledger, appended, today, in_all, _limit_warnings(today, in_all, run.setting))
 
 
+def record_score(digest: str, joint: float, path: Path | None = None) -> pd.DataFrame:
+    """Write what the board said of a submission, by the beginning of its hash; its row(s).
+
+    SubmissionError for a score out of range, and where no row or several submissions begin so.
+    """
+    if not 0 <= joint <= 1:
+        raise SubmissionError(
+            f"A joint score of {joint}: expected a number from 0 to 1, as 0.4712."
+        )
+    path = path or ledger_path()
+    with locked(path):
+        ledger, form = read_file(path)
+        wanted = digest.strip().lower()
+        rows = ledger["sha256"].str.lower().str.startswith(wanted) if wanted else None
+        found = sorted(set(ledger.loc[rows, "sha256"])) if rows is not None else []
+        if rows is None or len(found) != 1:
+            listed = ", ".join(one[:8] for one in ledger["sha256"].tail(8)) or "none yet"
+            many = f"{len(found)} submissions begin" if found else "no submission begins"
+            raise SubmissionError(f"In {path.name} {many} with {digest!r}. The latest: {listed}.")
+        ledger.loc[rows, "board_joint"] = f"{joint:.4f}"
+        marked = ledger["handed_in"].str.strip().str.lower() == "no"
+        ledger.loc[rows & marked, "handed_in"] = "yes"  # the board has seen it
+        write_file(path, ledger, form)
+        return ledger[rows]
+
+
+def earlier(ledger: pd.DataFrame, but: str = "") -> dict[str, str]:
+    """SHA-256 of the submissions in a ledger → which they are; not those of the run `but`."""
+    rows = ledger[(ledger["sha256"] != "") & (ledger["run"] != but)]
+    told = rows["file"] + " of run " + rows["run"] + ", " + rows["date_utc"].str[:10]
+    return dict(zip(rows["sha256"], told, strict=True))
+
+
+def _seeds(members: Iterable["Experiment"]) -> str:
+    found = {member.seed for one in members for member in one.members} - {NO_SEED}
+    return " ".join(map(str, sorted(found)))
+
+
+def _data_of(run: Run) -> str:
+    """Changes with the clips a run knows, their labels and their videos."""
+    clips = run.table("clips")
+    known = clips[["clip_id", "split", *run.setting.tasks]].to_numpy(dtype=object).tolist()
+    digests: list[str] = []
+    if run.path("manifest.parquet").is_file():
+        digests = run.table("manifest")["source_digest"].tolist()
+    return fingerprint(known, digests)
+
+
+def _revision() -> str:
+    """The commit of the checkout, "+" behind it where files differ; "" where git knows none."""
+    git = ["git", "-C", str(project_root())]
+    try:
+        commit, changed = (
+            subprocess.run([*git, *command], capture_output=True, text=True, timeout=20, check=True)
+            for command in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "-uno"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
 def read_ledger(path: Path | None = None) -> pd.DataFrame:
     """The ledger as strings ("" where empty), all of COLUMNS and the user's own."""
-    return _read(path or ledger_path())[0]
+    return read_file(path or ledger_path())[0]
 
 
 def limits_used(ledger: pd.DataFrame, setting: Setting, now: datetime) -> tuple[int, int]:
@@ -129,6 +177,20 @@ def limits_used(ledger: pd.DataFrame, setting: Setting, now: datetime) -> tuple[
     dates = pd.to_datetime(rows["date_utc"], utc=True, errors="coerce", format="mixed")
     today = dates.dt.date == now.date()
     return int(today.sum()), len(rows)
+
+
+def remaining(ledger: pd.DataFrame, now: datetime | None = None) -> list[str]:
+    """Of each of the challenge's settings that was handed in, how many submissions are left."""
+    told = []
+    for setting in SETTINGS.values():
+        today, in_all = limits_used(ledger, setting, now or _now())
+        if in_all:
+            left = max(SUBMISSIONS_PER_DAY - today, 0), max(SUBMISSIONS_IN_ALL - in_all, 0)
+            told.append(
+                f"{setting.name}: {left[0]} of today's {SUBMISSIONS_PER_DAY} and {left[1]} of all "
+                f"{SUBMISSIONS_IN_ALL} submissions are left"
+            )
+    return told
 
 
 def _limit_warnings(today: int, in_all: int, setting: Setting) -> list[str]:
@@ -168,89 +230,3 @@ def _with_columns(ledger: pd.DataFrame, row: Mapping[str, str]) -> pd.DataFrame:
         if column not in ledger:
             ledger.insert(list(ledger.columns).index("handed_in"), column, "")
     return ledger
-
-
-@dataclass(frozen=True)
-class _Form:
-    """How the file is written, kept so that the user's spreadsheet reads it as before."""
-
-    encoding: str = "utf-8"
-    separator: str = ","
-
-
-def _read(path: Path) -> tuple[pd.DataFrame, _Form]:
-    if not path.is_file():
-        return pd.DataFrame(columns=COLUMNS, dtype="str"), _Form()
-    data = path.read_bytes()
-    text, encoding = _decode(data, path)
-    header = next((line for line in text.splitlines() if line.strip()), "")
-    separator = max((",", ";", "\t"), key=header.count)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    rows = [row for row in lines if any(cell.strip() for cell in row)]
-    if not rows:
-        return pd.DataFrame(columns=COLUMNS, dtype="str"), _Form(encoding, separator)
-    names = [name.strip() for name in rows[0]]
-    known = [name.lower() if name.lower() in COLUMNS else name for name in names]
-    if "sha256" not in known or len(set(known)) < len(known):
-        raise SubmissionError(
-            f"{path} is not a ledger: its first line must name each column once, sha256 among "
-            f"them, and is {header[:120]!r}. Repair it, or move it away to begin a new one with: "
-            f"{','.join(COLUMNS)}"
-        )
-    width = len(known)
-    cells = [
-        # A comma typed into the last column without quotes splits it: join it again.
-        [*row[: width - 1], separator.join(row[width - 1 :])] + [""] * (width - len(row))
-        for row in rows[1:]
-    ]
-    ledger = pd.DataFrame([row[:width] for row in cells], columns=known, dtype="str")
-    for column in COLUMNS:
-        if column not in ledger:
-            ledger[column] = ""
-    return ledger, _Form(encoding, separator)
-
-
-def _decode(data: bytes, path: Path) -> tuple[str, str]:
-    encodings = ["utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8", "gb18030"]
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encodings = ["utf-16"]
-    for encoding in encodings:
-        try:
-            return data.decode(encoding), encoding
-        except UnicodeDecodeError:
-            continue
-    raise SubmissionError(
-        f"{path} is neither UTF-8 nor GB18030. Save it as UTF-8, or move it away to begin a new "
-        "one."
-    )
-
-
-def _write(path: Path, ledger: pd.DataFrame, form: _Form) -> None:
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, delimiter=form.separator, lineterminator="\n")
-    writer.writerow(ledger.columns)
-    writer.writerows(ledger.itertuples(index=False, name=None))
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue().encode(form.encoding))
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a lock file, so that two runs that finish at once both find their row in the ledger."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / ".ledger.lock"
-    while True:
-        try:
-            os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
-            break
-        except FileExistsError:
-            try:
-                if time.time() - lock.stat().st_mtime > _STALE:
-                    lock.unlink(missing_ok=True)
-            except FileNotFoundError:
-                continue  # released just now
-            time.sleep(0.02)
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)

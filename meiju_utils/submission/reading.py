@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from meiju_utils.challenge import SUBMISSION_NAME, Setting, Task
 from meiju_utils.submission.faults import Findings
 
-# The largest setting needs 0.4 MB; more than this inside an archive is not a submission.
-_LARGEST = 50_000_000
+# The largest setting needs 0.4 MB; more than this, packed or not, is no submission and not read.
+LARGEST = 10_000_000  # bytes
+MANY = 4  # times the rows expected, and 1000 more, are looked at
 _NAMED = 5  # file names a message lists
 _LOOKED_AT = 200  # bytes that tell UTF-16 without a mark
 _EXTENSIONS = ("mp4", "avi", "mkv", "mov", "webm", "wav", "npy", "csv", "txt")
@@ -58,7 +59,7 @@ def csv_in_archive(data: bytes, findings: Findings) -> bytes | None:
             if chosen.flag_bits & 1:
                 findings.fault("archive", "the archive is encrypted", "Zip without a password")
                 return None
-            if chosen.file_size > _LARGEST:
+            if chosen.file_size > LARGEST:
                 size = f"{chosen.file_size / 1e6:.0f} MB"
                 findings.fault("archive", f"{chosen.filename} is {size} large", remedy)
                 return None
@@ -135,9 +136,13 @@ def read_rows(text: str, expected: list[str], setting: Setting, findings: Findin
         findings.fault("separator", f"the columns are separated by {name}", "Use commas", 1)
     cells: list[tuple[int, list[str]]] = []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    start = 1
+    start, most = 1, MANY * len(expected) + 1000
     try:
         for row in reader:
+            if reader.line_num > most:
+                told = f"there are more than {most} lines, {len(expected)} rows are expected"
+                findings.fault("rows", told, "Write one row a test clip")
+                break
             if any(cell.strip() for cell in row):
                 cells.append((start, row))
             else:

@@ -14,10 +14,11 @@ from pathlib import Path
 from meiju_utils.challenge import SUBMISSION_NAME, Setting, Task
 from meiju_utils.errors import SubmissionError
 from meiju_utils.files import atomic_path, write_text
-from meiju_utils.predictions import Answers
+from meiju_utils.predictions import Answers, labelled
 from meiju_utils.run import Run
 from meiju_utils.submission.checker import OFFICIAL, check_bytes, check_submission
 from meiju_utils.submission.faults import SubmissionCheck
+from meiju_utils.submission.ledger import earlier, read_ledger
 
 
 def write_submission(
@@ -104,6 +105,9 @@ def publish_submission(run: Run, answers: Answers) -> Published:
         write_text(path, text)
     zip_submission(copy, archive)
     # what is handed in, as it lies on disk
-    check = check_submission(archive, test_clip_ids, run.setting)
+    known = labelled(clips, run.setting.tasks, "train")
+    train = {task: known[task].tolist() for task in run.setting.tasks}
+    before = earlier(read_ledger(), but=run.folder.name)
+    check = check_submission(archive, test_clip_ids, run.setting, train, before)
     check.raise_if_invalid()
     return Published(in_run, copy, archive, check)

@@ -1,6 +1,8 @@
 """The checker finds every fault of a submission, with its line and what to do."""
 
+import os
 import random
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -224,7 +226,7 @@ def test_an_archive_named_csv_is_looked_into(tmp_path: Path) -> None:
 
 
 def test_nothing_to_check_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SubmissionError, match="No submission file"):
+    with pytest.raises(SubmissionError, match=r"is not there\. Give"):
         check_submission(tmp_path / "none.csv", IDS)
     with pytest.raises(SubmissionError, match="empty"):
         check_bytes("s.csv", "\n".join(LINES).encode(), [])
@@ -275,3 +277,26 @@ def test_every_damage_to_a_row_is_found(
     lines[1:] = body
     damage(lines, line)
     assert not check(lines).ok
+
+
+def test_noise_of_any_size_is_told_in_bounded_memory_and_time(tmp_path: Path) -> None:
+    noise = tmp_path / "noise.csv"
+    with noise.open("wb") as file:
+        file.truncate(100_000_000)
+    assert "larger than 10 MB" in str(check_submission(noise, IDS))
+    noise.write_bytes(b"\n,\n" * 3_000_000)
+    began = time.perf_counter()
+    found = check_submission(noise, IDS)
+    assert time.perf_counter() - began < 20  # it takes one; without a bound, minutes
+    assert any(fault.kind == "rows" for fault in found.faults)
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("submission.csv", b"\0" * 60_000_000)
+    assert "60 MB large" in str(check_submission(bomb, IDS))
+
+
+def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path in (tmp_path / "pipe.csv", tmp_path):
+        with pytest.raises(SubmissionError, match="is no regular file"):
+            check_submission(path, IDS)

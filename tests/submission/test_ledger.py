@@ -1,5 +1,8 @@
 """The ledger keeps every submission once, and what the user wrote into it."""
 
+import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,16 +12,26 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from meiju_utils import __version__
 from meiju_utils.config import Profile
 from meiju_utils.errors import SubmissionError
 from meiju_utils.run import Run
 from meiju_utils.scoring.table import SCORE_COLUMNS, concatenated
 from meiju_utils.submission import ledger
-from meiju_utils.submission.ledger import COLUMNS, read_ledger, record_submission
+from meiju_utils.submission.ledger import (
+    earlier,
+    read_ledger,
+    record_score,
+    record_submission,
+    remaining,
+)
+from meiju_utils.submission.ledger_file import COLUMNS
 
 NOW = datetime(2025, 1, 3, 23, 30, tzinfo=UTC)
-HANDED_IN: Any = SimpleNamespace(name="ensemble", key="abc")
-MEMBERS: Any = [SimpleNamespace(name=name, key=name * 3) for name in "xy"]
+MEMBERS: Any = [
+    SimpleNamespace(name=name, key=name * 3, members=[SimpleNamespace(seed=seed)])
+    for name, seed in (("x", 1), ("y", 0), ("z", -1))
+]
 SCORES = pd.DataFrame(
     [
         ("ensemble", "valid", "emotion", 0.5, 0.4, 0.6, "mean", ""),
@@ -28,13 +41,20 @@ SCORES = pd.DataFrame(
     ],
     columns=SCORE_COLUMNS,
 )
+HELD_OUT = [("ensemble", "train", "joint", 0.52, 0.5, 0.54, "mean", "")]
+HANDED_IN: Any = SimpleNamespace(
+    name="ensemble", key="abc", scores=pd.DataFrame(HELD_OUT, columns=SCORE_COLUMNS)
+)
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ledger, "_now", lambda: NOW)
-    return Run(Profile(name="demo"), tmp_path / "data", tmp_path / "runs" / "mine")
+    opened = Run(Profile(name="demo"), tmp_path / "data", tmp_path / "runs" / "mine")
+    clips = {"clip_id": ["a"], "split": ["test"], "emotion": [""], "intent": [""]}
+    opened.save_table("clips", pd.DataFrame(clips))
+    return opened
 
 
 def submission(run: Run, content: str = "a") -> Path:
@@ -55,8 +75,12 @@ def test_a_submission_is_recorded_with_its_scores_and_hash(run: Run, tmp_path: P
     assert row["date_utc"] == "2025-01-03T23:30:00Z"
     assert (row["setting"], row["run"], row["file"]) == ("track1-mandarin", "mine", "mine.csv")
     assert row["sha256"].startswith("ca978112ca1bbdcafac231b39a23dc4d")  # SHA-256 of "a"
-    assert (row["recipe"], row["key"], row["members"]) == ("ensemble", "abc", "x xxx; y yyy")
+    assert (row["recipe"], row["key"], row["members"]) == ("ensemble", "abc", "x xxx; y yyy; z zzz")
+    assert row["seeds"] == "0 1"
+    assert row["package"] == __version__
+    assert len(row["config"]) == len(row["data"]) > 0
     assert row["valid_joint"] == "0.5500"
+    assert row["train_joint"] == "0.5200"
     assert row["valid_emotion"] == "0.5000"
     assert row["valid_joint_low"] == "0.4500"
     assert row["test_joint"] == row["board_joint"] == row["handed_in"] == ""
@@ -121,7 +145,6 @@ def test_a_file_that_is_no_ledger_is_refused_and_left_alone(
     with pytest.raises(SubmissionError, match="move it away"):
         record_submission(run, submission(run), HANDED_IN)
     assert path.read_bytes() == content
-    assert list(path.parent.iterdir()) == [path]
 
 
 def test_the_fifth_submission_of_a_day_warns_and_the_next_day_starts_anew(
@@ -178,13 +201,44 @@ def test_runs_that_finish_at_once_both_find_their_row(run: Run, tmp_path: Path) 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda file: record_submission(run, file, HANDED_IN), files))
     assert sorted(read_ledger(ledger_file(tmp_path))["file"]) == [f"{i}.csv" for i in range(8)]
-    assert not list((tmp_path / "submissions").glob(".*"))
+    assert {path.name for path in (tmp_path / "submissions").iterdir()} <= {
+        "ledger.csv",
+        ".ledger.lock",
+    }
 
 
-def test_the_lock_of_a_killed_run_does_not_block_for_ever(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ledger, "_STALE", 0.1)
-    (tmp_path / "submissions").mkdir()
-    (tmp_path / "submissions" / ".ledger.lock").touch()
+def test_the_lock_of_a_killed_run_ends_with_it(run: Run, tmp_path: Path) -> None:
+    code = (
+        "import os; from pathlib import Path; "
+        "from meiju_utils.submission.ledger_file import locked; "
+        f"lock = locked(Path({str(ledger_file(tmp_path))!r})); lock.__enter__(); os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 9
     assert record_submission(run, submission(run), HANDED_IN).appended
+
+
+def test_what_the_board_said_is_written_to_the_row_of_the_hash(run: Run, tmp_path: Path) -> None:
+    record_submission(run, submission(run), HANDED_IN, MEMBERS, SCORES)
+    row = record_score("CA9781", 0.5123).iloc[0]
+    assert (row["board_joint"], row["recipe"]) == ("0.5123", "ensemble")
+    assert read_ledger(ledger_file(tmp_path)).loc[0, "board_joint"] == "0.5123"
+    record_submission(run, submission(run, "b"), HANDED_IN)
+    for digest, joint, why in (
+        ("ffff", 0.5, "no submission begins with 'ffff'. The latest: ca978112"),
+        ("", 0.5, "no submission begins"),
+        ("ca", 55.0, "expected a number from 0 to 1"),
+        ("ca", float("nan"), "expected a number from 0 to 1"),
+    ):
+        with pytest.raises(SubmissionError, match=re.escape(why)):
+            record_score(digest, joint)
+
+
+def test_what_is_left_of_the_limits_and_what_came_before(run: Run, tmp_path: Path) -> None:
+    record_submission(run, submission(run), HANDED_IN, MEMBERS, SCORES)
+    table = read_ledger(ledger_file(tmp_path))
+    told = ["track1-mandarin: 4 of today's 5 and 79 of all 80 submissions are left"]
+    assert remaining(table, NOW) == told
+    assert remaining(table, NOW + timedelta(days=1)) == [told[0].replace("4 of", "5 of")]
+    digest = table.loc[0, "sha256"]
+    assert earlier(table) == {digest: "mine.csv of run mine, 2025-01-03"}
+    assert earlier(table, but="mine") == {}

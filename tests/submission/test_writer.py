@@ -102,9 +102,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     opened = Run(Profile(name="demo"), tmp_path / "data", tmp_path / "runs" / "mine")
     opened.folder.mkdir(parents=True)
     splits = ["train", *["test"] * len(IDS)]
-    opened.save_table(
-        "clips", pd.DataFrame({"clip_id": ["Track1_Training_00001", *IDS], "split": splits})
-    )
+    clips = pd.DataFrame({"clip_id": ["Track1_Training_00001", *IDS], "split": splits})
+    opened.save_table("clips", clips.assign(emotion="", intent="", sentiment=""))
     return opened
 
 

@@ -7,7 +7,12 @@ is certain to be there for figures, which use one where it is (for names of clip
 from meiju_utils.reporting.palette import EMOTION_COLORS, INTENT_COLORS, LABEL_COLORS
 from meiju_utils.reporting.plots.answer import ShownClip, clip_answer
 from meiju_utils.reporting.plots.base import Plot, message, png
-from meiju_utils.reporting.plots.beyond import label_shares, opinion_weights, reliability_diagram
+from meiju_utils.reporting.plots.beyond import (
+    expected_against_true,
+    label_shares,
+    opinion_weights,
+    reliability_diagram,
+)
 from meiju_utils.reporting.plots.corpus import (
     duration_histogram,
     label_histograms,
@@ -31,6 +36,7 @@ __all__ = [
     "confusion_matrices",
     "coverage_precision",
     "duration_histogram",
+    "expected_against_true",
     "face_crops",
     "frame_strip",
     "label_histograms",

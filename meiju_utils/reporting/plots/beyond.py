@@ -106,3 +106,49 @@ def label_shares(shift: Mapping[str, "LabelShift"], truth: pd.DataFrame | None =
         panel_title(ax, f"{capital(task)}: {holds}")
         ax.legend(frameon=False, fontsize=8.5, loc="lower right")
     return figure
+
+
+def expected_against_true(ledger: pd.DataFrame) -> Plot:
+    """Joint score of submissions: expected, with its interval, against the true one.
+
+    `ledger` as `read_ledger` gives it. The true score is the board's, or on test where its labels
+    are known; expected is that of held-out train clips, or else of validation.
+    """
+    true = pd.to_numeric(ledger["board_joint"], errors="coerce")
+    true = true.fillna(pd.to_numeric(ledger["test_joint"], errors="coerce"))
+    figure, axes = subplots(1, 1, 5.2, 4.6)
+    ax, low, high = axes[0, 0], 1.0, 0.0
+    used = pd.Series(data=False, index=ledger.index)
+    for split, mark, color in (("train", "o", "#0072B2"), ("valid", "s", "#C03A00")):
+        value, down, up = (
+            pd.to_numeric(ledger[f"{split}_joint{end}"], errors="coerce")
+            for end in ("", "_low", "_high")
+        )
+        rows = value.notna() & true.notna() & ~used
+        used |= rows
+        if not rows.any():
+            continue
+        reach = np.stack([value - down, up - value])[:, rows].clip(0)
+        ax.errorbar(
+            value[rows],
+            true[rows],
+            xerr=np.nan_to_num(reach),
+            fmt=mark,
+            color=color,
+            markersize=5,
+            elinewidth=1,
+            label="held-out train clips" if split == "train" else "validation",
+        )
+        low, high = (
+            min(low, down[rows].min(), true[rows].min()),
+            max(high, up[rows].max(), true[rows].max()),
+        )
+    if not used.any():
+        return message("No submission has both an expected and a true score yet.")
+    ends = [max(low - 0.03, 0), min(high + 0.03, 1)]
+    ax.plot(ends, ends, color=REFERENCE_COLOR, linewidth=1, linestyle="--", label="as expected")
+    ax.set_xlabel("Expected joint score")
+    ax.set_ylabel("True joint score (board, or test)")
+    panel_title(ax, f"{int(used.sum())} submissions: expected against true")
+    ax.legend(frameon=False, fontsize=8, loc="upper left")
+    return figure
