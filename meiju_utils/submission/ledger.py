@@ -61,8 +61,8 @@ def record_submission(
     `handed_in` is the experiment it was made from, whose held-out scores are noted, `members` the
     trainings behind it, `scores` a tidy score table with what it is expected to score beside. What
     is made from clips of one's own, or has scores on test, as of a synthetic corpus, is marked as
-    not handed in and does not count against the limits of the challenge. Raises SubmissionError where the ledger cannot be understood; it is
-    left untouched.
+    not handed in and does not count against the limits of the challenge. Raises
+    SubmissionError where the ledger cannot be understood; it is left untouched.
     """
     path = ledger_path()
     now, members = _now(), list(members)
