@@ -17,10 +17,11 @@ from typing import IO, Any, Literal
 
 from meiju_utils.corpus.listing import handed_over
 from meiju_utils.errors import ConfigError, MeijuError, nearest
-from meiju_utils.files import PARTIAL, fingerprint, read_json, write_json, write_text
+from meiju_utils.files import PARTIAL, fingerprint, read_json, write_json
 from meiju_utils.forcing import discard, results_of
 from meiju_utils.opening import open_run
 from meiju_utils.references import project_root
+from meiju_utils.reporting.pages import write_page
 from meiju_utils.run import Run
 from meiju_utils.skipping import (
     LISTING_FILE,
@@ -171,7 +172,7 @@ def _execute(source: Path, copy: Path, html: Path, parameters: dict[str, Any]) -
         finally:
             if growing.is_file():
                 growing.replace(copy)
-                _to_html(copy, html)
+                write_page(copy, html, [path.stem for path in notebook_paths()])
 
 
 class _Kernel:
@@ -252,13 +253,6 @@ def _last_started(copy: Path) -> tuple[int, str]:
         if cell["cell_type"] == "code" and cell["metadata"]["papermill"]["start_time"]
     ]
     return len(started), "".join(started[-1]) if started else ""
-
-
-def _to_html(copy: Path, html: Path) -> None:
-    from nbconvert import HTMLExporter
-
-    body, _ = HTMLExporter().from_filename(str(copy))  # type: ignore[no-untyped-call]
-    write_text(html, body)
 
 
 def _plain(text: str) -> str:

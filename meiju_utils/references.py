@@ -7,6 +7,7 @@ where its cache lies.
 
 import hashlib
 import re
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,6 +34,19 @@ def project_root(start: Path | None = None) -> Path:
         if (folder / "notebooks").is_dir() and (folder / "meiju_utils").is_dir():
             return folder
     return here
+
+
+def revision() -> str:
+    """The commit of the checkout, "+" behind it where files differ; "" where git knows none."""
+    git = ["git", "-C", str(project_root())]
+    try:
+        commit, changed = (
+            subprocess.run([*git, *command], capture_output=True, text=True, timeout=20, check=True)
+            for command in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "-uno"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
 def resolve(path: str | Path) -> Path:

@@ -52,7 +52,13 @@ COMES_WITH: dict[str, Reads] = {
     "06_submission_ensembling": Reads(
         (),
         (
-            *("reporting.gather", "reporting.report", "reporting.results", "reporting.sections"),
+            *(
+                "reporting.gather",
+                "reporting.mistakes",
+                "reporting.report",
+                "reporting.results",
+                "reporting.sections",
+            ),
             *("reporting.summary", "reporting.templates", "submission", "console"),
         ),
     ),

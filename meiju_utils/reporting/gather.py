@@ -4,13 +4,18 @@ Imports `corpus.truth`, `recipes`, `decisions`, `reporting`, `run`.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from meiju_utils.corpus.truth import read_truth
 from meiju_utils.decisions import agreement
+from meiju_utils.errors import MeijuError, TrainingError
+from meiju_utils.predictions import labelled
+from meiju_utils.preprocessing import open_preprocessed
 from meiju_utils.recipes import (
     TABLE_ONE,
     Experiment,
@@ -18,15 +23,18 @@ from meiju_utils.recipes import (
     heaviest_members,
     load_experiment,
     members_of,
+    opinion_weights,
     paper_findings,
     pseudo_labels_of,
+    reliability_of,
 )
 from meiju_utils.reporting import tables
 from meiju_utils.reporting.conclusions import of_comparison, of_findings, of_submission
+from meiju_utils.reporting.mistakes import confident_mistakes
 from meiju_utils.reporting.report import PoolParts, ReportParts, render_report
 from meiju_utils.reporting.results import Results
 from meiju_utils.run import Run
-from meiju_utils.scoring import YARDSTICKS
+from meiju_utils.scoring import MEAN, YARDSTICKS
 from meiju_utils.submission.faults import SubmissionCheck
 
 # The row of Table I, and the same by the paper's strict rule.
@@ -71,7 +79,43 @@ def gather_parts(run: Run, handed_in: Experiment, parts: ReportParts) -> ReportP
         verdicts=_verdicts(run, handed_in, rows, list(yardsticks.values()), parts.truth),
         agreement=agreement({name: member.predictions for name, member in shown.items()}),
         keys={one.name: one.key for one in (*rows.values(), *members.values(), handed_in)},
+        weights=opinion_weights(run, run.config.submission),
+        held_out=_held_out(handed_in),
+        reliability=_reliability(run, handed_in),
+        **_mistakes(run, handed_in, parts.truth),
     )
+
+
+def _held_out(experiment: Experiment) -> pd.DataFrame | None:
+    """Scores on held-out train clips beside those on validation; None where there are none."""
+    own = experiment.scores[experiment.scores["kind"] == MEAN]
+    if (own["split"] != "train").all():
+        return None
+    wide = own.pivot_table(index="score", columns="split", values="value", sort=False)
+    names = {"train": "held-out train", "valid": "validation"}
+    return wide.rename(columns=names)[list(names.values())].reset_index()
+
+
+def _reliability(run: Run, experiment: Experiment) -> Mapping[str, pd.DataFrame]:
+    """On held-out train clips; of what has trained on them on validation."""
+    clips = run.table("clips")
+    for split in ("train", "valid"):
+        with suppress(TrainingError):
+            return reliability_of(experiment, labelled(clips, run.setting.tasks, split))
+    return {}
+
+
+def _mistakes(run: Run, experiment: Experiment, truth: pd.DataFrame | None) -> dict[str, Any]:
+    """On the test clips where their labels are known, else on validation."""
+    judged, where = truth, "test"
+    if judged is None or not len(judged):
+        judged, where = labelled(run.table("clips"), run.setting.tasks, "valid"), "validation"
+    try:
+        clips = open_preprocessed(run)
+    except MeijuError:  # a folder that was passed on without it
+        clips = None
+    found = confident_mistakes(experiment.answers, judged, clips)
+    return {"mistakes": found, "judged_on": where}
 
 
 def _verdicts(

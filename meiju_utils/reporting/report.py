@@ -16,6 +16,7 @@ import yaml
 from markupsafe import Markup
 
 from meiju_utils.files import write_text
+from meiju_utils.references import revision
 from meiju_utils.reporting.palette import capital, score_colors, score_title
 from meiju_utils.reporting.results import Results
 from meiju_utils.reporting.sections import PoolParts, ReportParts, sections_of
@@ -56,7 +57,7 @@ def render_report(run: Run, parts: ReportParts) -> Path:
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         headline=_headline(parts.results),
         sections=sections_of(run, parts),
-        provenance=_provenance(parts),
+        provenance=_provenance(parts, run),
         keys=dict(parts.keys),
         config=yaml.safe_dump(
             run.config.model_dump(mode="json"), allow_unicode=True, sort_keys=False
@@ -116,8 +117,10 @@ def _headline(results: Results | None) -> _Headline | None:
     return _Headline(sentence, cards[::-1])  # the joint score, by which the challenge ranks, first
 
 
-def _provenance(parts: ReportParts) -> dict[str, str]:
+def _provenance(parts: ReportParts, run: Run) -> dict[str, str]:
     found = {
+        "Command": run.command,
+        "Revision": revision() or "not known",
         "Python": platform.python_version(),
         "Machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
     }

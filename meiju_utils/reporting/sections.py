@@ -15,6 +15,7 @@ from pandas.io.formats.style import Styler
 from meiju_utils.challenge import LEADERBOARD_TRACK1_MANDARIN
 from meiju_utils.predictions import labelled
 from meiju_utils.reporting import plots, tables
+from meiju_utils.reporting.mistakes import Mistake, cards
 from meiju_utils.reporting.results import Results
 from meiju_utils.run import Run
 from meiju_utils.scoring import JOINT
@@ -49,7 +50,9 @@ class ReportParts:
     on the test split where its labels are known. `history` is the data of `plots.training_curves`.
     `verdicts` are sentences on "network" against yardsticks, the paper's "steps" and what is handed
     in on "test". `figures` are further ones by caption, `keys` the artefacts' keys by name,
-    `seconds` the time the run took.
+    `seconds` the time the run took. Of what is handed in: data of `reliability` diagrams, `weights`
+    of its members, `held_out`, its scores on held-out train clips and on validation, and `mistakes`
+    on the clips `judged_on`.
     """
 
     clips: pd.DataFrame | None = None
@@ -70,6 +73,11 @@ class ReportParts:
     figures: Mapping[str, Figure] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
     seconds: float | None = None
+    reliability: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    weights: pd.DataFrame | None = None
+    held_out: pd.DataFrame | None = None
+    mistakes: Sequence[Mistake] = ()
+    judged_on: str = "validation"
 
 
 @dataclass
@@ -89,7 +97,7 @@ class Section:
         data = base64.b64encode(plots.png(figure)).decode("ascii")
         self.blocks.append(
             Markup('<figure><img alt="{0}" src="data:image/png;base64,{1}"></figure>').format(
-                caption, data
+                f"{caption}. {plots.alt_text(figure)}", data
             )
         )
 
@@ -112,6 +120,7 @@ def sections_of(run: Run, parts: ReportParts) -> list[Section]:
         _table_one(parts, run),
         _submission(parts),
         _test(parts, run),
+        *([_mistakes(parts)] if parts.mistakes else []),
     ]
     if parts.figures:
         more = Section("Further figures", "")
@@ -248,10 +257,27 @@ def _submission(parts: ReportParts) -> Section:
         section.table(
             tables.show_scores(parts.members, "Means over seeds, on the validation clips")
         )
+    if parts.weights is not None and len(parts.weights):
+        section.figure(plots.opinion_weights(parts.weights), "Weights of the members")
+    if parts.held_out is not None and len(parts.held_out):
+        told = "Held-out train clips against validation clips: what chose nothing, twice"
+        section.table(tables.show_table(parts.held_out, told))
+    if parts.reliability:
+        section.figure(plots.reliability_diagram(parts.reliability), "Are probabilities right?")
     if parts.agreement is not None and len(parts.agreement):
         section.figure(plots.agreement_heatmap(parts.agreement), "Agreement between members")
     if parts.check is not None:
         section.table(tables.show_check(parts.check))
+    return section
+
+
+def _mistakes(parts: ReportParts) -> Section:
+    section = Section(
+        "The most confident mistakes",
+        f"Of the {parts.judged_on} clips those with the most probable wrong answers. Some labels "
+        "may be wrong rather than the answer: look and listen.",
+    )
+    section.blocks.append(cards(parts.mistakes))
     return section
 
 

@@ -6,7 +6,6 @@ are. Imports `challenge`, `errors`, `files`, `run`, `scoring`.
 """
 
 import hashlib
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from meiju_utils.challenge import SETTINGS, SUBMISSIONS_IN_ALL, SUBMISSIONS_PER_
 from meiju_utils.errors import SubmissionError
 from meiju_utils.files import fingerprint
 from meiju_utils.predictions import NO_SEED
-from meiju_utils.references import project_root
+from meiju_utils.references import project_root, revision
 from meiju_utils.run import Run
 from meiju_utils.scoring import JOINT, MEAN
 from meiju_utils.submission.ledger_file import locked, read_file, write_file
@@ -83,7 +82,7 @@ def record_submission(
         "config": fingerprint(run.config.model_dump(mode="json")),
         "data": _data_of(run),
         "package": __version__,
-        "revision": _revision(),
+        "revision": revision(),
         **cells,
         "handed_in": "no" if "test_joint" in cells or not run.setting.is_official else "",
         "note": note,
@@ -146,19 +145,6 @@ def _data_of(run: Run) -> str:
     if run.path("manifest.parquet").is_file():
         digests = run.table("manifest")["source_digest"].tolist()
     return fingerprint(known, digests)
-
-
-def _revision() -> str:
-    """The commit of the checkout, "+" behind it where files differ; "" where git knows none."""
-    git = ["git", "-C", str(project_root())]
-    try:
-        commit, changed = (
-            subprocess.run([*git, *command], capture_output=True, text=True, timeout=20, check=True)
-            for command in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "-uno"])
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
 def read_ledger(path: Path | None = None) -> pd.DataFrame:

@@ -6,7 +6,7 @@ is certain to be there for figures, which use one where it is (for names of clip
 
 from meiju_utils.reporting.palette import EMOTION_COLORS, INTENT_COLORS, LABEL_COLORS
 from meiju_utils.reporting.plots.answer import ShownClip, clip_answer
-from meiju_utils.reporting.plots.base import Plot, message, png
+from meiju_utils.reporting.plots.base import Plot, alt_text, message, png
 from meiju_utils.reporting.plots.beyond import (
     expected_against_true,
     label_shares,
@@ -32,6 +32,7 @@ __all__ = [
     "Plot",
     "ShownClip",
     "agreement_heatmap",
+    "alt_text",
     "clip_answer",
     "confusion_matrices",
     "coverage_precision",

@@ -58,6 +58,8 @@ def clip_answer(
         _bars(figure.add_subplot(below[0, place]), task, own, said, legend=place == 0)
     heading = clip.title if not clip.text else f"{clip.title}:  {_cut(clip.text)}"
     figure.suptitle(heading, fontsize=11, color=INK, x=0.01, ha="left", fontweight="bold")
+    told = [f"{task} {own['label']}" for task, own in answer.items()]
+    figure.finding = f"{clip.title}: {' and '.join(told)}"
     return figure
 
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from meiju_utils.reporting.palette import INK
 
 _DPI = 110
+MOST_ALT = 400  # characters of a figure in words
 MOST_CLASSES = 20  # that a figure shows
 MANY_CLASSES = 12  # panels with more stand below each other, their names steeper
 LONGEST_LABEL = 24  # characters
@@ -53,10 +54,33 @@ _STYLE: Any = _LITERAL | {
 
 
 class Plot(Figure):
-    """A figure made without pyplot, hence without global state; a notebook shows it as PNG."""
+    """A figure made without pyplot, hence without global state; a notebook shows it as PNG.
+
+    `finding`: what it shows, in a sentence for those who do not see it.
+    """
+
+    finding: str = ""
 
     def _repr_png_(self) -> bytes:
         return png(self)
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {}, {"image/png": {"alt": alt_text(self)}}
+
+
+def alt_text(figure: Figure) -> str:
+    """A figure in words: its finding, its titles, what its axes and marks stand for."""
+    told = [getattr(figure, "finding", "")]
+    told.append(figure.get_suptitle())
+    for ax in figure.axes:
+        axes = [name for name in (ax.get_xlabel(), ax.get_ylabel()) if name]
+        told += [ax.get_title(loc="left") or ax.get_title(), " against ".join(axes)]
+        legend = ax.get_legend()
+        told.append(", ".join(text.get_text() for text in legend.get_texts()) if legend else "")
+    if not any(told):  # of words alone
+        told = [text.get_text() for text in figure.findobj(Text)]
+    parts = dict.fromkeys(" ".join(part.split()).rstrip(".") for part in told if part.strip())
+    return ". ".join(parts)[:MOST_ALT] or "A figure"
 
 
 def png(figure: Figure) -> bytes:

@@ -44,6 +44,10 @@ def reliability_diagram(tables: Mapping[str, pd.DataFrame]) -> Plot:
         ax.legend(frameon=False, fontsize=8.5, loc="upper left")
         panel_title(ax, capital(task))
     axes[0, 0].set_ylabel("Share of clips in which it is right")
+    last = next(reversed(known))
+    errors = calibration_error(known[last]).items()
+    told = ", ".join(f"{task} {error:.3f}" for task, error in errors)
+    figure.finding = f"Calibration error {last}: {told}"
     return figure
 
 
@@ -70,6 +74,7 @@ def opinion_weights(table: pd.DataFrame) -> Plot:
     left_out = len(wide) - len(shown)
     rest = f"; {left_out} others have none" if left_out else ""
     axes[0, len(tasks) // 2].set_xlabel(f"Weight in the pool of opinions{rest}")
+    figure.finding = f"Most believed: {shown.index[0]}" if len(shown) else ""
     return figure
 
 

@@ -69,6 +69,9 @@ def score_bars(table: pd.DataFrame, title: str = "", kind: str = MEAN) -> Plot:
     axes[0, len(scores) // 2].set_xlabel(_label("Score, with 95 % interval", table))
     if title:
         figure.suptitle(title, fontsize=10.5, color=INK)
+    values = table[scores[-1]].to_numpy(dtype=np.float64)
+    best = int(np.nanargmax(values)) if np.isfinite(values).any() else 0
+    figure.finding = f"Best by {score_title(scores[-1])}: {names[best]}, {values[best]:.3f}"
     return figure
 
 

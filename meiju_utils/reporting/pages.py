@@ -1,0 +1,32 @@
+"""Executed notebooks as pages that need nothing but themselves. Imports `files`."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from meiju_utils.files import write_text
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_PAGE = "page"
+# What a browser would fetch when it opens a page.
+_FETCHED = re.compile(
+    r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//[^"'\s>]+|url\(\s*["']?https?:"""
+)
+
+
+def write_page(copy: Path, html: Path, names: Sequence[str]) -> None:
+    """An executed notebook as HTML, with links to the pages of `names` beside it."""
+    from nbconvert import HTMLExporter
+
+    make: Any = HTMLExporter  # its constructor has no types
+    exporter = make(template_name=_PAGE, extra_template_basedirs=[str(_TEMPLATES)])
+    resources = {"meiju_page": html.stem, "meiju_pages": list(names)}
+    body, _ = exporter.from_filename(str(copy), resources=resources)
+    write_text(html, body)
+
+
+def fetched(page: str) -> list[str]:
+    """What a page would fetch from elsewhere when it is opened; links to click do not count."""
+    without_links = re.sub(r"<a\b[^>]*>", "", page)
+    return _FETCHED.findall(without_links)
