@@ -20,7 +20,8 @@ from meiju_utils import (
     preprocess_corpus,
     train_recipes,
 )
-from meiju_utils.bundle import Predictor
+from meiju_utils.bundle import Predictor, clips
+from meiju_utils.bundle.carrying import carried, placed
 from meiju_utils.bundle.storing import BUNDLE, load_bundle
 from meiju_utils.embeddings import all_encoders, write_tiny_checkpoints
 from meiju_utils.errors import (
@@ -87,8 +88,8 @@ def bundle(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def asked(run: Run) -> tuple[list[Path], list[str]]:
     """The run's test clips and their raw texts."""
-    clips = run.table("clips")
-    test = clips[clips["split"] == "test"]
+    table = run.table("clips")
+    test = table[table["split"] == "test"]
     raw = run.table("transcripts").set_index("clip_id")["raw"]
     return [run.data_dir / name for name in test["video"]], raw.loc[test["clip_id"]].tolist()
 
@@ -152,16 +153,16 @@ def test_what_a_clip_lacks_is_said_and_the_others_count_more(
     trained: Run, make_clip: MakeClip
 ) -> None:
     frames = numbered_frames(30)
-    clips = {
+    videos = {
         "silent": make_clip("silent.mp4", frames),
         "blind": make_clip("blind.mp4", sound=tone(1.5)),
         "faceless": make_clip("faceless.mp4", frames, tone(1.2)),
     }
     with Predictor.from_run(trained) as predictor:
-        found = predictor.read(list(clips.values()), {"silent": "什么？"})
-        again = predictor.read(clips["silent"], "什么？")
+        found = predictor.read(list(videos.values()), {"silent": "什么？"})
+        again = predictor.read(videos["silent"], "什么？")
     assert found.problems == {}
-    assert found.answers.table["clip_id"].tolist() == list(clips)
+    assert found.answers.table["clip_id"].tolist() == list(videos)
     assert found.lacks["silent"] == {"audio": "no audio"}
     assert set(found.lacks["blind"]) == {"visual", "text"}
     assert found.alone["audio"].table["clip_id"].tolist() == ["blind", "faceless"]
@@ -347,3 +348,57 @@ def test_a_folder_with_anything_else_is_not_written_over(bundle: Path, tmp_path:
     assert predictor.save(tmp_path / "new") == again  # an older bundle is replaced
     assert (again / BUNDLE).read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "new"}
+
+
+def test_words_that_nobody_gave_are_heard(
+    trained: Run, monkeypatch: pytest.MonkeyPatch, make_clip: MakeClip
+) -> None:
+    asked_of: list[tuple[int, str, str]] = []
+
+    def hear(audio: np.ndarray, model: str, language: str) -> str:
+        asked_of.append((len(audio), model, language))
+        return "你怎么了?"
+
+    monkeypatch.setattr(clips, "transcribe", hear)
+    sound = make_clip("sound.mp4", numbered_frames(25), tone(1.0))
+    silent = make_clip("silent.mp4", numbered_frames(25))
+    with Predictor.from_run(trained, "words") as predictor:
+        found = predictor.read([sound, silent], asr="a/whisper")
+        told = predictor.read(sound, "好的", asr="a/whisper")
+    assert [(model, language) for _, model, language in asked_of] == [("a/whisper", "mandarin")]
+    assert found.clips.texts == {"sound": "你怎么了？", "silent": ""}  # cleaned as the run's were
+    assert told.clips.texts["sound"].startswith("好的")
+    odd = predictor.frozen.preprocessing.model_copy(update={"sample_rate": 8000})
+    other = Predictor(
+        predictor.frozen.model_copy(update={"preprocessing": odd}), predictor.material
+    )
+    with pytest.raises(ConfigError, match="hears 16000 Hz"):
+        other.read(sound, asr="a/whisper")
+
+
+def test_all_that_is_named_by_a_path_travels_if_asked(
+    trained: Run, bundle: Path, tmp_path: Path
+) -> None:
+    predictor = Predictor.load(bundle)
+    (tmp_path / "yunet.onnx").write_bytes(b"detector")
+    (tmp_path / "talk.model").write_bytes(b"scorer")
+    settings = predictor.frozen.preprocessing
+    faces = settings.faces.model_copy(update={"detector": f"yunet:{tmp_path}/yunet.onnx"})
+    named = {"faces": faces, "speaker": f"talknet:{tmp_path}/talk.model"}
+    frozen = predictor.frozen.model_copy(
+        update={"preprocessing": settings.model_copy(update=named)}
+    )
+    target = tmp_path / "target"
+    target.mkdir()
+    made = carried(frozen, bundle, target, every=True)
+    assert made.preprocessing.faces.detector == "yunet:{run_dir}/checkpoints/detector.onnx"
+    assert made.preprocessing.speaker == "talknet:{run_dir}/checkpoints/speaker.model"
+    found = placed(made, target).preprocessing
+    assert Path(found.faces.detector.partition(":")[2]).read_bytes() == b"detector"
+    assert Path(found.speaker.partition(":")[2]).read_bytes() == b"scorer"
+    left = carried(frozen, bundle, tmp_path / "left", every=False)
+    assert left.preprocessing == frozen.preprocessing
+    gone = frozen.encoders[-1].config.model_copy(update={"name": "hf:{run_dir}/none"})
+    encoders = [frozen.encoders[-1].model_copy(update={"config": gone})]
+    with pytest.raises(BundleError, match="is not on this machine"):
+        carried(frozen.model_copy(update={"encoders": encoders}), bundle, target, every=True)

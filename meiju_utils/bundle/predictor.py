@@ -69,7 +69,7 @@ class Predictor:
         about: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         self.frozen, self.device = frozen, device
-        self._material, self._about = material, about
+        self.material, self._about = material, about
         self._models: dict[str, Model] = {}
         self._encoders: dict[int, tuple[Encoder, Encode]] = {}
 
@@ -100,7 +100,7 @@ class Predictor:
         """
         about = self._about() if self._about else self.frozen.about
         frozen = self.frozen.model_copy(update={"about": about})
-        return save_bundle(Path(folder), frozen, self._material, with_encoders)
+        return save_bundle(Path(folder), frozen, self.material, with_encoders)
 
     def __enter__(self) -> Self:
         return self
@@ -198,7 +198,7 @@ class Predictor:
 
     def _model(self, weights: Weights) -> "Model":
         if weights.file not in self._models:
-            path = self._material.weights[weights.file]
+            path = self.material.weights[weights.file]
             self._models[weights.file] = self._loaded_model(weights, path)
         return self._models[weights.file]
 
@@ -219,14 +219,14 @@ class Predictor:
     def _loaded(self, number: int, frozen: FrozenEncoder) -> tuple[Encoder, Encode]:
         """The encoder and its function; BundleError where it is not what it was."""
         context = EncoderContext(
-            run_dir=self._material.folder,
+            run_dir=self.material.folder,
             sample_rate=self.frozen.preprocessing.sample_rate,
             device=self.device,
             **self.frozen.batches,  # type: ignore[arg-type]
         )
         encoder: Any = make_encoder(frozen.modality, frozen.config, context)
         if frozen.fitted:
-            return encoder, encoder.restore(self._material.states[number])
+            return encoder, encoder.restore(self.material.states[number])
         if encoder.settings != frozen.settings:
             raise BundleError(
                 f"The {frozen.modality} encoder {frozen.config.name!r} here is another than the "

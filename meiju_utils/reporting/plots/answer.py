@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from meiju_utils.reporting.palette import INK, REFERENCE_COLOR, capital, label_colors
-from meiju_utils.reporting.plots.base import Plot, names_down, panel_title, subplots
+from meiju_utils.reporting.plots.base import Plot, legible, names_down, panel_title, subplots
 
 _FRAMES = 5
 _BOX, _PITCH = "#D55E00", "#0072B2"
@@ -56,7 +56,8 @@ def clip_answer(
     for place, (task, own) in enumerate(answer.items()):
         said = {modality: tasks[task]["probabilities"] for modality, tasks in alone.items()}
         _bars(figure.add_subplot(below[0, place]), task, own, said, legend=place == 0)
-    heading = clip.title if not clip.text else f"{clip.title}:  {_cut(clip.text)}"
+    words = _cut(clip.text) if legible(clip.text) else "(no font here has its words)"
+    heading = f"{clip.title}:  {words}" if clip.text else clip.title
     figure.suptitle(heading, fontsize=11, color=INK, x=0.01, ha="left", fontweight="bold")
     told = [f"{task} {own['label']}" for task, own in answer.items()]
     figure.finding = f"{clip.title}: {' and '.join(told)}"

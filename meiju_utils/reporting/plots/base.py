@@ -114,6 +114,11 @@ def _families() -> list[str]:
     return [_FONT, *[name for name in _CHINESE_FONTS if name in installed][:1]]
 
 
+def legible(text: str) -> bool:
+    """Whether a font for all of a text's characters is certain to be here."""
+    return len(_families()) > 1 or all(ord(character) < 0x2E80 for character in text)
+
+
 def subplots(
     rows: int = 1, columns: int = 1, width: float = 9, height: float = 3.6, **options: Any
 ) -> tuple[Plot, NDArray[Any]]:
