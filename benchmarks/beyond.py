@@ -267,14 +267,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="of corpora to measure")
     parser.add_argument("--cped", type=Path, help="folder of the real text corpus")
     parser.add_argument("--keep", type=int, default=0, help="training labels to keep; 0: all")
-    parser.add_argument("--few", action="store_true", help="the chain and best-single alone")
+    parser.add_argument("--few", action="store_true", help="the chain, on synthetic corpora best-single")
     parser.add_argument("--write", action="store_true", help="write the record")
     chosen = parser.parse_args()
-    pieces = (*CUMULATED, ALONE[-1]) if chosen.few else PIECES
     for seed in chosen.seeds:
-        synthetic(seed, pieces)
+        synthetic(seed, (*CUMULATED, ALONE[-1]) if chosen.few else PIECES)
     if chosen.cped:
-        real(chosen.cped.resolve(), chosen.keep, pieces)
+        real(chosen.cped.resolve(), chosen.keep, CUMULATED if chosen.few else PIECES)
     if chosen.write:
         before = RECORD.read_text(encoding="utf-8").split(BEYOND)[0]
         write_text(RECORD, before.rstrip("\n") + "\n" + record())

@@ -191,6 +191,9 @@ def test_what_cannot_be_read_has_a_reason_and_stops_no_other(
             predictor.predict(tmp_path / "text.mp4")
         with pytest.raises(MediaError, match="no file or folder"):
             predictor.predict(tmp_path / "none.mp4")
+        os.mkfifo(tmp_path / "pipe.mp4")
+        with pytest.raises(MediaError, match="no file or folder"):
+            predictor.predict(tmp_path / "pipe.mp4")
         (tmp_path / "nothing").mkdir()
         with pytest.raises(MediaError, match="holds no video"):
             predictor.predict(tmp_path / "nothing")

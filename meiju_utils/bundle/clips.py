@@ -44,9 +44,9 @@ def find_videos(given: Sequence[str | Path]) -> dict[str, Path]:
             if not inside:
                 raise MediaError(f"{path} holds no video ({', '.join(VIDEO_SUFFIXES[:6])}, …).")
             found += inside
-        elif path.exists():
+        elif path.is_file():
             found.append(path)  # whatever it is called: reading it shows what it is
-        else:
+        else:  # or a pipe, which would be waited for
             raise MediaError(f"There is no file or folder {path}.")
     found = list(dict.fromkeys(found))
     stems = [path.stem for path in found]

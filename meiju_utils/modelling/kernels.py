@@ -62,7 +62,7 @@ class RbfRidge:
     """Kernel ridge regression on the classes' indicators with k(a, b) = exp(-width |a - b|² / D).
 
     Exact up to `exact` clips; beyond, Nyström's approximation by `landmarks` of them, drawn by
-    chance with a fixed seed.
+    chance with a fixed seed (`benchmarks/kernels.py` has what that loses).
     """
 
     columnwise = True
@@ -139,8 +139,8 @@ class RbfRidge:
 def gaussian(a: Matrix, b: Matrix, gamma: float) -> Matrix:
     """exp(-gamma |a - b|²) of all rows [N, D] and [M, D]: [N, M], of the type of `a`.
 
-    As scikit-learn's, which takes 2.5 times as long on float32 (4000 x 1000 rows of 3072 features,
-    one thread: 0.83 against 0.33 s); of standardised features the difference is rounding.
+    As scikit-learn's, which takes 2.6 times as long on float32 (`benchmarks/kernels.py`); of
+    standardised features the difference is rounding.
     """
     kernel = a @ b.T
     kernel *= 2
