@@ -267,7 +267,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="of corpora to measure")
     parser.add_argument("--cped", type=Path, help="folder of the real text corpus")
     parser.add_argument("--keep", type=int, default=0, help="training labels to keep; 0: all")
-    parser.add_argument("--few", action="store_true", help="the chain, on synthetic corpora best-single")
+    parser.add_argument(
+        "--few", action="store_true", help="the chain, on synthetic corpora best-single"
+    )
     parser.add_argument("--write", action="store_true", help="write the record")
     chosen = parser.parse_args()
     for seed in chosen.seeds:
