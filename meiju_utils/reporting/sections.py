@@ -260,8 +260,7 @@ def _submission(parts: ReportParts) -> Section:
     if parts.weights is not None and len(parts.weights):
         section.figure(plots.opinion_weights(parts.weights), "Weights of the members")
     if parts.held_out is not None and len(parts.held_out):
-        told = "Held-out train clips against validation clips: what chose nothing, twice"
-        section.table(tables.show_table(parts.held_out, told))
+        section.table(tables.show_table(parts.held_out, "On held-out train and validation clips"))
     if parts.reliability:
         section.figure(plots.reliability_diagram(parts.reliability), "Are probabilities right?")
     if parts.agreement is not None and len(parts.agreement):
