@@ -185,6 +185,9 @@ def table(found: list[dict[str, Any]], pieces: tuple[Piece, ...], judge: str) ->
         ]
         own = cells(found, scores[piece.recipe], piece.recipe)
         lines.append(f"| {piece.piece} | `{piece.recipe}` | {own} | {told[0]} | {told[1]} |")
+    unpaid = [piece.piece for piece, adds, _ in rows if not adds["low"] > 0]
+    if unpaid:
+        lines.append(f"\nDoes not pay here, as far as can be told: {'; '.join(unpaid)}.")
     return lines
 
 
