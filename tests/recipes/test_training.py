@@ -35,7 +35,6 @@ from meiju_utils.predictions import (
 )
 from meiju_utils.recipes import (
     TABLE_ONE,
-    YARDSTICKS,
     Recipe,
     compare,
     load_experiment,
@@ -58,7 +57,7 @@ from meiju_utils.recipes.planning import jobs_of
 from meiju_utils.recipes.writing import write_failure
 from meiju_utils.reporting import plots, tables
 from meiju_utils.run import Run
-from meiju_utils.scoring import JOINT, MEAN, SINGLE
+from meiju_utils.scoring import JOINT, MEAN, SINGLE, YARDSTICKS
 
 MakeRun = Callable[..., Run]
 MakeToy = Callable[..., Dataset]
