@@ -136,7 +136,8 @@ def check_equal() -> None:
     ours = JointNetwork.from_official(theirs.state_dict(), 2)
     features = {m: torch.randn(4, 7, WIDTH) for m in MODALITIES}
     with torch.no_grad():
-        for a, b in zip(ours(features), theirs(features), strict=True):
+        # ours also gives each task's features, behind the logits
+        for a, b in zip(ours(features), theirs(features), strict=False):
             torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
