@@ -83,6 +83,15 @@ def alt_text(figure: Figure) -> str:
     return ". ".join(parts)[:MOST_ALT] or "A figure"
 
 
+def best_of(names: Sequence[str], values: Any, what: str) -> str:
+    """A finding: which of some is largest."""
+    numbers = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(numbers).any():
+        return ""
+    place = int(np.nanargmax(numbers))
+    return f"Best by {what}: {names[place]}, {numbers[place]:.3f}"
+
+
 def png(figure: Figure) -> bytes:
     """The figure as PNG, without dates or versions in it: equal figures give equal bytes.
 

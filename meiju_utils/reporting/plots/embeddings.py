@@ -14,6 +14,7 @@ from meiju_utils.challenge import MODALITIES, Task
 from meiju_utils.reporting.palette import label_colors, score_colors, score_title
 from meiju_utils.reporting.plots.base import (
     Plot,
+    best_of,
     error_lengths,
     message,
     names_down,
@@ -63,6 +64,7 @@ def probe_scores(table: pd.DataFrame) -> Plot:
     highest = max((ordered[s].to_numpy() + error_lengths(ordered, s)[1]).max() for s in scores)
     axes[0, 0].set_xlim(0, 1.06 * highest or 1)  # shared
     axes[0, len(scores) // 2].set_xlabel("Score of a linear probe, with 95 % interval")
+    figure.finding = best_of(names, ordered[scores[-1]], score_title(scores[-1]))
     return figure
 
 

@@ -20,6 +20,7 @@ from meiju_utils.reporting.palette import (
 )
 from meiju_utils.reporting.plots.base import (
     Plot,
+    best_of,
     error_lengths,
     heatmap,
     message,
@@ -69,9 +70,7 @@ def score_bars(table: pd.DataFrame, title: str = "", kind: str = MEAN) -> Plot:
     axes[0, len(scores) // 2].set_xlabel(_label("Score, with 95 % interval", table))
     if title:
         figure.suptitle(title, fontsize=10.5, color=INK)
-    values = table[scores[-1]].to_numpy(dtype=np.float64)
-    best = int(np.nanargmax(values)) if np.isfinite(values).any() else 0
-    figure.finding = f"Best by {score_title(scores[-1])}: {names[best]}, {values[best]:.3f}"
+    figure.finding = best_of(names, table[scores[-1]], score_title(scores[-1]))
     return figure
 
 
@@ -129,6 +128,7 @@ def table_one(ours: pd.DataFrame, paper: Mapping[str, Scores] = PAPER_TABLE_I) -
             )
         )
     figure.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False, fontsize=8.5)
+    figure.finding = best_of(names, table[scores[-1]], score_title(scores[-1]))
     return figure
 
 
