@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from meiju_utils.console import literal, wrapped
-from meiju_utils.errors import MeijuError
+from meiju_utils.errors import MeijuError, SubmissionError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,11 +42,11 @@ def check_submission(
     from json import dumps
 
     from meiju_utils.submission.checker import check_submission as check
-    from meiju_utils.submission.ledger import earlier, read_ledger
+    from meiju_utils.submission.ledger import known_earlier
 
     try:
         clip_ids, setting, train = _expected(data_dir, profile, ids)
-        known = earlier(read_ledger(), but=submission.stem)
+        known = known_earlier(but=submission.stem)
         found = check(submission, clip_ids, setting, train, known)
     except (MeijuError, OSError) as error:
         if json:
@@ -150,7 +150,10 @@ def _expected(data_dir: str, profile: str, ids: str) -> tuple[list[str], Any, An
         from meiju_utils.submission.faults import Findings
         from meiju_utils.submission.reading import decode
 
-        text = decode(read_bounded(Path(ids)) or b"", Findings())
+        data = read_bounded(Path(ids))
+        if data is None:
+            raise SubmissionError(f"{ids} is far too large for a list of clips.")
+        text = decode(data, Findings())
         cells = [line.split(",")[0].strip().strip('"') for line in text.splitlines()]
         return [cell for cell in cells if cell and cell.lower() != "filename"], OFFICIAL, None
     own = profile.endswith((".yaml", ".yml"))

@@ -23,6 +23,7 @@ from meiju_utils import (
 from meiju_utils.bundle import Predictor, clips
 from meiju_utils.bundle.carrying import carried, placed
 from meiju_utils.bundle.storing import BUNDLE, load_bundle
+from meiju_utils.bundle.telling import told
 from meiju_utils.embeddings import all_encoders, write_tiny_checkpoints
 from meiju_utils.errors import (
     BundleError,
@@ -128,9 +129,9 @@ def test_a_bundle_answers_alike_in_a_fresh_process_elsewhere(
             text=True,
         )
         assert made.returncode == 0, made.stderr
-        told = json.loads(made.stdout)["clips"]
-        assert list(told) == [video.stem for video in videos[:3]]
-        first = told[videos[0].stem]
+        said = json.loads(made.stdout)["clips"]
+        assert list(said) == [video.stem for video in videos[:3]]
+        first = said[videos[0].stem]
         assert set(first["alone"]) <= {"audio", "visual", "text"}
         assert first["lacks"]["text"] == "empty text"
         rows = (tmp_path / "answers.csv").read_text("utf-8").splitlines()
@@ -165,6 +166,7 @@ def test_what_a_clip_lacks_is_said_and_the_others_count_more(
     assert found.answers.table["clip_id"].tolist() == list(videos)
     assert found.lacks["silent"] == {"audio": "no audio"}
     assert set(found.lacks["blind"]) == {"visual", "text"}
+    assert "no picture" in told(found)
     assert found.alone["audio"].table["clip_id"].tolist() == ["blind", "faceless"]
     assert found.alone["text"].table["clip_id"].tolist() == ["silent"]
     for task in found.answers.tasks:
@@ -255,13 +257,13 @@ def changed(folder: Path, **values: object) -> Path:
 def test_a_bundle_holds_no_code_and_no_path_of_its_machine(bundle: Path, trained: Run) -> None:
     suffixes = {path.suffix for path in bundle.rglob("*") if path.is_file()}
     assert suffixes <= {".json", ".md", ".safetensors", ".txt"}
-    told = (bundle / BUNDLE).read_text("utf-8")
-    assert str(trained.folder) not in told
-    assert "{run_dir}/checkpoints" in told  # a checkpoint of the run folder travels
+    text = (bundle / BUNDLE).read_text("utf-8")
+    assert str(trained.folder) not in text
+    assert "{run_dir}/checkpoints" in text  # a checkpoint of the run folder travels
     card = (bundle / "model-card.md").read_text("utf-8")
     for part in ("## Data", "validation | joint", "## Limits", "licence", "Label shift"):
         assert part in card
-    assert "hold features of training clips" in card
+    assert "hold features of training and unlabelled clips" in card
 
 
 def test_a_changed_or_cut_file_is_named(copied: Path) -> None:
@@ -274,6 +276,14 @@ def test_a_changed_or_cut_file_is_named(copied: Path) -> None:
     weights[0].unlink()
     with pytest.raises(BundleError, match=rf"weights/{weights[0].name} is missing"):
         Predictor.load(copied)
+
+
+def test_a_file_that_was_put_in_is_refused(copied: Path) -> None:
+    (copied / ".DS_Store").touch()
+    assert load_bundle(copied)
+    (copied / "checkpoints" / "added.json").write_text("{}")
+    with pytest.raises(BundleError, match=r"added\.json was not exported"):
+        load_bundle(copied)
 
 
 def test_a_newer_and_a_foreign_bundle_are_refused(copied: Path, tmp_path: Path) -> None:
@@ -367,10 +377,10 @@ def test_words_that_nobody_gave_are_heard(
     silent = make_clip("silent.mp4", numbered_frames(25))
     with Predictor.from_run(trained, "words") as predictor:
         found = predictor.read([sound, silent], asr="a/whisper")
-        told = predictor.read(sound, "好的", asr="a/whisper")
+        given = predictor.read(sound, "好的", asr="a/whisper")
     assert [(model, language) for _, model, language in asked_of] == [("a/whisper", "mandarin")]
     assert found.clips.texts == {"sound": "你怎么了？", "silent": ""}  # cleaned as the run's were
-    assert told.clips.texts["sound"].startswith("好的")
+    assert given.clips.texts["sound"].startswith("好的")
     odd = predictor.frozen.preprocessing.model_copy(update={"sample_rate": 8000})
     other = Predictor(
         predictor.frozen.model_copy(update={"preprocessing": odd}), predictor.material

@@ -103,9 +103,10 @@ def _members(frozen: Frozen, megabytes: Mapping[str, float]) -> list[str]:
     if holding:
         lines += [
             "",
-            f"Kernel models ({', '.join(holding)}) hold features of training clips, at most 4000 "
-            "of them each (beyond that 1000 landmarks): whoever has the bundle has these features, "
-            "though no video, sound or text.",
+            f"Kernel models ({', '.join(holding)}) hold features of training and unlabelled clips, "
+            "each of so many as its recipe's `exact` says (4000 if nothing else was asked for; "
+            "beyond, its `landmarks`, 1000): whoever has the bundle has these features, though no "
+            "video, sound or text.",
         ]
     words = [n for n, p in frozen.parts.items() if _kind(p).startswith(("nb", "tfidf"))]
     if words or any(encoder.fitted for encoder in frozen.encoders):

@@ -15,6 +15,8 @@ from meiju_utils.errors import BundleError
 from meiju_utils.references import RUN_DIR, cached_snapshot, parse_reference, parse_target
 
 CHECKPOINTS = "checkpoints"
+# Hidden files, pickles and code.
+_NOT_COPIED = (".*", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack", "*.py")
 
 
 def carried(frozen: Frozen, source: Path, target: Path, every: bool) -> Frozen:
@@ -57,7 +59,12 @@ def _copied(encoder: FrozenEncoder, number: int, source: Path, target: Path) -> 
             "the bundle. Run notebook 02 here, or export without --with-encoders."
         )
     place = f"{CHECKPOINTS}/{number}-{encoder.modality}"
-    shutil.copytree(folder, target / place, ignore=shutil.ignore_patterns(".*"))
+    if not any(folder.glob("*.safetensors")):
+        raise BundleError(
+            f"The checkpoint of {config.name!r} has no weights as safetensors, and a bundle holds "
+            "no pickles. Save it anew with save_pretrained, or export without --with-encoders."
+        )
+    shutil.copytree(folder, target / place, ignore=shutil.ignore_patterns(*_NOT_COPIED))
     name = f"{reference.kind}:{RUN_DIR}/{place}"
     config = config.model_copy(update={"name": name, "revision": "main"})
     made = make_encoder(encoder.modality, config, EncoderContext(run_dir=target))

@@ -4,6 +4,7 @@ By the code that the run's own clips went through, without a corpus around them.
 `preprocessing`, `embeddings`, `media`, `parallel`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan
@@ -49,11 +50,8 @@ def find_videos(given: Sequence[str | Path]) -> dict[str, Path]:
         else:  # or a pipe, which would be waited for
             raise MediaError(f"There is no file or folder {path}.")
     found = list(dict.fromkeys(found))
-    stems = [path.stem for path in found]
-    return {
-        stem if stems.count(stem) == 1 else path.as_posix(): path
-        for stem, path in zip(stems, found, strict=True)
-    }
+    stems = Counter(path.stem for path in found)
+    return {path.stem if stems[path.stem] == 1 else path.as_posix(): path for path in found}
 
 
 def _is_video(path: Path) -> bool:

@@ -203,6 +203,16 @@ def faults(frozen: Frozen) -> list[str]:
         if odd := [one.file for one in part.weights if not FILE.fullmatch(one.file)]:
             found.append(f"{name} names a file of weights {odd[0]!r}.")
         before.append(name)
+        if part.kind == "ensemble" and part.component is None:
+            found.append(f"{name} is an ensemble of no kind.")
+    if set(frozen.decisions) != {"calibrate", "decode"}:
+        found.append("what was decided on its predictions is not there.")
+    if set(frozen.batches) != {"batch_images", "batch_seconds", "batch_tokens"}:
+        found.append("its batches are others than those of an encoder.")
+    if odd := [
+        e.config.name for e in frozen.encoders if e.fitted and e.config.name != "char-ngram"
+    ]:
+        found.append(f"no encoder {odd[0]!r} is fitted on texts.")
     if not before or before[-1] != frozen.name:
         found.append("its last part is not the recipe itself.")
     return found

@@ -6,7 +6,8 @@
     encoders/N.safetensors  what an encoder was fitted to
     checkpoints/...         copies of encoders, where they were asked for
 
-No file holds code or pickles. Imports `card`, `carrying`, `freezing`, `frozen`.
+No file holds code; none is a pickle but TalkNet's, where its file was asked for, which is read by
+torch's safe reader. Imports `card`, `carrying`, `freezing`, `frozen`.
 """
 
 import hashlib
@@ -81,6 +82,7 @@ def load_bundle(folder: Path) -> tuple[Frozen, Material]:
     written = _written(folder)
     for name, digest in written.files.items():
         _compare(folder, name, digest)
+    _refuse_others(folder, {*written.files, BUNDLE})
     frozen = written.frozen
     weights = {
         one.file: folder / WEIGHTS / one.file
@@ -151,6 +153,15 @@ def _compare(folder: Path, name: str, digest: str) -> None:
             f"{folder.name} is damaged or was changed: {name} is not what was exported. Copy or "
             "export it again."
         )
+
+
+def _refuse_others(folder: Path, known: set[str]) -> None:
+    """BundleError for a file that was put in; hidden ones, as systems leave them, are passed by."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in name.parts)
+        if not path.is_dir() and not hidden and name.as_posix() not in known:
+            raise BundleError(f"{folder.name} was changed: {name} was not exported. Take it out.")
 
 
 def _digest(path: Path) -> str:

@@ -15,6 +15,7 @@ _FACES = {
     "speaker": "the face that follows the voice best",
     "largest-face": "the largest face",
     "whole-frame": "no face: the whole picture",
+    "none": "no picture",
 }
 
 Values = dict[str, dict[str, dict[str, Any]]]

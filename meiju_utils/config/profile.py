@@ -40,6 +40,7 @@ class Split(Section):
 # Columns of the suite's tables; a task of that name could not be told from them.
 _RESERVED = {
     *("clip_id", "track", "language", "split", "video", "text", "group", "speaker", "joint"),
+    *("alone", "face", "seconds", "lacks", "remarks"),  # of what `meiju predict` says
     *("both", "start_s", "end_s", "duration_s", "face_choice", "face_score", "face_reason"),
     *("seed", "fold", "role", "chose", "name", "system", "interaction", "auxiliary", "masking"),
 }

@@ -114,7 +114,9 @@ def _mistakes(run: Run, experiment: Experiment, truth: pd.DataFrame | None) -> d
         clips = open_preprocessed(run)
     except MeijuError:  # a folder that was passed on without it
         clips = None
-    found = confident_mistakes(experiment.answers, judged, clips)
+    found = confident_mistakes(
+        experiment.answers, judged, clips, rate=run.config.preprocessing.sample_rate
+    )
     return {"mistakes": found, "judged_on": where}
 
 

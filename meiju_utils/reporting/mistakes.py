@@ -37,7 +37,11 @@ class Mistake:
 
 
 def confident_mistakes(
-    answers: Answers, truth: pd.DataFrame, clips: Preprocessed | None, most: int = SHOWN
+    answers: Answers,
+    truth: pd.DataFrame,
+    clips: Preprocessed | None,
+    most: int = SHOWN,
+    rate: int = 16000,
 ) -> list[Mistake]:
     """The clips of `truth` (clip_id, a label a task) whose wrong answers are most probable; of a
     clip the surer wrong task counts. `clips` has their media, if they are there."""
@@ -63,17 +67,17 @@ def confident_mistakes(
             for task in rows.tasks
         }
         text = clips.text(clip_id) if clips is not None else ""
-        found.append(Mistake(clip_id, text, tasks, *_media(clips, clip_id)))
+        found.append(Mistake(clip_id, text, tasks, *_media(clips, clip_id, rate)))
     return found
 
 
-def _media(clips: Preprocessed | None, clip_id: str) -> tuple[bytes, bytes]:
+def _media(clips: Preprocessed | None, clip_id: str, rate: int) -> tuple[bytes, bytes]:
     """Picture and sound; nothing of what is not there or damaged."""
     with suppress(MeijuError):
         if clips is not None:
             jpegs = clips.jpegs(clip_id)
             picture = jpegs[len(jpegs) // 2].tobytes() if jpegs else b""
-            return picture, wav(clips.samples(clip_id))
+            return picture, wav(clips.samples(clip_id), rate)
     return b"", b""
 
 

@@ -201,7 +201,7 @@ def _unknown_label(label: str, task: Task, setting: Setting) -> tuple[str, str]:
     for other in setting.tasks:
         if cleaned in map(_cleaned, setting.classes[other]):
             return f"is the {other} label {label!r}", f"Valid: {listed}"
-    number = re.fullmatch(r"(\d+)(\.0*)?", cleaned)
+    number = re.fullmatch(r"(\d{1,4})(\.0*)?", cleaned)
     if number and int(number[1]) < len(classes):
         return f"is the number {label}", f"Write the label, {classes[int(number[1])]!r}"
     hint = nearest(cleaned[:80], classes).rstrip(".")

@@ -125,6 +125,14 @@ def record_score(digest: str, joint: float, path: Path | None = None) -> pd.Data
         return ledger[rows]
 
 
+def known_earlier(but: str = "") -> dict[str, str]:
+    """`earlier` of the ledger as it lies; of one that cannot be read nothing is known."""
+    try:
+        return earlier(read_ledger(), but)
+    except SubmissionError:
+        return {}
+
+
 def earlier(ledger: pd.DataFrame, but: str = "") -> dict[str, str]:
     """SHA-256 of the submissions in a ledger → which they are; not those of the run `but`."""
     rows = ledger[(ledger["sha256"] != "") & (ledger["run"] != but)]

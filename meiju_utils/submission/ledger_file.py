@@ -58,7 +58,12 @@ def read_file(path: Path) -> tuple[pd.DataFrame, Form]:
     header = next((line for line in text.splitlines() if line.strip()), "")
     separator = max((",", ";", "\t"), key=header.count)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    rows = [row for row in lines if any(cell.strip() for cell in row)]
+    try:
+        rows = [row for row in lines if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise SubmissionError(
+            f"{path} is no CSV ({error}). Repair it, or move it away to begin a new one."
+        ) from None
     if not rows:
         return pd.DataFrame(columns=COLUMNS, dtype="str"), Form(encoding, separator)
     names = [name.strip() for name in rows[0]]

@@ -41,7 +41,8 @@ def implausible(answers: Columns, train: Columns | None = None) -> list[Fault]:
 
 def _unanswered(task: Task, answers: Sequence[str], train: Sequence[str]) -> list[Fault]:
     shares = {label: count / len(train) for label, count in Counter(train).items()}
-    missing = {label: s for label, s in shares.items() if label not in set(answers)}
+    answered = set(answers)
+    missing = {label: s for label, s in shares.items() if label not in answered}
     expected = {label: s for label, s in missing.items() if s * len(answers) >= 1}
     if not expected:
         return []
@@ -53,7 +54,8 @@ def _unanswered(task: Task, answers: Sequence[str], train: Sequence[str]) -> lis
 def _far(what: str, answers: Sequence[str], train: Sequence[str]) -> list[Fault]:
     """Where the answers' histogram is far from train's."""
     names = sorted({*answers, *train})
-    counts, known = (np.array([Counter(own)[name] for name in names]) for own in (answers, train))
+    counted = [Counter(own) for own in (answers, train)]
+    counts, known = (np.array([own[name] for name in names]) for own in counted)
     apart = 0.5 * float(np.abs(counts / counts.sum() - known / known.sum()).sum())
     p = _p_value(counts, known)
     if apart <= FAR or p >= LEVEL:
@@ -84,7 +86,8 @@ def _p_value(counts: "np.ndarray", known: "np.ndarray") -> float:
 def _strange_pairs(
     pairs: Sequence[tuple[str, ...]], known: Sequence[tuple[str, ...]]
 ) -> list[Fault]:
-    strange = Counter(pair for pair in pairs if pair not in set(known))
+    seen = set(known)
+    strange = Counter(pair for pair in pairs if pair not in seen)
     share = sum(strange.values()) / len(pairs)
     if share <= STRANGE:
         return []

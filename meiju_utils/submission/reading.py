@@ -63,7 +63,15 @@ def csv_in_archive(data: bytes, findings: Findings) -> bytes | None:
                 size = f"{chosen.file_size / 1e6:.0f} MB"
                 findings.fault("archive", f"{chosen.filename} is {size} large", remedy)
                 return None
-            return archive.read(chosen)
+            if chosen.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                findings.fault("archive", "it is packed in an unusual way", remedy)
+                return None
+            with archive.open(chosen) as file:  # what the archive says of its size may be a lie
+                data = file.read(LARGEST + 1)
+            if len(data) > LARGEST:
+                findings.fault("archive", f"{chosen.filename} is larger than it says", remedy)
+                return None
+            return data
     except Exception as error:  # a damaged archive raises almost anything
         findings.fault("archive", f"the archive cannot be read ({error})", remedy)
         return None
@@ -98,7 +106,7 @@ def _choose_table(
         findings.fault("archive", f"{SUBMISSION_NAME} is in the archive twice", remedy)
     elif others:
         names = ", ".join(others[:_NAMED])
-        findings.warn("archive", f"the archive also holds {names}", remedy)
+        findings.fault("archive", f"the archive also holds {names}", remedy)
     return chosen
 
 
@@ -161,8 +169,7 @@ def read_rows(text: str, expected: list[str], setting: Setting, findings: Findin
             fields = f"{len(row)} field{'s' if len(row) != 1 else ''}"
             remedy = f"Write {','.join(asked)}, in this order, separated by commas"
             findings.fault("fields", f"{fields}, expected {columns.width}", remedy, line)
-        padded: list[str | None] = [*row, *[None] * columns.width]
-        filename, *labels = (padded[place] for place in columns.places)
+        filename, *labels = (row[place] if place < len(row) else None for place in columns.places)
         rows.append(Row(line, filename or "", dict(zip(setting.tasks, labels, strict=True))))
     return rows
 

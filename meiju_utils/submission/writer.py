@@ -18,7 +18,7 @@ from meiju_utils.predictions import Answers, labelled
 from meiju_utils.run import Run
 from meiju_utils.submission.checker import OFFICIAL, check_bytes, check_submission
 from meiju_utils.submission.faults import SubmissionCheck
-from meiju_utils.submission.ledger import earlier, read_ledger
+from meiju_utils.submission.ledger import known_earlier
 
 
 def write_submission(
@@ -107,7 +107,7 @@ def publish_submission(run: Run, answers: Answers) -> Published:
     # what is handed in, as it lies on disk
     known = labelled(clips, run.setting.tasks, "train")
     train = {task: known[task].tolist() for task in run.setting.tasks}
-    before = earlier(read_ledger(), but=run.folder.name)
+    before = known_earlier(but=run.folder.name)
     check = check_submission(archive, test_clip_ids, run.setting, train, before)
     check.raise_if_invalid()
     return Published(in_run, copy, archive, check)
