@@ -133,6 +133,9 @@ def decode(data: bytes, findings: Findings) -> str:
 
 def read_rows(text: str, expected: list[str], setting: Setting, findings: Findings) -> list[Row]:
     """The rows below the header, as far as they can be made out; `expected` are the test clips."""
+    if "\r" in text:
+        told = "lines end as Windows or old Macs have it (CR), not with \\n alone"
+        findings.fault("line ends", told, "Save it with Unix line ends")
     asked = setting.submission_columns
     header_line = next((line for line in re.split(r"[\r\n]+", text) if line.strip()), "")
     if not header_line:

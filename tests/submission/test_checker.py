@@ -148,8 +148,9 @@ def test_doubtful_but_scorable_files_get_warnings() -> None:
         assert "warning" in str(result)
 
 
-def test_windows_line_ends_and_quoted_fields_are_accepted() -> None:
-    assert check("\r\n".join(LINES)).ok
+def test_windows_line_ends_are_the_only_fault_and_quoted_fields_are_none() -> None:
+    for ends in ("\r\n", "\r"):
+        assert [fault.kind for fault in check(ends.join(LINES)).faults] == ["line ends"]
     assert check([",".join(f'"{cell}"' for cell in line.split(",")) for line in LINES]).ok
 
 
