@@ -11,7 +11,6 @@ takes the published partition, whose validation clips choose the epoch.
 
 import argparse
 import platform
-import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +37,7 @@ from meiju_utils.recipes import (
     train_recipes,
 )
 from meiju_utils.recipes.book import LIBRARY
+from meiju_utils.references import revision
 from meiju_utils.run import Run, project_root
 from meiju_utils.scoring import JOINT, MARK, MARK_MEANS, MEAN, YARDSTICKS
 
@@ -96,16 +96,6 @@ def row(run: Run, name: str, experiment: Experiment, truth: pd.DataFrame) -> str
             mark = f" {MARK}" if own.loc[score, "chose"] else ""
             cells.append(f"{value:.3f} [{low:.3f}, {high:.3f}]{mark}")
     return f"| {name} | {' | '.join(cells)} | {experiment.key} |"
-
-
-def revision() -> str:
-    """The commit the scores were made with, and whether files differed from it."""
-    git = ["git", "-C", str(project_root())]
-    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    changed = subprocess.run(
-        [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True
-    )
-    return commit.stdout.strip() + (" with changes" if changed.stdout.strip() else "")
 
 
 def main() -> None:

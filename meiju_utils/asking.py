@@ -4,7 +4,7 @@ Heavy imports stay inside the commands. Imports `console`, `errors`.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -58,12 +58,14 @@ def predict(
             Parallel(workers=workers),
             keep_media=bool(figure),
         )
-    values = dumps(clip_values(reading), ensure_ascii=False, indent=1) if json else ""
-    typer.echo(values or literal(told(reading)))
+    values, tasks = clip_values(reading), reading.answers.tasks
+    typer.echo(
+        dumps(values, ensure_ascii=False, indent=1) if json else literal(told(values, tasks))
+    )
     if csv:
         write_text(Path(csv), as_csv(reading))
     if figure:
-        _draw(Path(figure), reading)
+        _draw(Path(figure), reading, values["clips"])
     if not len(reading.answers):
         raise typer.Exit(1)
 
@@ -125,14 +127,12 @@ def _texts(text: str, table: str) -> str | dict[str, str] | None:
         ) from error
 
 
-def _draw(path: Path, reading: "Reading") -> None:
+def _draw(path: Path, reading: "Reading", values: dict[str, Any]) -> None:
     """A picture of every clip: of one under the name given, of several with the clip's behind."""
-    from meiju_utils.bundle.telling import clip_values
     from meiju_utils.files import atomic_path, safe_name
     from meiju_utils.preprocessing.pitch import pitch_track
     from meiju_utils.reporting.plots import ShownClip, clip_answer, png
 
-    values = clip_values(reading)["clips"]
     for clip_id, own in values.items():
         media, row = reading.clips.media[clip_id], reading.clips.rows[clip_id]
         samples, rate = reading.clips.audio(clip_id), int(row["sample_rate"])

@@ -23,7 +23,7 @@ from meiju_utils import (
 from meiju_utils.bundle import Predictor, clips
 from meiju_utils.bundle.carrying import carried, placed
 from meiju_utils.bundle.storing import BUNDLE, load_bundle
-from meiju_utils.bundle.telling import told
+from meiju_utils.bundle.telling import clip_values, told
 from meiju_utils.embeddings import all_encoders, write_tiny_checkpoints
 from meiju_utils.errors import (
     BundleError,
@@ -144,7 +144,7 @@ def test_a_bundle_answers_alike_in_a_fresh_process_elsewhere(
         moved.rename(bundle)
 
 
-def test_a_classical_recipe_answers_without_torch() -> None:
+def test_the_way_to_an_answer_imports_no_torch() -> None:
     """Which would take a third of the seconds until the first answer."""
     code = "import sys, meiju_utils.bundle; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
@@ -166,7 +166,7 @@ def test_what_a_clip_lacks_is_said_and_the_others_count_more(
     assert found.answers.table["clip_id"].tolist() == list(videos)
     assert found.lacks["silent"] == {"audio": "no audio"}
     assert set(found.lacks["blind"]) == {"visual", "text"}
-    assert "no picture" in told(found)
+    assert "no picture" in told(clip_values(found), found.answers.tasks)
     assert found.alone["audio"].table["clip_id"].tolist() == ["blind", "faceless"]
     assert found.alone["text"].table["clip_id"].tolist() == ["silent"]
     for task in found.answers.tasks:
@@ -368,7 +368,7 @@ def test_words_that_nobody_gave_are_heard(
 ) -> None:
     asked_of: list[tuple[int, str, str]] = []
 
-    def hear(audio: np.ndarray, model: str, language: str) -> str:
+    def hear(audio: np.ndarray, model: str, language: str, device: str) -> str:
         asked_of.append((len(audio), model, language))
         return "你怎么了?"
 

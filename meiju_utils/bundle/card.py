@@ -11,6 +11,10 @@ from meiju_utils.challenge import METRICS
 from meiju_utils.scoring import JOINT, MEAN
 
 # Encoders that need no checkpoint are this package's own code.
+_ORGANISERS = (
+    " The MEIJU@2025 data are lent by agreement with the organisers: ask them before you pass this "
+    "bundle on."
+)
 _OWN = "of this package (MIT), no checkpoint"
 SPLITS = {"train": "train, each clip by trainings that never saw it", "valid": "validation"}
 
@@ -51,9 +55,8 @@ def model_card(frozen: Frozen, megabytes: Mapping[str, float], version: str) -> 
         *(f"- {one.modality}: {_encoder(one)}" for one in frozen.encoders),
         f"- faces: {frozen.preprocessing.faces.detector.partition(':')[0]}; speaker: "
         f"{frozen.preprocessing.speaker.partition(':')[0]}",
-        "- data: the licence of the corpus it was trained on holds for what was learnt from it. "
-        "The MEIJU@2025 data are lent by agreement with the organisers: ask them before you pass "
-        "this bundle on.",
+        "- data: the licence of the corpus it was trained on holds for what was learnt from it."
+        + _ORGANISERS * bool(about.get("official")),
         "",
         "## Label shift",
         "",

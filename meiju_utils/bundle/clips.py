@@ -5,7 +5,7 @@ By the code that the run's own clips went through, without a corpus around them.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
@@ -24,7 +24,7 @@ from meiju_utils.preprocessing.asr import SAMPLE_RATE, transcribe
 from meiju_utils.preprocessing.clips import Made, VideoTask, preprocess_video
 from meiju_utils.preprocessing.manifest import Row
 from meiju_utils.preprocessing.review import review_texts
-from meiju_utils.preprocessing.store import picture_of, unpacked
+from meiju_utils.preprocessing.store import as_audio, picture_of, unpacked
 
 AT_ONCE = 16  # clips whose sound and pictures are in memory
 
@@ -81,7 +81,7 @@ class NewClips:
 
     def audio(self, clip_id: str) -> Audio:
         samples = self.media[clip_id].get("audio", np.empty(0, np.int16))
-        return np.asarray(samples.astype(np.float32) / np.float32(32768))
+        return as_audio(samples)
 
     def faces(self, clip_id: str) -> NDArray[np.uint8]:
         return np.asarray(self.media[clip_id].get("crops", np.empty((0, 0, 0, 3), np.uint8)))
@@ -103,6 +103,7 @@ def read_clips(
     take: Callable[[NewClips], None],
     asr: str = "",
     parallel: Parallel | None = None,
+    device: str = "auto",
 ) -> dict[str, str]:
     """Decode videos (clip id → file), follow their faces, clean what is said in them.
 
@@ -125,7 +126,13 @@ def read_clips(
     def hand_over() -> None:
         nonlocal clips
         given = {clip_id: texts.get(clip_id, "") for clip_id in clips.clip_ids}
-        heard = _heard(clips, [c for c, text in given.items() if not text.strip()], asr, language)
+        silent = [clip_id for clip_id, text in given.items() if asr and not text.strip()]
+        sound = {clip_id: clips.audio(clip_id) for clip_id in silent}
+        heard = {
+            clip_id: transcribe(audio, asr, language, device)
+            for clip_id, audio in sound.items()
+            if audio.size
+        }
         clips.texts = _reviewed(given, heard, clips.rows, settings, language)
         take(clips)
         clips = NewClips()
@@ -147,18 +154,6 @@ def read_clips(
     if clips.rows:
         hand_over()
     return problems | {one.name: f"{one.error}: {one.reason}" for one in mapped.failures}
-
-
-def _heard(
-    clips: NewClips, clip_ids: Iterable[str], asr: str, language: Language
-) -> dict[str, str]:
-    if not asr:
-        return {}
-    return {
-        clip_id: transcribe(audio, asr, language)
-        for clip_id in clip_ids
-        if (audio := clips.audio(clip_id)).size
-    }
 
 
 def _reviewed(

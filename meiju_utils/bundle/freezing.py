@@ -13,11 +13,12 @@ from meiju_utils.decisions import ENSEMBLES
 from meiju_utils.embeddings.fitted import FittedEncoder, fitted_encoder
 from meiju_utils.errors import TrainingError
 from meiju_utils.predictions import FITTED
+from meiju_utils.preprocessing import open_preprocessed
 from meiju_utils.recipes.experiment import Experiment
 from meiju_utils.recipes.graph import RecipeGraph, Recipes
 from meiju_utils.recipes.labels import label_shift
 from meiju_utils.recipes.recipe import Recipe
-from meiju_utils.recipes.training import load_experiment
+from meiju_utils.recipes.training import load_of
 from meiju_utils.run import Run
 
 
@@ -30,10 +31,11 @@ def freeze(
     its features were imported.
     """
     name = name or run.config.submission
-    experiment = load_experiment(run, name, recipes)
+    graph = RecipeGraph(run, recipes)
+    experiment = load_of(graph, name)
     if experiment.failure:
         raise TrainingError(f"Recipe {name!r} has no results: {experiment.failure}")
-    freezing = _Freezing(RecipeGraph(run, recipes))
+    freezing = _Freezing(graph)
     freezing.add(experiment.name)
     settings = run.config.embeddings
     frozen = Frozen(
@@ -68,6 +70,7 @@ class _Freezing:
         self.parts: dict[str, Part] = {}
         self.files: dict[str, Path] = {}
         self.encoders: list[tuple[Modality, FittedEncoder]] = []
+        self._clips = open_preprocessed(graph.run)
         self._known: dict[str, int] = {}
 
     def add(self, name: str) -> None:
@@ -104,7 +107,8 @@ class _Freezing:
         key = f"{modality} {config.model_dump_json()}"
         if key not in self._known:
             self._known[key] = len(self.encoders)
-            self.encoders.append((modality, fitted_encoder(self.graph.run, modality, config)))
+            found = fitted_encoder(self.graph.run, modality, config, self._clips)
+            self.encoders.append((modality, found))
         return self._known[key]
 
 
@@ -121,6 +125,7 @@ def described(experiment: Experiment, run: Run) -> dict[str, Any]:
         "run": run.folder.name,
         "profile": run.config.name,
         "setting": run.setting.title,
+        "official": run.setting.is_official,
         "experiment": experiment.key,
         "clips": counts,
         "notes": list(experiment.notes),

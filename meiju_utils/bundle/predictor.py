@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -105,12 +104,7 @@ class Predictor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -168,7 +162,7 @@ class Predictor:
             kept.media |= clips.media if keep_media else {}
 
         settings, language = self.frozen.preprocessing, self.frozen.language
-        problems = read_clips(found, words, settings, language, take, asr, parallel)
+        problems = read_clips(found, words, settings, language, take, asr, parallel, self.device)
         there = [clip_id for clip_id in found if clip_id in kept.rows]
         modalities = list(dict.fromkeys(encoder.modality for encoder in self.frozen.encoders))
         asked: dict[tuple[str, Modality | None], Question] = {}

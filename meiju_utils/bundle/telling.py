@@ -46,11 +46,9 @@ def clip_values(reading: Reading) -> dict[str, Any]:
     return {"clips": found, "problems": reading.problems}
 
 
-def told(reading: Reading) -> str:
-    """The same for a terminal: a paragraph a clip."""
-    values = clip_values(reading)
+def told(values: dict[str, Any], tasks: list[str]) -> str:
+    """`clip_values` for a terminal: a paragraph a clip."""
     lines = []
-    tasks = reading.answers.tasks
     for clip_id, own in values["clips"].items():
         lines.append(clip_id)
         lines += [f"  {task:<10} {_shares(own[task]['probabilities'])}" for task in tasks]

@@ -85,9 +85,9 @@ def _extract_features(
             stale, failed = set(store.stale(stamps)), store.failed()
             known = {clip_id: failed[clip_id] for clip_id in failed if clip_id not in stale}
             _extract(work, wanted, size, stamps, known, settings, label)
-            encode: Any = encoding.encode_function() if hasattr(plan.encoder, "restore") else None
-            if encode is not None:
-                write_arrays(store.folder / FITTED, encode.state)
+            if hasattr(plan.encoder, "restore"):
+                fitted: Any = encoding.encode_function()
+                write_arrays(store.folder / FITTED, fitted.state)
     finally:
         forget_model()
     if wanted:

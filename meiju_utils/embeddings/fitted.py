@@ -6,11 +6,10 @@ from typing import Any
 from meiju_utils.arrays import Arrays, read_arrays
 from meiju_utils.challenge import Modality
 from meiju_utils.config import EncoderConfig
-from meiju_utils.embeddings.base import Encoder
+from meiju_utils.embeddings.base import ClipSource, Encoder
 from meiju_utils.embeddings.extract import FITTED, open_features
 from meiju_utils.embeddings.planning import plan_store
 from meiju_utils.errors import ConfigError, DamagedError
-from meiju_utils.preprocessing import open_preprocessed
 from meiju_utils.run import Run
 
 
@@ -24,8 +23,10 @@ class FittedEncoder:
     state: Arrays | None
 
 
-def fitted_encoder(run: Run, modality: Modality, config: EncoderConfig) -> FittedEncoder:
-    """The encoder that made a run's features.
+def fitted_encoder(
+    run: Run, modality: Modality, config: EncoderConfig, source: ClipSource
+) -> FittedEncoder:
+    """The encoder that made the features of a run's clips, `source`.
 
     ConfigError where they were imported: nothing here makes those of another clip.
     MissingStageError where 02 has not run.
@@ -36,7 +37,6 @@ def fitted_encoder(run: Run, modality: Modality, config: EncoderConfig) -> Fitte
             "known: no other clip can be asked about. Choose an encoder in the profile's "
             "embeddings and train anew."
         )
-    source = open_preprocessed(run)
     store = open_features(run, modality, config, source)
     plan = plan_store(run, modality, config, source)
     state = None

@@ -3,21 +3,18 @@
 The file is safetensors: no code is run by reading it. Imports `classical`, `dataset`, `views`.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from scipy.special import softmax
 
+from meiju_utils.arrays import read_arrays, write_arrays
 from meiju_utils.challenge import Average
 from meiju_utils.components import Component, build
-from meiju_utils.errors import TrainingError
-from meiju_utils.files import atomic_path
+from meiju_utils.errors import DamagedError, TrainingError
 from meiju_utils.modelling.classical import MODELS
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.modelling.views import Standardised, texts_of
@@ -116,26 +113,28 @@ class FittedModel:
             "average": self.average,
             "classes": {task: list(labels) for task, labels in self.classes.items()},
             "streams": None,
+            "kept": not any("model" in state for state in self.states.values()),
         }
         if self.standardised is not None:
             about["streams"] = self.standardised.streams
             tensors |= {"mean": self.standardised.mean, "scale": self.standardised.scale}
-        flat = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-        with atomic_path(path) as temporary:
-            save_file(flat, temporary, metadata={"about": json.dumps(about)})
+        write_arrays(path, tensors, about)
 
     @classmethod
     def load(cls, path: Path) -> "FittedModel":
         """What `save` wrote. TrainingError for a file that is not one."""
         try:
-            with safe_open(path, framework="numpy") as opened:
-                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-                about = json.loads((opened.metadata() or {})["about"])
+            tensors, about = read_arrays(path)
             component = Component.model_validate(about["component"])
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+        except (DamagedError, OSError, KeyError, TypeError, ValueError) as error:
             raise TrainingError(
                 f"{path.name} is not a fitted model of this package ({error}). Train anew."
             ) from None
+        if not about["kept"]:
+            raise TrainingError(
+                f"The model {component.name!r} keeps no `state`, by which alone it could answer "
+                "about other clips (see docs/extending.md)."
+            )
         states: dict[str, dict[str, Array]] = {}
         for name, value in tensors.items():
             if name.startswith("state/"):

@@ -63,7 +63,7 @@ class Preprocessed:
 
     def audio(self, clip_id: str) -> NDArray[np.float32]:
         """Mono samples in [-1, 1) at the profile's rate; empty where the clip has no sound."""
-        return self.samples(clip_id).astype(np.float32) / np.float32(32768)
+        return as_audio(self.samples(clip_id))
 
     def samples(self, clip_id: str) -> NDArray[np.int16]:
         """The same in 16 bit, as kept."""
@@ -113,6 +113,11 @@ class Preprocessed:
         if checksum(array) != place.parts[part]:
             raise _damaged(path, f"the {part} of {clip_id} is not what was written")
         return np.asarray(array)
+
+
+def as_audio(samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Samples of 16 bit in [-1, 1)."""
+    return np.asarray(samples.astype(np.float32) / np.float32(32768))
 
 
 def unpacked(frames: NDArray[np.uint8], ends: NDArray[np.int64]) -> list[NDArray[np.uint8]]:

@@ -5,7 +5,7 @@ It is that of its components and of the stages they pass through. Imports `jobs`
 
 from types import ModuleType
 
-from meiju_utils import linear, ngrams, predictions
+from meiju_utils import arrays, linear, ngrams, predictions
 from meiju_utils.decisions import CALIBRATIONS, DECODERS, ENSEMBLES, aligned, calibration
 from meiju_utils.decisions import fitting as decision_fitting
 from meiju_utils.errors import ConfigError
@@ -67,7 +67,7 @@ def code_of(recipe: Recipe) -> str:
             [aligned, calibration, combining, decision_fitting] if hasattr(kind, "fit") else []
         )
     elif recipe.kind == "model":
-        made_of += [*FITTING, classical, fitting, linear, ngrams, views]
+        made_of += [*FITTING, classical, fitting, arrays, linear, ngrams, views]
         made_of += [MODELS[recipe.component.name]] if recipe.component else []
     elif recipe.architecture is not None:
         architecture = recipe.architecture

@@ -113,10 +113,11 @@ def load_experiment(run: Run, name: str, recipes: Recipes | None = None) -> Expe
 
     MissingStageError names the notebook that trains it; ConfigError for an unknown recipe.
     """
-    return _load(RecipeGraph(run, recipes), name)
+    return load_of(RecipeGraph(run, recipes), name)
 
 
-def _load(graph: RecipeGraph, name: str) -> Experiment:
+def load_of(graph: RecipeGraph, name: str) -> Experiment:
+    """`load_experiment` in a graph that is there."""
     resolved = graph.resolve(name)
     experiment = graph.experiment(resolved)
     if not experiment.done and not experiment.failure:
@@ -136,7 +137,7 @@ def members_of(run: Run, name: str, recipes: Recipes | None = None) -> dict[str,
         if graph.recipes[one].kind == "ensemble":
             waiting += graph.needs(one)
         else:
-            found[one] = _load(graph, one)
+            found[one] = load_of(graph, one)
     return found
 
 

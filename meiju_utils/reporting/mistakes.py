@@ -5,13 +5,13 @@ Imports `predictions`, `reporting.palette` and, of `preprocessing`, what reads c
 
 import base64
 import io
-import wave
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import soundfile
 from markupsafe import Markup
 from numpy.typing import NDArray
 
@@ -86,11 +86,8 @@ def wav(samples: NDArray[np.int16], rate: int = 16000) -> bytes:
     if not len(samples):
         return b""
     buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(samples[: round(MOST_S * rate)].astype("<i2").tobytes())
+    beginning = samples[: round(MOST_S * rate)]
+    soundfile.write(buffer, beginning, rate, format="WAV", subtype="PCM_16")
     return buffer.getvalue()
 
 

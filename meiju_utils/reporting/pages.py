@@ -1,6 +1,5 @@
 """Executed notebooks as pages that need nothing but themselves. Imports `files`."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,6 @@ from meiju_utils.files import write_text
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PAGE = "page"
-# What a browser would fetch when it opens a page.
-_FETCHED = re.compile(
-    r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//[^"'\s>]+|url\(\s*["']?https?:"""
-)
 
 
 def write_page(copy: Path, html: Path, names: Sequence[str]) -> None:
@@ -24,9 +19,3 @@ def write_page(copy: Path, html: Path, names: Sequence[str]) -> None:
     resources = {"meiju_page": html.stem, "meiju_pages": list(names)}
     body, _ = exporter.from_filename(str(copy), resources=resources)
     write_text(html, body)
-
-
-def fetched(page: str) -> list[str]:
-    """What a page would fetch from elsewhere when it is opened; links to click do not count."""
-    without_links = re.sub(r"<a\b[^>]*>", "", page)
-    return _FETCHED.findall(without_links)

@@ -47,7 +47,6 @@ def check_submission(
         size = f"{path.name} is larger than {LARGEST / 1e6:.0f} MB"
         findings.fault("size", size, "A submission has less than 1 MB: give another file")
         return _check(path.name, None, test_clip_ids, setting, findings)
-    named_archive = path.suffix.lower() == ".zip"
     if not named_archive and not data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _check(path.name, data, test_clip_ids, setting, findings, train, earlier)
     if not named_archive:

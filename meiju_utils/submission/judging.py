@@ -75,7 +75,7 @@ def read_labels(path: Path) -> pd.DataFrame:
                 table[task] = [row[header.index(name)] for row in rows[1:]]
     if len(table) == 1:  # tasks of one's own: every other column
         others = [name for name in header if name not in (*NAMES, "split") and ":" not in name]
-        table |= {name: [row[header.index(name)] for row in rows[1:]] for name in others[:2]}
+        table |= {name: [row[header.index(name)] for row in rows[1:]] for name in others}
     if len(table) == 1:
         raise SubmissionError(f"{path} has no column of labels: {','.join(header)[:80]!r}.")
     return pd.DataFrame(table, dtype="str")
@@ -94,6 +94,10 @@ def judged(submissions: Sequence[Path], labels: Path) -> Judged:
     if not tasks:
         raise SubmissionError(
             f"{labels} has none of the columns {', '.join(tables[0].columns)}: nothing to compare."
+        )
+    if len(tasks) > 2:
+        raise SubmissionError(
+            f"{submissions[0]} has {len(tasks)} columns of labels: give one or two."
         )
     for path, table in zip(submissions, tables, strict=True):
         odd = sorted(set(table.index) ^ set(clips))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import rbf_kernel
 
-from meiju_utils.components import make_component
+from meiju_utils.components import Component, make_component
 from meiju_utils.errors import FeatureError, TrainingError
 from meiju_utils.modelling.classical import MODELS, alone, lacking
 from meiju_utils.modelling.dataset import Dataset
@@ -222,3 +222,14 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"something else")
     with pytest.raises(TrainingError, match="not a fitted model"):
         FittedModel.load(tmp_path / "model.safetensors")
+
+
+def test_a_model_of_ones_own_that_keeps_no_state_does_not_answer_by_shares_alone(
+    tmp_path: Path,
+) -> None:
+    component = Component(name="majority", options={})
+    shares = {"mood": np.array([0.5, 0.5])}
+    states: dict[str, dict[str, Any]] = {"mood": {"model": object()}}
+    FittedModel(component, "weighted", {"mood": ("a", "b")}, states, shares).save(tmp_path / "own")
+    with pytest.raises(TrainingError, match="'majority' keeps no `state`"):
+        FittedModel.load(tmp_path / "own")

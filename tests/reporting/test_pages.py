@@ -1,6 +1,7 @@
 """Executed notebooks as pages: whole in themselves, with neighbours, figures in words."""
 
 import base64
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -8,9 +9,21 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from meiju_utils.reporting import plots
-from meiju_utils.reporting.pages import fetched, write_page
+from meiju_utils.reporting.pages import write_page
 
 PIXEL = base64.b64encode(plots.png(plots.message("x"))).decode("ascii")
+
+
+# What a browser would fetch when it opens a page.
+_FETCHED = re.compile(
+    r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//[^"'\s>]+|url\(\s*["']?https?:"""
+)
+
+
+def fetched(page: str) -> list[str]:
+    """What a page would fetch from elsewhere when it is opened; links to click do not count."""
+    without_links = re.sub(r"<a\b[^>]*>", "", page)
+    return _FETCHED.findall(without_links)
 
 
 class Images(HTMLParser):

@@ -101,7 +101,9 @@ def test_equal_submissions_do_not_differ(truth: Path, first: Path) -> None:
 
 
 def test_tasks_of_ones_own(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text("name,split,sentiment\na,test,good\nb,test,bad\n")
+    (tmp_path / "labels.csv").write_text(
+        "name,split,video,text,sentiment\na,test,v,t,good\nb,test,v,t,bad\n"
+    )
     (tmp_path / "own.csv").write_text("clip_id,sentiment\nb,bad\na,bad\n")
     table = score_rows(judged([tmp_path / "own.csv"], tmp_path / "labels.csv"), "micro")
     assert table["score"].tolist() == ["sentiment", "joint"]
