@@ -29,8 +29,8 @@ from meiju_utils.embeddings.tiny import TINY_CHECKPOINTS
 from meiju_utils.errors import ConfigError, DamagedError, FeatureError, MeijuError, nearest
 from meiju_utils.files import read_table
 from meiju_utils.preprocessing import detectors
-from meiju_utils.preprocessing.asr import check_whisper
 from meiju_utils.preprocessing.speaker import check_scorer
+from meiju_utils.preprocessing.whisper import check_whisper
 from meiju_utils.references import (
     RUN_DIR,
     cached_snapshot,

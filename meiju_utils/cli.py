@@ -73,7 +73,9 @@ def demo_corpus(
         Literal["tiny", "demo", "medium"], typer.Option(help="How many clips.")
     ] = "demo",
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes of one thread each.", min=1)] = 2,
+    workers: Annotated[
+        int, typer.Option(help="Processes of one thread each; default: all cores.", min=0)
+    ] = 0,
 ) -> None:
     """Make a synthetic corpus of real MP4 clips.
 
@@ -83,7 +85,9 @@ def demo_corpus(
     from meiju_utils.corpus.demo import build_demo_corpus
 
     started = time.perf_counter()
-    corpus = build_demo_corpus(folder, size, seed, Parallel(workers=workers))
+    corpus = build_demo_corpus(
+        folder, size, seed, Parallel(workers=workers) if workers else Parallel()
+    )
     counts = ", ".join(f"{count} {split}" for split, count in corpus.counts.items())
     typer.echo(f"{corpus.folder}: {counts} clips ({time.perf_counter() - started:.0f} s)")
     typer.echo(f"True labels of all clips, outside the challenge folder: {corpus.truth}")

@@ -4,6 +4,7 @@ Also what is done where a device's memory does not suffice. Imports `errors` onl
 function needs it.
 """
 
+import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,9 @@ def torch_device(name: str, setting: str = SETTINGS) -> "torch.device":
         *(["mps"] if torch.backends.mps.is_available() else []),
         "cpu",
     ]
+    if name in ("auto", "cuda") and there[0] == "cuda":
+        own = _own_gpu(torch.cuda.device_count())
+        return torch.device("cuda" if own is None else f"cuda:{own}")
     if name == "auto":
         return torch.device(there[0])
     kind, colon, number = name.partition(":")
@@ -63,6 +67,15 @@ def torch_device(name: str, setting: str = SETTINGS) -> "torch.device":
             "or say auto."
         )
     return torch.device(name)
+
+
+def _own_gpu(count: int) -> int | None:
+    """Of several GPUs the one of this process, where it is one of many: by its number."""
+    name = multiprocessing.current_process().name
+    number = name.rpartition("-")[2]
+    if count < 2 or name == "MainProcess" or not number.isdecimal():
+        return None
+    return int(number) % count
 
 
 @contextmanager

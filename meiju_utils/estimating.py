@@ -22,14 +22,18 @@ from meiju_utils.corpus.survey import Corpus
 from meiju_utils.embeddings.checkpoints import hub_id_of
 from meiju_utils.embeddings.encoders import all_encoders, encoder_label, make_encoder
 from meiju_utils.embeddings.encoding import ClipEncoding, code_of, forget_model
+from meiju_utils.embeddings.extract import encoder_places
 from meiju_utils.embeddings.planning import context_of
 from meiju_utils.errors import MeijuError
 from meiju_utils.files import fingerprint
 from meiju_utils.media.reading import part_of
-from meiju_utils.preprocessing.asr import load_whisper, recognise_speech
+from meiju_utils.parallel import model_places
+from meiju_utils.preprocessing.asr import recognise_speech
 from meiju_utils.preprocessing.clips import VideoTask, preprocess_video
+from meiju_utils.preprocessing.making import places
 from meiju_utils.preprocessing.manifest import ShardWriter, read_rows
 from meiju_utils.preprocessing.store import Preprocessed, serve
+from meiju_utils.preprocessing.whisper import load_whisper
 from meiju_utils.references import cached_commit, cached_snapshot, parse_reference, parse_target
 from meiju_utils.run import Run
 from meiju_utils.stamping import spread_over
@@ -173,9 +177,7 @@ def _time_clips(
                 usable += not row.get("problem")
                 for name, parts in ARTEFACTS.items():
                     sizes[name] += sum(media[part].nbytes for part in parts if part in media)
-    found.add_stage(
-        "01 decoding and faces", seconds, len(tasks), clips, run.config.parallel.workers
-    )
+    found.add_stage("01 decoding and faces", seconds, len(tasks), clips, places(run).workers)
     if usable < len(tasks):
         found.notes.append(f"{len(tasks) - usable} of {len(tasks)} clips timed cannot be used.")
     for name, size in sizes.items():
@@ -201,7 +203,8 @@ def _time_recognition(found: Estimate, run: Run, source: Preprocessed, clips: in
             began = perf_counter()
             language = run.setting.language
             recognise_speech(source, heard, model, language, settings.device, clips)
-            found.add_stage(stage, perf_counter() - began, len(heard), clips, 1)
+            workers = model_places(run.config.parallel, settings.device, "preprocessing.device")
+            found.add_stage(stage, perf_counter() - began, len(heard), clips, workers.workers)
     except MeijuError as error:
         reasons.append(str(error))
     found.notes += [f"{stage} is not timed: {reason}" for reason in reasons[:1]]
@@ -220,13 +223,11 @@ def _time_encoder(
     reason = _lacks(run, modality, config) or ("" if clips else f"no clip has {modality}")
     if not reason:
         try:
-            timed = _encode(run, source, modality, config, corpus)
+            seconds, size, workers = _encode(run, source, modality, config, corpus)
         except MeijuError as error:
             reason = str(error)
         else:
-            seconds, size, spread = timed
             count = len(source.clip_ids)
-            workers = run.config.parallel.workers if spread else 1
             found.add_stage(f"02 {label}", seconds, count, clips, workers)
             found.add_artefact(f"features, {label}", size, count, clips)
             return
@@ -235,9 +236,9 @@ def _time_encoder(
 
 def _encode(
     run: Run, source: Preprocessed, modality: Modality, config: EncoderConfig, corpus: Corpus
-) -> tuple[float, int, bool]:
-    """Seconds that an encoder takes for the clips of a source, bytes it leaves of them, and whether
-    it is spread over processes."""
+) -> tuple[float, int, int]:
+    """Seconds that an encoder takes for the clips of a source, bytes it leaves of them, and over
+    how many processes it is spread."""
     if hub_id := hub_id_of(config.name):
         commit = cached_commit(hub_id, config.revision)
         config = config.model_copy(update={"revision": commit or config.revision})
@@ -253,7 +254,8 @@ def _encode(
         seconds = perf_counter() - began
     finally:
         forget_model()
-    return seconds, sum(array.nbytes for array in made.arrays.values()), encoder.spread
+    workers = encoder_places(run, encoder).workers
+    return seconds, sum(array.nbytes for array in made.arrays.values()), workers
 
 
 def _lacks(run: Run, modality: Modality, config: EncoderConfig) -> str:

@@ -168,6 +168,10 @@ class Predictions(_Table):
         Within a split every clip must have the same number of predictions. Raises PredictionError
         where some seed or fold lacks clips.
         """
+        return self._mean
+
+    @cached_property
+    def _mean(self) -> "Predictions":
         columns = [name for task in self.classes for name in class_columns(self.classes, task)]
         wide = dict.fromkeys(columns, "float64")
         if not self.table.duplicated(CLIP).any():

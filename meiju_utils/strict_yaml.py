@@ -3,6 +3,8 @@
 Imports `errors` only.
 """
 
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,11 @@ class _Loader(yaml.SafeLoader):
 
 def parse_yaml(text: str, source: str) -> Any:
     """The value of a YAML text; `source` says in a message where it stands."""
+    return deepcopy(_parsed(text, source))  # a copy: whoever asks may change it
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str, source: str) -> Any:
     try:
         return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError) as error:  # ValueError also for dates that are none

@@ -34,6 +34,7 @@ from meiju_utils.errors import (
 )
 from meiju_utils.files import read_record, write_record
 from meiju_utils.predictions import Answers, class_columns
+from meiju_utils.preprocessing.whisper import Heard
 from meiju_utils.recipes.writing import write_failure
 from meiju_utils.run import Run
 from tests.clips import MakeClip, numbered_frames, tone
@@ -366,19 +367,25 @@ def test_a_folder_with_anything_else_is_not_written_over(bundle: Path, tmp_path:
 def test_words_that_nobody_gave_are_heard(
     trained: Run, monkeypatch: pytest.MonkeyPatch, make_clip: MakeClip
 ) -> None:
-    asked_of: list[tuple[int, str, str]] = []
+    asked_of: list[tuple[str, str]] = []
 
-    def hear(audio: np.ndarray, model: str, language: str, device: str) -> str:
-        asked_of.append((len(audio), model, language))
-        return "你怎么了?"
+    class Listener:
+        def __init__(self, model: str, device: str) -> None:
+            self.model = model
 
-    monkeypatch.setattr(clips, "transcribe", hear)
+        def hear(self, sounds: list[np.ndarray], language: str) -> list[Heard]:
+            asked_of.append((self.model, language))
+            return [Heard("你怎么了?", "“嗯” is a guess") if s.size else Heard() for s in sounds]
+
+    monkeypatch.setattr(clips, "load_whisper", Listener)
     sound = make_clip("sound.mp4", numbered_frames(25), tone(1.0))
     silent = make_clip("silent.mp4", numbered_frames(25))
     with Predictor.from_run(trained, "words") as predictor:
         found = predictor.read([sound, silent], asr="a/whisper")
         given = predictor.read(sound, "好的", asr="a/whisper")
-    assert [(model, language) for _, model, language in asked_of] == [("a/whisper", "mandarin")]
+    assert asked_of == [("a/whisper", "mandarin")]
+    remarks = clip_values(found)["clips"]["sound"]["remarks"]
+    assert "doubtful speech: “嗯” is a guess" in remarks
     assert found.clips.texts == {"sound": "你怎么了？", "silent": ""}  # cleaned as the run's were
     assert given.clips.texts["sound"].startswith("好的")
     odd = predictor.frozen.preprocessing.model_copy(update={"sample_rate": 8000})

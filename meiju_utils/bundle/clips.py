@@ -4,6 +4,7 @@ By the code that the run's own clips went through, without a corpus around them.
 `preprocessing`, `embeddings`, `media`, `parallel`.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,11 +21,11 @@ from meiju_utils.corpus.lists import VIDEO_SUFFIXES
 from meiju_utils.errors import ConfigError, MediaError
 from meiju_utils.media.parts import Part
 from meiju_utils.parallel import map_items
-from meiju_utils.preprocessing.asr import SAMPLE_RATE, transcribe
 from meiju_utils.preprocessing.clips import Made, VideoTask, preprocess_video
 from meiju_utils.preprocessing.manifest import Row
 from meiju_utils.preprocessing.review import review_texts
 from meiju_utils.preprocessing.store import as_audio, picture_of, unpacked
+from meiju_utils.preprocessing.whisper import SAMPLE_RATE, load_whisper
 
 AT_ONCE = 16  # clips whose sound and pictures are in memory
 
@@ -128,12 +129,13 @@ def read_clips(
         given = {clip_id: texts.get(clip_id, "") for clip_id in clips.clip_ids}
         silent = [clip_id for clip_id, text in given.items() if asr and not text.strip()]
         sound = {clip_id: clips.audio(clip_id) for clip_id in silent}
-        heard = {
-            clip_id: transcribe(audio, asr, language, device)
-            for clip_id, audio in sound.items()
-            if audio.size
-        }
-        clips.texts = _reviewed(given, heard, clips.rows, settings, language)
+        heard = load_whisper(asr, device).hear([*sound.values()], language) if sound else []
+        words = {clip_id: one.text for clip_id, one in zip(sound, heard, strict=True)}
+        for clip_id, one in zip(sound, heard, strict=True):
+            doubt = [["doubtful speech", one.doubt]] if one.doubt else []
+            row = clips.rows[clip_id]
+            row["flags"] = json.dumps([*json.loads(row["flags"]), *doubt])
+        clips.texts = _reviewed(given, words, clips.rows, settings, language)
         take(clips)
         clips = NewClips()
 

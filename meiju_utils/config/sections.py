@@ -1,5 +1,6 @@
 """The settings of a run's stages, section by section, with defaults. Imports `challenge` only."""
 
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -185,12 +186,29 @@ class Training(Section):
     device: str = Field(default="auto", description="auto, cpu, cuda, mps")
 
 
+def _cores(value: Any) -> Any:
+    """For "auto" the cores this process may use: of its container, its pinning, its SLURM job."""
+    if value != "auto":
+        return value
+    from joblib.externals.loky import cpu_count
+
+    granted = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or ""
+    found: int = cpu_count()
+    return min(found, int(granted)) if granted.isdecimal() and int(granted) else found
+
+
 class Parallel(Section):
     """Where clips and trainings are mapped; README ("On a cluster") for Dask and Ray."""
 
     backend: Literal["serial", "loky", "dask", "ray"] = "loky"
-    workers: int = Field(
-        default=2, ge=1, description="processes of one thread on this machine; clusters have theirs"
+    workers: Annotated[int, BeforeValidator(_cores)] = Field(
+        default="auto",
+        ge=1,
+        validate_default=True,
+        description="processes of one thread on this machine; auto: the cores it may use",
+    )
+    models_per_gpu: int = Field(
+        default=2, ge=1, description="processes that share a GPU of this machine, each its models"
     )
     address: str = Field(
         default="",

@@ -76,9 +76,8 @@ class Encoder(Protocol):
     that halves a batch for want of memory counts it in an attribute `halved`.) `settings` and
     `inputs_key` change with everything that shapes all embeddings but for code, which is that of
     the encoder's class and its bases, and `libraries`, of which the version counts. An encoder that
-    is `spread` runs in many processes, any other in one: this one, or a worker of a cluster where
-    it is a model. Of one that is fitted on texts the function has `state`, arrays by name, of which
-    the encoder's `restore` makes the function again.
+    is `spread` runs in many processes, any other in this one. Of one that is fitted on texts the
+    function has `state`, arrays by name, of which the encoder's `restore` makes the function again.
     """
 
     alone: ClassVar[bool]

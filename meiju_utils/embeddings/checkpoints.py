@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from meiju_utils.config import EncoderConfig
-from meiju_utils.devices import torch_device
 from meiju_utils.embeddings.base import EncoderContext
 from meiju_utils.errors import FeatureError
 from meiju_utils.references import cached_commit, content_of, parse_reference
@@ -40,17 +39,14 @@ class Checkpoint:
 class CheckpointEncoder:
     """What encoders built on a checkpoint share.
 
-    On CPUs a model runs in each worker, on one thread, for the number of threads changes the last
-    bits of some; an accelerator has one model.
+    A model runs in each worker (of an accelerator in as many as `parallel.models_per_gpu` says), on
+    one thread, for the number of threads changes the last bits of some.
     """
 
     config: EncoderConfig
     context: EncoderContext
     alone: ClassVar[bool] = False  # what else is in its batch changes the last bits of a clip
-
-    @property
-    def spread(self) -> bool:
-        return torch_device(self.context.device).type == "cpu"
+    spread: ClassVar[bool] = True
 
     @property
     def checkpoint(self) -> Checkpoint:

@@ -17,7 +17,7 @@ from typing import Any
 from meiju_utils.arrays import write_arrays
 from meiju_utils.challenge import Modality
 from meiju_utils.config import EncoderConfig, Parallel
-from meiju_utils.embeddings.base import ClipSource
+from meiju_utils.embeddings.base import ClipSource, Encoder
 from meiju_utils.embeddings.checkpoints import CheckpointEncoder
 from meiju_utils.embeddings.encoding import READ_AT_ONCE, ClipEncoding, forget_model
 from meiju_utils.embeddings.planning import StorePlan, compared_clips, is_as_kept, plan_store
@@ -25,7 +25,7 @@ from meiju_utils.embeddings.shards import OpenShard, next_shard_number, shard_pa
 from meiju_utils.embeddings.store import FAILED, FeatureStore
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint
-from meiju_utils.parallel import map_items
+from meiju_utils.parallel import map_items, model_places
 from meiju_utils.parallel.faults import FEW, Failure, WorkerDied, failure_of, stop_if_systemic
 from meiju_utils.run import Run
 from meiju_utils.run_folder import writing
@@ -61,10 +61,7 @@ def _extract_features(
     stamps = _stamps(modality, source)
     encoding = ClipEncoding(source, plan.encoder, plan.config, plan.settings, plan.code)
     label = plan.meta["encoder"]
-    settings = run.config.parallel
-    is_model = isinstance(plan.encoder, CheckpointEncoder)
-    if not plan.encoder.spread and (settings.backend == "loky" or not is_model):
-        settings = Parallel(backend="serial")
+    settings = encoder_places(run, plan.encoder)
 
     def equal(store: FeatureStore) -> bool:
         """Whether the present code makes a few of a store's clips the same."""
@@ -80,7 +77,7 @@ def _extract_features(
         store = plan.open_or_make(equal)
         wanted = store.unsettled(stamps)
         if wanted:
-            size = _shard_size(run, plan, len(wanted))
+            size = _shard_size(run, plan, len(wanted), settings.workers)
             work = _Extraction(store.folder, encoding)
             stale, failed = set(store.stale(stamps)), store.failed()
             known = {clip_id: failed[clip_id] for clip_id in failed if clip_id not in stale}
@@ -100,6 +97,13 @@ def _extract_features(
             )
     store.save_index()
     return store
+
+
+def encoder_places(run: Run, encoder: Encoder) -> Parallel:
+    """Where an encoder's shards are made."""
+    if isinstance(encoder, CheckpointEncoder):
+        return model_places(run.config.parallel, run.config.embeddings.device, "embeddings.device")
+    return run.config.parallel if encoder.spread else Parallel(backend="serial")
 
 
 def open_features(
@@ -253,12 +257,12 @@ def _noting(
     return then
 
 
-def _shard_size(run: Run, plan: StorePlan, wanted: int) -> int:
+def _shard_size(run: Run, plan: StorePlan, wanted: int, workers: int) -> int:
     """Clips a shard: whole groups that are read at once; where it can be, one for each worker."""
     group = min(READ_AT_ONCE, run.config.embeddings.shard_size)
     groups = run.config.embeddings.shard_size // group
     if plan.encoder.spread:
-        groups = min(groups, ceil(wanted / run.config.parallel.workers / group))
+        groups = min(groups, ceil(wanted / workers / group))
     return groups * group
 
 

@@ -9,6 +9,7 @@ from meiju_utils.parallel.faults import (
     stop_if_systemic,
 )
 from meiju_utils.parallel.mapping import Mapped, map_items
+from meiju_utils.parallel.places import model_places
 
 __all__ = [
     "Failure",
@@ -18,5 +19,6 @@ __all__ = [
     "failure_of",
     "failures_table",
     "map_items",
+    "model_places",
     "stop_if_systemic",
 ]

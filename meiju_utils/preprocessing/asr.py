@@ -1,43 +1,35 @@
-"""What was said in clips without a transcript? Speech recognition by a Whisper model.
+"""What was said in clips without a transcript? Speech recognition, spread and resumable.
 
-Imports `clips`, `store`, `speaker`, `devices`, `parallel`, `files`, `errors`; transformers only
-where a profile names a model.
+What is heard stands in tables, one a group of clips as soon as it is heard, which are put together
+in the end. Imports `whisper`, `store`, `parallel`, `files`, `errors`.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import pandas as pd
 
 from meiju_utils.challenge import Language
-from meiju_utils.completeness import folder_problems
 from meiju_utils.config import Parallel
-from meiju_utils.devices import torch_device, torch_dtype
-from meiju_utils.errors import ConfigError, DamagedError
-from meiju_utils.files import fingerprint, read_record, safe_name, write_record
-from meiju_utils.parallel import map_items
-from meiju_utils.preprocessing.speaker import is_silent
+from meiju_utils.errors import DamagedError
+from meiju_utils.files import fingerprint, read_table, safe_name, write_table
+from meiju_utils.parallel import Failure, failure_of, map_items, model_places, stop_if_systemic
+from meiju_utils.parallel.faults import WorkerDied, is_of_the_run
 from meiju_utils.preprocessing.store import Preprocessed
-from meiju_utils.references import parse_target, resolve
-
-SAMPLE_RATE = 16000  # Hz, Whisper's
-WINDOW_S = 30  # seconds it hears at once; longer sound is worked through by its own time stamps
-# Of other languages the model itself hears which.
-CODES: dict[Language, str] = {"mandarin": "zh", "english": "en"}
-
-# Whisper carries on in the style of a prompt. In Chinese it leaves out punctuation without one.
-PROMPTS: dict[Language, str] = {
-    "mandarin": "以下是普通话对白，有标点。你怎么了？？真的吗！我没事……",
-    "english": "",
-    "other": "",
-}
-
-Recognised = dict[str, str]
-
-_EXPECTED = (
-    "Expected a Whisper model on the hub, as openai/whisper-large-v3, or, without a network, the "
-    "folder of a downloaded one."
+from meiju_utils.preprocessing.whisper import (
+    COMPRESSION,
+    LOG_PROBABILITY,
+    NO_SPEECH,
+    PROMPTS,
+    Heard,
+    check_whisper,
+    load_whisper,
 )
+from meiju_utils.references import parse_target
+
+STAGE = "Recognising speech"
+GROUP = 32  # clips heard, and kept, together
 
 
 def recognise_speech(
@@ -47,12 +39,13 @@ def recognise_speech(
     language: Language,
     device: str = "auto",
     of: int = 0,
-) -> tuple[Recognised, list[tuple[str, str, str]]]:
-    """Texts by clip id, and (clip_id, problem, reason) of clips that failed.
+    parallel: Parallel | None = None,
+) -> tuple[dict[str, Heard], list[Failure]]:
+    """What was heard by clip id, and the clips that failed.
 
-    Clips without sound are left out. A text is kept as soon as it is recognised and made anew only
-    when the clip's audio or the folder's files change; a clip that failed is tried again the next
-    time. Raises ConfigError for a model that does not load and a device that is not there,
+    Clips without sound are left out. What was heard is kept group by group and heard anew only when
+    the clip's audio, the model or what is believed of it changes; a clip that failed is tried again
+    the next time. Raises ConfigError for a model that does not load and a device that is not there,
     SystemicError where too many fail.
 
     Args:
@@ -62,110 +55,108 @@ def recognise_speech(
         language: that is spoken.
         device: as `preprocessing.device`.
         of: how many clips the corpus has, by which failures are judged (see `parallel.faults`).
+        parallel: where; by default in this process. The model is never loaded here where a
+            cluster is named.
     """
-    key = fingerprint(parse_target(model).identity, language, PROMPTS[language])
-    folder = clips.folder / f"asr-{safe_name(Path(model).name)}-{key}"
-    texts: Recognised = {}
-    pending = []
-    for clip_id in clip_ids:
-        if clips.has(clip_id, "audio"):
-            known = _known(folder / f"{clip_id}.json", clips.stamp(clip_id))
-            texts |= {} if known is None else {clip_id: known}
-            pending += [clip_id] if known is None else []
-    if not pending:
-        return texts, []
-    load_whisper(model, device)
-    # One process: the model is large, and its own work is spread over cores or a GPU.
-    made = map_items(
-        partial(
-            _recognise, clips=clips, model=model, language=language, device=device, folder=folder
-        ),
-        pending,
-        pending,
-        Parallel(backend="serial"),
-        "Recognising speech",
-        of=of,
-    )
-    heard = zip(pending, made.results, strict=True)
-    texts |= {clip_id: text for clip_id, text in heard if text is not None}
-    return texts, [(failure.name, failure.error, failure.reason) for failure in made.failures]
-
-
-def check_whisper(model: str) -> None:
-    """ConfigError for a folder that holds no whole Whisper model: quick, without loading it.
-
-    What is no folder may be the name of a model on the hub, which is not asked for.
-    """
-    folder = parse_target(model).path
-    name = f"preprocessing.transcripts.asr = {model!r}"
-    problem = next(folder_problems(name, folder, "recognition"), "") if folder else ""
-    if problem:
-        raise ConfigError(f"{problem} {_EXPECTED}")
-
-
-@lru_cache(maxsize=1)
-def load_whisper(model: str, device: str = "auto") -> Any:
-    """transformers' pipeline of a Whisper model, on the device of `preprocessing.device`."""
     check_whisper(model)
-    from transformers import pipeline
+    believed = PROMPTS[language], NO_SPEECH, LOG_PROBABILITY, COMPRESSION
+    key = fingerprint(parse_target(model).identity, language, *believed)
+    folder = clips.folder / f"asr-{safe_name(Path(model).name)}-{key}"
+    with_sound = [clip_id for clip_id in clip_ids if clips.has(clip_id, "audio")]
+    kept = _kept(folder, clips)
+    pending = [clip_id for clip_id in with_sound if clip_id not in kept]
+    if not pending:
+        return {clip_id: kept[clip_id] for clip_id in with_sound}, []
+    settings = model_places(parallel or Parallel(backend="serial"), device, "preprocessing.device")
+    work = _Recognition(clips, model, language, device, folder)
+    failures: list[Failure] = []
+    died: list[str] = []
 
-    where = torch_device(device, "preprocessing.device")
-    local = resolve(model)
+    def hear(groups: list[list[str]]) -> None:
+        def take(place: int, made: list[Failure] | None, error: Exception | None) -> bool:
+            if isinstance(error, WorkerDied) and len(groups[place]) > 1:
+                died.extend(groups[place])  # each alone, to find whose fault it is
+                return True
+            if isinstance(error, WorkerDied):
+                failures.append(failure_of(groups[place][0], error))
+            failures.extend(made or [])
+            stop_if_systemic(failures, max(of, len(pending)), STAGE)
+            return isinstance(error, WorkerDied)
+
+        names = [f"clips {group[0]} to {group[-1]}" for group in groups]
+        map_items(work, groups, names, settings, STAGE, tolerant=False, then=take)
+
     try:
-        whisper = pipeline(
-            "automatic-speech-recognition",
-            model=str(local) if local.is_dir() else model,
-            device=where,
-            dtype=torch_dtype(where, "float16"),
-        )
-    except Exception as error:  # the library raises anything here, from OSError to TypeError
-        raise ConfigError(
-            f"preprocessing.transcripts.asr = {model!r} does not load "
-            f"({type(error).__name__}: {error}). {_EXPECTED}"
-        ) from error
-    if whisper.type != "seq2seq_whisper":
-        raise ConfigError(
-            f"preprocessing.transcripts.asr = {model!r} is no Whisper model. {_EXPECTED}"
-        )
-    return whisper
+        hear([pending[i : i + GROUP] for i in range(0, len(pending), GROUP)])
+        hear([[clip_id] for clip_id in died])
+    finally:
+        kept = _kept(folder, clips)
+        _put_together(folder, clips, kept)
+    return {clip_id: kept[clip_id] for clip_id in with_sound if clip_id in kept}, failures
 
 
-def _recognise(
-    clip_id: str, clips: Preprocessed, model: str, language: Language, device: str, folder: Path
-) -> str:
-    text = transcribe(clips.audio(clip_id), model, language, device)
-    record = {"clip_id": clip_id, "text": text, "clip": clips.stamp(clip_id)}
-    write_record(folder / f"{clip_id}.json", record)
-    return text
+@dataclass(frozen=True)
+class _Recognition:
+    """Hears a group of clips and keeps what it hears; returns the clips that failed."""
+
+    clips: Preprocessed
+    model: str
+    language: Language
+    device: str
+    folder: Path
+
+    def __call__(self, clip_ids: Sequence[str]) -> list[Failure]:
+        whisper = load_whisper(self.model, self.device)
+        failures = []
+        try:
+            sounds = [self.clips.audio(clip_id) for clip_id in clip_ids]
+            heard = dict(zip(clip_ids, whisper.hear(sounds, self.language), strict=True))
+        except Exception as error:  # whoever's fault it is, the others must not suffer
+            if is_of_the_run(error):
+                raise
+            heard = {}
+            for clip_id in clip_ids:
+                try:
+                    sound = self.clips.audio(clip_id)
+                    (heard[clip_id],) = whisper.hear([sound], self.language)
+                except Exception as own:
+                    failures.append(failure_of(clip_id, own))
+        _keep(self.folder, self.clips, heard)
+        return failures
 
 
-def transcribe(audio: Any, model: str, language: Language, device: str = "auto") -> str:
-    """What a Whisper model hears in samples at 16 kHz; "" of silence. ConfigError for a model that
-    does not load."""
-    whisper = load_whisper(model, device)
-    return "" if is_silent(audio) else _transcribe(whisper, audio, language)
+def _keep(folder: Path, clips: Preprocessed, heard: dict[str, Heard]) -> Path:
+    """Write what was heard as one table, named by its clips."""
+    stamps = [clips.stamp(clip_id) for clip_id in heard]
+    rows = [
+        {"clip_id": clip_id, "clip": stamp, "text": one.text, "doubt": one.doubt}
+        for (clip_id, one), stamp in zip(heard.items(), stamps, strict=True)
+    ]
+    path = folder / f"{fingerprint(sorted(zip(heard, stamps, strict=True)))}.parquet"
+    if rows:
+        write_table(path, pd.DataFrame(rows))
+    return path
 
 
-def _transcribe(whisper: Any, audio: Any, language: Language) -> str:
-    options: dict[str, Any] = {}
-    if getattr(whisper.model.generation_config, "is_multilingual", False):
-        options |= {"task": "transcribe"}
-        options |= {"language": CODES[language]} if language in CODES else {}
-    if PROMPTS[language]:
-        prompt = whisper.tokenizer.get_prompt_ids(PROMPTS[language], return_tensors="pt")
-        options["prompt_ids"] = prompt.to(whisper.model.device)
-    answer = whisper(
-        {"raw": audio, "sampling_rate": SAMPLE_RATE},
-        return_timestamps=audio.size > WINDOW_S * SAMPLE_RATE,
-        generate_kwargs=options,
-    )
-    return str(answer["text"]).strip()
+def _kept(folder: Path, clips: Preprocessed) -> dict[str, Heard]:
+    """What was heard of clips as they are now; a damaged table counts as not there."""
+    found = {}
+    for path in sorted(folder.glob("*.parquet")):
+        try:
+            rows = read_table(path)[["clip_id", "clip", "text", "doubt"]]
+        except (DamagedError, KeyError):
+            path.unlink(missing_ok=True)  # it is heard again
+            continue
+        for clip_id, stamp, text, doubt in rows.itertuples(index=False, name=None):
+            if clip_id in clips.texts and clips.stamp(clip_id) == stamp:
+                found[clip_id] = Heard(text, doubt)
+    return found
 
 
-def _known(path: Path, stamp: str) -> str | None:
-    """The text recognised before from this very audio."""
-    try:
-        record = read_record(path)
-    except (OSError, DamagedError):
-        return None
-    return str(record["text"]) if record.get("clip") == stamp else None
+def _put_together(folder: Path, clips: Preprocessed, kept: dict[str, Heard]) -> None:
+    """One table in place of many, with the clips that are there."""
+    parts = set(folder.glob("*.parquet"))
+    if len(parts) > 1:
+        whole = _keep(folder, clips, dict(sorted(kept.items())))
+        for path in parts - {whole}:
+            path.unlink(missing_ok=True)

@@ -10,10 +10,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from meiju_utils.config import Parallel
 from meiju_utils.corpus.survey import Corpus
 from meiju_utils.errors import DamagedError, MeijuError, MissingStageError
 from meiju_utils.media.reading import Part, part_of
-from meiju_utils.parallel import Failure, failure_of, map_items, stop_if_systemic
+from meiju_utils.parallel import (
+    Failure,
+    failure_of,
+    map_items,
+    model_places,
+    stop_if_systemic,
+)
 from meiju_utils.preprocessing.clips import Made, VideoTask, preprocess_video, source_of
 from meiju_utils.preprocessing.manifest import (
     Row,
@@ -23,6 +30,7 @@ from meiju_utils.preprocessing.manifest import (
     remove_leftovers,
     rows_table,
 )
+from meiju_utils.preprocessing.speaker import has_weights
 from meiju_utils.run import Run
 from meiju_utils.stamping import spread_over
 
@@ -147,10 +155,16 @@ def _make(
                 strange.append(failure_of(names[place], error))  # one, however many its parts
             stop_if_systemic(strange, of, STAGE)
 
-        map_items(
-            preprocess_video, tasks, names, run.config.parallel, STAGE, then=take, of=of, keep=False
-        )
+        map_items(preprocess_video, tasks, names, places(run), STAGE, then=take, of=of, keep=False)
     return failures
+
+
+def places(run: Run) -> Parallel:
+    """Where clips are made: a speaker scorer with weights is a model in each process."""
+    settings = run.config.preprocessing
+    if not has_weights(settings.speaker):
+        return run.config.parallel
+    return model_places(run.config.parallel, settings.device, "preprocessing.device")
 
 
 def is_still_made(run: Run, corpus: Corpus, folder: Path) -> bool:

@@ -19,12 +19,8 @@ from meiju_utils.corpus.videos import match_videos
 from meiju_utils.errors import ConfigError, DamagedError, MeijuError
 from meiju_utils.files import read_record, write_record
 from meiju_utils.media.reading import Media, part_of, read_media
-from meiju_utils.preprocessing.asr import (
-    SAMPLE_RATE,
-    Recognised,
-    load_whisper,
-    recognise_speech,
-)
+from meiju_utils.parallel import Failure
+from meiju_utils.preprocessing.asr import recognise_speech
 from meiju_utils.preprocessing.corrections import (
     corrections_folders,
     find_corrections,
@@ -51,6 +47,7 @@ from meiju_utils.preprocessing.state import (
     stores_of,
 )
 from meiju_utils.preprocessing.store import Preprocessed, serve
+from meiju_utils.preprocessing.whisper import SAMPLE_RATE, Heard, fetch_whisper
 from meiju_utils.references import parse_target
 from meiju_utils.run import CORRECTIONS_NAME, Run
 from meiju_utils.run_folder import writing
@@ -96,7 +93,11 @@ def _preprocess(run: Run, corpus: Corpus) -> Preprocessed:
     manifest = make_manifest(run, corpus, folder, identity)
     texts = dict(zip(corpus.clips["clip_id"], corpus.clips["text"], strict=True))
     clips = serve(identity, folder, texts, manifest)
-    recognised, failed = _recognise(run, clips)
+    heard, unheard = _recognise(run, clips)
+    doubts = [
+        (clip_id, "doubtful speech", one.doubt) for clip_id, one in heard.items() if one.doubt
+    ]
+    failed = [*((one.name, one.error, one.reason) for one in unheard), *doubts]
     rises = manifest["clip_id"], manifest["final_rise"]
     reviewed = review_texts(
         texts,
@@ -104,7 +105,7 @@ def _preprocess(run: Run, corpus: Corpus) -> Preprocessed:
         run.config.preprocessing.transcripts.apply_suggestions,
         {clip_id: rise for clip_id, rise in zip(*rises, strict=True) if not isnan(rise)},
         corrections,
-        recognised,
+        {clip_id: one.text for clip_id, one in heard.items()},
     )
     # Without it nothing counts as done: tables of two runs must not pass for those of one.
     run.path("preprocessed", _STATE).unlink(missing_ok=True)
@@ -192,16 +193,19 @@ def inspect_clip(run: Run, clip_id: str) -> tuple[Media, ClipFaces]:
 
 
 def _fetch_whisper(run: Run, corpus: Corpus) -> None:
-    """Fetch a hub's model that is to be used, as only then its commit, which counts, is known."""
+    """Fetch a hub's model that is to be used, as only then its commit, which counts, is known.
+
+    Its files alone: on the login node of a cluster no model is loaded.
+    """
     settings = run.config.preprocessing
     model = parse_target(settings.transcripts.asr)
     needed = (corpus.clips["text"] == "") & (corpus.clips["video"] != "")
     if model.target and model.path is None and not model.commit and needed.any():
-        load_whisper(model.target, settings.device)
+        fetch_whisper(model.target)
 
 
-def _recognise(run: Run, clips: Preprocessed) -> tuple[Recognised, list[tuple[str, str, str]]]:
-    """Texts of clips that have none, if the profile names a model, and the clips that failed."""
+def _recognise(run: Run, clips: Preprocessed) -> tuple[dict[str, Heard], list[Failure]]:
+    """What is heard of clips without text, if the profile names a model, and those that failed."""
     settings = run.config.preprocessing
     textless = [clip_id for clip_id in clips.clip_ids if not clips.text(clip_id)]
     if not settings.transcripts.asr or not textless:
@@ -213,6 +217,7 @@ def _recognise(run: Run, clips: Preprocessed) -> tuple[Recognised, list[tuple[st
         run.setting.language,
         settings.device,
         len(clips.clip_ids),
+        run.config.parallel,
     )
 
 

@@ -91,6 +91,12 @@ SCORERS: dict[str, Callable[[str, int, str], Scorer]] = {
     "talknet": lambda checkpoint, _, device: TalkNetScorer(checkpoint, device),
 }
 
+
+def has_weights(name: str) -> bool:
+    """Whether a scorer of this name loads a model."""
+    return name.partition(":")[0] == "talknet"
+
+
 # Names of weights by which a file is known as TalkNet's before it is loaded.
 _TALKNET_WEIGHTS = (b"visualFrontend.frontend3D.0.weight", b"lossAV.FC.weight")
 _HEAD_BYTES = 2**20  # of safetensors and of PyTorch's old format: there stand the names
@@ -115,7 +121,7 @@ def check_scorer(name: str, sample_rate: int, device: str = "auto") -> None:
     and a file that is missing or none of TalkNet's.
     """
     kind, _, checkpoint = name.partition(":")
-    if kind not in SCORERS or bool(checkpoint) != (kind == "talknet"):
+    if kind not in SCORERS or bool(checkpoint) != has_weights(name):
         raise ConfigError(
             f"preprocessing.speaker = {name!r}: "
             + nearest(name, ["correlation", "talknet:<path of pretrain_TalkSet.model>"])

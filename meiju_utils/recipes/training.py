@@ -18,7 +18,7 @@ from meiju_utils.files import PARTIAL
 from meiju_utils.graphs import with_needs
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.modelling.partitions import Folds, own_predictions
-from meiju_utils.parallel import failure_of, map_items
+from meiju_utils.parallel import failure_of, map_items, model_places
 from meiju_utils.parallel.faults import is_of_the_run
 from meiju_utils.predictions import NO_SEED
 from meiju_utils.recipes.book import load_recipes
@@ -167,7 +167,8 @@ class _Training:
     def run(self, of: int) -> None:
         """Do the jobs; `of` counts all trainings of the plan, those done before among them."""
         self._finish_what_is_complete()
-        settings = self.graph.run.config.parallel
+        run = self.graph.run.config
+        settings = model_places(run.parallel, run.training.device, "training.device")
         with _shared(self.graph, self.jobs) as jobs:
             map_items(
                 run_job,

@@ -15,7 +15,6 @@ import pytest
 
 from meiju_utils.config import EncoderConfig
 from meiju_utils.embeddings import encoding, extract, extract_features, import_folder, open_features
-from meiju_utils.embeddings.text import HfText
 from meiju_utils.embeddings.visual import Hog
 from meiju_utils.errors import FeatureError, MissingStageError
 from meiju_utils.parallel.faults import SystemicError
@@ -199,32 +198,6 @@ def test_a_clip_whose_files_or_values_are_at_fault_costs_only_itself(
         huge: "failed: the embedding holds values not finite as float16",
     }
     assert len(store) == 3
-
-
-def test_an_accelerator_has_one_model_whatever_the_workers(
-    make_run: MakeRun,
-    source: Any,
-    checkpoints: dict[str, Path],
-    stand_in: Callable[..., None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    backends = []
-    mapped = extract.map_items
-
-    def record(work: Any, shards: Any, names: Any, settings: Any, *rest: Any, **more: Any) -> Any:
-        backends.append(settings.backend)
-        return mapped(work, shards, names, settings, *rest, **more)
-
-    monkeypatch.setattr(extract, "map_items", record)
-
-    class OnAccelerator(HfText):
-        spread = False
-
-    stand_in("text", "hf:", OnAccelerator)
-    run = make_run(source, parallel__backend="loky", parallel__workers=2)
-    config = EncoderConfig(name=f"hf:{checkpoints['tiny-bert']}")
-    extract_features(run, "text", config, source)
-    assert backends == ["serial"]
 
 
 def test_nothing_but_errors_stops_with_the_first_reason(make_run: MakeRun, source: Any) -> None:

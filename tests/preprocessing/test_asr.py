@@ -1,8 +1,9 @@
 """Clips without text are transcribed by a Whisper model, here a tiny one with random weights."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +18,22 @@ from transformers import (
     WhisperTokenizer,
 )
 
+from meiju_utils.config import Parallel
 from meiju_utils.embeddings import write_tiny_checkpoints
 from meiju_utils.errors import ConfigError
-from meiju_utils.parallel import SystemicError
-from meiju_utils.preprocessing import asr
-from meiju_utils.preprocessing.asr import check_whisper, recognise_speech
+from meiju_utils.parallel import SystemicError, WorkerDied
+from meiju_utils.preprocessing import asr, whisper
+from meiju_utils.preprocessing.asr import recognise_speech
 from meiju_utils.preprocessing.store import Preprocessed
+from meiju_utils.preprocessing.whisper import (
+    FRAME_S,
+    WINDOW_S,
+    Heard,
+    Whisper,
+    check_whisper,
+    load_whisper,
+    voiced_windows,
+)
 from tests.clips import store_clips
 
 RATE = 16000
@@ -100,75 +111,171 @@ def clips(tmp_path: Path) -> Preprocessed:
     return _stored(tmp_path)
 
 
-def test_clips_with_sound_get_a_text(clips: Preprocessed, tiny_whisper: str) -> None:
-    texts, failed = recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")
+@pytest.fixture
+def credulous(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is heard is believed, as random weights say one letter with little conviction."""
+    monkeypatch.setattr(whisper, "COMPRESSION", np.inf)
+    monkeypatch.setattr(whisper, "LOG_PROBABILITY", -np.inf)
+
+
+def hears(monkeypatch: pytest.MonkeyPatch, hear: Callable[[NDArray[Any]], Heard]) -> None:
+    """The model's place is taken by a function of one sound."""
+
+    def all_of(_: Whisper, sounds: Sequence[NDArray[Any]], __: str) -> list[Heard]:
+        return [hear(sound) for sound in sounds]
+
+    monkeypatch.setattr(Whisper, "hear", all_of)
+
+
+def test_clips_with_sound_get_a_text(
+    clips: Preprocessed, tiny_whisper: str, credulous: None
+) -> None:
+    heard, failed = recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")
     assert failed == []
-    assert set(texts) == {"a", "b", "silent"}
-    assert texts["a"]
-    assert texts["a"].isascii()  # nothing of the prompt, nothing of the control tokens
-    assert "<|" not in texts["a"]
-    assert texts["silent"] == ""
+    assert set(heard) == {"a", "b", "silent"}
+    assert heard["a"].text
+    assert heard["a"].text.isascii()  # nothing of the prompt, nothing of the control tokens
+    assert "<|" not in heard["a"].text
+    assert heard["silent"] == Heard()
 
 
-def test_recognised_texts_are_kept_until_the_audio_changes(
-    clips: Preprocessed, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({}, "repeats itself"),
+        ({"COMPRESSION": np.inf}, "is a guess (mean log probability -"),
+        ({"COMPRESSION": np.inf, "NO_SPEECH": -1.0}, "where it hears no speech (probability 0."),
+    ],
+)
+def test_what_the_model_itself_doubts_is_told_and_not_believed(
+    changed: dict[str, float], why: str, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in changed.items():
+        monkeypatch.setattr(whisper, name, value)
+    (heard,) = load_whisper(tiny_whisper, "cpu").hear([_sounds()["a"]], "english")
+    assert heard.text == ""
+    assert why in heard.doubt
+
+
+def test_a_clip_is_heard_as_if_it_were_alone(tiny_whisper: str, credulous: None) -> None:
+    model, sounds = load_whisper(tiny_whisper, "cpu"), [_sounds()[name] for name in "ab"]
+    long = np.random.default_rng(1).normal(0, 0.1, 40 * RATE)
+    together = model.hear([*sounds, long], "english")
+    assert together == [model.hear([sound], "english")[0] for sound in (*sounds, long)]
+    assert len(together[2].text.split(" ")) == 2  # windows
+
+
+def test_only_voice_is_given_to_the_model() -> None:
+    voice, pause = _sounds()["a"], np.zeros(3 * RATE)
+    (alone,) = voiced_windows(np.concatenate([pause, voice, pause]))
+    assert 2.0 <= len(alone) / RATE <= 2.5
+    assert voiced_windows(pause) == []
+    assert voiced_windows(np.concatenate([pause, voice[: RATE // 50], pause])) == []  # a click
+    assert voiced_windows(np.empty(0)) == []
+
+
+def test_long_sound_is_cut_where_it_is_quiet() -> None:
+    sound = np.random.default_rng(1).normal(0, 0.1, 80 * RATE)
+    for second in (24, 51):
+        sound[second * RATE : second * RATE + RATE // 2] = 0
+    windows = voiced_windows(sound)
+    assert np.array_equal(np.concatenate(windows), sound)
+    assert all(len(window) <= (WINDOW_S + FRAME_S) * RATE for window in windows)
+    ends = np.cumsum([len(window) for window in windows]) / RATE
+    assert 24 <= ends[0] <= 24.5
+    assert 51 <= ends[1] <= 51.5
+
+
+def test_what_was_heard_is_kept_until_the_audio_changes(
+    clips: Preprocessed,
+    tiny_whisper: str,
+    credulous: None,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     first, _ = recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")
-    heard: list[int] = []
+    again: list[int] = []
 
-    def counting(_: object, audio: np.ndarray, __: str) -> str:
-        heard.append(audio.size)
-        return "新"
+    def counting(sound: NDArray[Any]) -> Heard:
+        again.append(sound.size)
+        return Heard("新")
 
-    monkeypatch.setattr(asr, "_transcribe", counting)
+    hears(monkeypatch, counting)
     assert recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")[0] == first
-    assert heard == []
+    assert again == []
     clips = _stored(tmp_path, b=np.full(RATE, 0.1))
     second, _ = recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")
-    assert heard == [RATE]
-    assert second == first | {"b": "新"}
+    assert again == [RATE]
+    assert second == first | {"b": Heard("新")}
 
 
-def test_sound_longer_than_whisper_hears_at_once_is_transcribed_whole(
-    tiny_whisper: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_groups_are_kept_one_by_one_and_put_together_in_the_end(
+    clips: Preprocessed, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sound = np.random.default_rng(1).normal(0, 0.1, 40 * RATE)
-    clips = _stored(tmp_path, a=sound)
-    whisper = asr.load_whisper(tiny_whisper, "auto")
-    stamps = whisper.tokenizer.convert_tokens_to_ids("<|0.00|>")  # it finds its way by these
-    end = whisper.model.generation_config.eos_token_id
-    suppressed = [number for number in range(94, stamps) if number != end]
-    monkeypatch.setattr(whisper.model.generation_config, "suppress_tokens", suppressed)
-    texts, failed = recognise_speech(clips, ["a"], tiny_whisper, "english")
-    assert failed == []
-    assert texts["a"]
+    monkeypatch.setattr(asr, "GROUP", 1)
+    asked = 0
+
+    def stopped(sound: NDArray[Any]) -> Heard:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise KeyboardInterrupt
+        return Heard(str(sound.size))
+
+    with monkeypatch.context() as patched:
+        hears(patched, stopped)
+        with pytest.raises(KeyboardInterrupt):
+            recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")
+    hears(monkeypatch, lambda sound: Heard(f"later {sound.size}"))
+    heard, _ = recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")
+    told = {clip_id: one.text for clip_id, one in heard.items()}
+    assert told == {"a": "32000", "b": "later 48000", "silent": "later 16000"}
+    (kept,) = clips.folder.glob("asr-*/*.parquet")
+    kept.write_bytes(kept.read_bytes()[:-9])  # damaged: all are heard again
+    heard, _ = recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")
+    assert heard["a"].text == "later 32000"
 
 
 def test_one_failing_clip_is_reported_and_tried_again(
     clips: Preprocessed, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transcribe: Callable[..., str] = asr._transcribe
-
-    def failing(whisper: object, audio: np.ndarray, language: str) -> str:
-        if audio.size == 3 * RATE:
+    def failing(sound: NDArray[Any]) -> Heard:
+        if sound.size == 3 * RATE:
             raise RuntimeError("odd sound")
-        return transcribe(whisper, audio, language)
+        return Heard("words")
 
     with monkeypatch.context() as patched:
-        patched.setattr(asr, "_transcribe", failing)
-        texts, failed = recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")
-    assert failed == [("b", "RuntimeError", "odd sound")]
-    assert set(texts) == {"a", "silent"}
+        hears(patched, failing)
+        heard, failed = recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")
+    assert [(one.name, one.error, one.reason) for one in failed] == [
+        ("b", "RuntimeError", "odd sound")
+    ]
+    assert set(heard) == {"a", "silent"}
     assert "b" in recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")[0]
+
+
+def test_a_clip_under_which_processes_die_is_found_among_its_group(
+    clips: Preprocessed, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mapped(work: Any, groups: Any, *_: Any, then: Any, **__: Any) -> None:
+        for place, group in enumerate(groups):
+            died = WorkerDied("killed") if "b" in group else None
+            then(place, None if died else work(group), died)
+
+    monkeypatch.setattr(asr, "map_items", mapped)
+    hears(monkeypatch, lambda _: Heard("words"))
+    heard, failed = recognise_speech(clips, clips.clip_ids, tiny_whisper, "mandarin")
+    assert set(heard) == {"a", "silent"}
+    assert [(one.name, one.error) for one in failed] == [("b", "WorkerDied")]
 
 
 def test_a_fault_of_many_clips_stops_the_run_measured_by_the_corpus(
     clips: Preprocessed, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def failing(*_: object) -> str:
+    def failing(_: object) -> Heard:
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr(asr, "_transcribe", failing)
+    hears(monkeypatch, failing)
     assert len(recognise_speech(clips, ["a", "b"], tiny_whisper, "mandarin")[1]) == 2
     clips = _stored(tmp_path, c=_sounds()["a"], d=_sounds()["a"])
     four = (clips, list("abcd"), tiny_whisper, "mandarin")
@@ -178,10 +285,23 @@ def test_a_fault_of_many_clips_stops_the_run_measured_by_the_corpus(
         assert len(recognise_speech(*four, of=40)[1]) == 4
 
 
+def test_workers_hear_what_this_process_hears_which_loads_no_model_then(
+    clips: Preprocessed, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    two = Parallel(backend="loky", workers=2)
+    there, _ = recognise_speech(clips, ["a", "b"], tiny_whisper, "english", parallel=two)
+    assert all(one.doubt for one in there.values())
+    clips = store_clips(tmp_path / "other", _sounds(), texts=dict.fromkeys("ab", ""))
+    here, _ = recognise_speech(clips, ["a", "b"], tiny_whisper, "english")
+    assert here == there
+
+
 def test_a_model_that_is_not_there_names_the_offline_way(clips: Preprocessed) -> None:
     check_whisper("openai/whisper-large-v3")  # nothing is asked for
     with pytest.raises(ConfigError, match="without a network, the folder"):
         recognise_speech(clips, clips.clip_ids, "openai/whisper-large-v3", "mandarin")
+    with pytest.raises(ConfigError, match="without a network, the folder"):
+        whisper.fetch_whisper("openai/whisper-large-v3")
     for missing in ("/nowhere/whisper", "./whisper"):
         with pytest.raises(ConfigError, match="there is no folder"):
             check_whisper(missing)
@@ -193,7 +313,7 @@ def test_a_folder_of_another_kind_of_model_is_refused_before_it_is_loaded(tmp_pa
         with pytest.raises(ConfigError, match=rf"a {kind}.* model; .* a Whisper model is expected"):
             check_whisper(str(tiny[name]))
         with pytest.raises(ConfigError, match="a Whisper model is expected"):
-            asr.load_whisper(str(tiny[name]))
+            load_whisper(str(tiny[name]))
 
 
 @pytest.mark.parametrize(
@@ -219,4 +339,4 @@ def test_a_folder_that_lacks_a_part_of_whisper_is_refused(
 def test_it_runs_on_the_device_of_preprocessing(clips: Preprocessed, tiny_whisper: str) -> None:
     with pytest.raises(ConfigError, match=r"No device 'cuda:77' \(preprocessing.device\)"):
         recognise_speech(clips, ["a"], tiny_whisper, "mandarin", device="cuda:77")
-    assert asr.load_whisper(tiny_whisper, "cpu").device == torch.device("cpu")
+    assert load_whisper(tiny_whisper, "cpu").device == torch.device("cpu")

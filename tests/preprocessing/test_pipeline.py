@@ -33,7 +33,7 @@ from meiju_utils.errors import (
 )
 from meiju_utils.media.reading import read_media
 from meiju_utils.opening import open_run
-from meiju_utils.parallel import engines
+from meiju_utils.parallel import Failure, engines
 from meiju_utils.preprocessing import clips as clips_module
 from meiju_utils.preprocessing import (
     inspect_clip,
@@ -48,6 +48,7 @@ from meiju_utils.preprocessing import manifest as manifest_module
 from meiju_utils.preprocessing.clips import Made, VideoTask, preprocess_video
 from meiju_utils.preprocessing.manifest import ROW
 from meiju_utils.preprocessing.state import settings_key
+from meiju_utils.preprocessing.whisper import Heard
 from meiju_utils.run import Run
 
 MakeClip = Callable[..., Path]
@@ -514,9 +515,8 @@ def test_a_clip_that_kills_its_process_is_a_problem_and_the_tables_are_written(
         patched.setattr(making, "preprocess_video", _deadly_at_mute)
         patched.setattr(engines, "RETRIES", 1)
         patched.setattr(engines, "DISPATCHED", 1)  # few clips are then tried one at a time
-        for _ in range(2):  # in every run it is one problem, and the others are there
-            preprocess_corpus(run, corpus)
-            assert usable(run) == [TALKING, HEARD, FOUR]
+        preprocess_corpus(run, corpus)
+        assert usable(run) == [TALKING, HEARD, FOUR]
     problems = run.table("problems").set_index("clip_id")
     assert problems.loc[MUTE, "problem"] == "WorkerDied"
     assert "memory" in problems.loc[MUTE, "reason"]
@@ -649,13 +649,14 @@ def test_recognised_speech_fills_in_missing_texts(
 ) -> None:
     asked: list[list[str]] = []
 
-    def recognise(_: object, clip_ids: list[str], *__: str) -> tuple[dict[str, str], list[Any]]:
+    def recognise(_: object, clip_ids: list[str], *__: Any) -> tuple[dict[str, Heard], list[Any]]:
         asked.append(clip_ids)
-        return {FOUR: "真的吗"}, [(FOUR, "RuntimeError", "odd sound")]
+        failure = Failure("other", "RuntimeError", "odd sound")
+        return {FOUR: Heard("真的吗", "“谢谢观看” is a guess")}, [failure]
 
     monkeypatch.setattr(pipeline, "recognise_speech", recognise)
     fetched: list[str] = []  # before all else: only then its commit, which counts, is known
-    monkeypatch.setattr(pipeline, "load_whisper", lambda model, _: fetched.append(model))
+    monkeypatch.setattr(pipeline, "fetch_whisper", fetched.append)
     monkeypatch.setattr("meiju_utils.opening.check_profile", lambda *_: [])  # there is no model
     run, corpus = opened(preprocessing__transcripts__asr="some/whisper")
     assert preprocess_corpus(run, corpus).text(FOUR) == "真的吗？"
@@ -664,7 +665,12 @@ def test_recognised_speech_fills_in_missing_texts(
     row = run.table("transcripts").set_index("clip_id").loc[FOUR]
     assert row["raw"] == ""
     assert row["rules"].startswith("speech recognition; suggested question mark")
-    assert "asr" in run.table("problems")["stage"].tolist()
+    problems = run.table("problems")
+    told = problems.loc[problems["stage"] == "asr", ["clip_id", "problem", "reason"]].to_numpy()
+    assert told.tolist() == [
+        ["other", "RuntimeError", "odd sound"],
+        [FOUR, "doubtful speech", "“谢谢观看” is a guess"],
+    ]
     run, corpus = opened(
         preprocessing__transcripts__asr="some/whisper", preprocessing__sample_rate=8000
     )

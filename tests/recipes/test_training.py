@@ -315,11 +315,10 @@ def diverging() -> dict[str, Recipe]:
     )
 
 
-@pytest.mark.parametrize("backend", ["serial", "loky"])
 def test_a_recipe_that_diverges_is_a_row_that_says_so(
-    make_run: MakeRun, trained: list[tuple[str, int]], backend: str
+    make_run: MakeRun, trained: list[tuple[str, int]]
 ) -> None:
-    run = make_run(parallel={"backend": backend}, training={"epochs": 2})
+    run = make_run(training={"epochs": 2})
     names = ["base", "wild", "after", "pair", "taught"]
     found = train_recipes(run, names, diverging())
     assert not found["base"].failure
