@@ -32,6 +32,7 @@ from meiju_utils.skipping import (
     read_state,
     stamps_of,
 )
+from meiju_utils.watching import Watch
 
 
 class NotebookError(MeijuError):
@@ -142,8 +143,8 @@ def _execute(source: Path, copy: Path, html: Path, parameters: dict[str, Any]) -
     copy.parent.mkdir(parents=True, exist_ok=True)
     growing = copy.with_name(f"{PARTIAL}{copy.name}")
     growing.unlink(missing_ok=True)
-    with tempfile.TemporaryFile() as said:
-        kernel = _Kernel(said)
+    with tempfile.TemporaryFile() as said, Watch(source.stem) as watch:
+        kernel = _Kernel(said, watch)
         try:
             with kernel.interrupted_by_ctrl_c():
                 papermill.execute_notebook(
@@ -155,7 +156,8 @@ def _execute(source: Path, copy: Path, html: Path, parameters: dict[str, Any]) -
                     parameters,
                     kernel_name="python3",
                     cwd=project_root(),
-                    progress_bar={"desc": f"{source.stem:<28}"},
+                    progress_bar=watch.bar_of_cells(),
+                    stdout_file=watch,
                     # One text per stream: progress bars then show their last state, not every one.
                     coalesce_streams=True,
                     **kernel.options(),
@@ -183,8 +185,9 @@ class _Kernel:
     is interrupted first) tracebacks of its sockets.
     """
 
-    def __init__(self, said: IO[bytes]) -> None:
+    def __init__(self, said: IO[bytes], watch: Watch) -> None:
         self._said = said
+        self._watch = watch
         self._manager: Any = None
         self._interrupted = False
 
@@ -229,6 +232,7 @@ class _Kernel:
     def _before_a_cell(self, **_: Any) -> None:
         if self._interrupted:  # between two cells, where the process heeds no signal
             raise KeyboardInterrupt
+        self._watch.cell_begins()
 
     def last_words(self, lines: int = 20) -> str:
         """The end of what the process said, such as where a library crashed."""

@@ -73,7 +73,7 @@ UNREAD = Reads(
     (
         *("__main__", "asking", "bundle", "cleaning", "cli", "commands", "diagnosing"),
         *("estimate_text", "estimating", "execution", "forcing", "handing_in", "profiles"),
-        "skipping",
+        *("skipping", "watching"),
     ),
 )
 

@@ -85,6 +85,7 @@ def look_at_all(
             then=take,
             of=len(stamps),
             keep=False,
+            sizes=[len(new[video]) for video in videos],
         )
     finally:
         kept.flush()

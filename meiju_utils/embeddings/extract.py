@@ -69,7 +69,13 @@ def _extract_features(
         here = Parallel(backend="serial") if settings.backend == "loky" else settings
         names = [f"clips of {store.folder.name}"] if clips else []
         made = map_items(
-            encoding, [clips] if clips else [], names, here, f"{label}: comparing", tolerant=False
+            encoding,
+            [clips] if clips else [],
+            names,
+            here,
+            f"{label}: comparing",
+            tolerant=False,
+            sizes=[len(clips)] if clips else [],
         )
         return all(is_as_kept(store, one, plan) for one in made.succeeded())
 
@@ -220,6 +226,7 @@ def _extract(
             label,
             tolerant=False,
             then=_noting(waiting, failures, died, len(stamps), label),
+            sizes=[len(shard.stamps) for shard in waiting],
         )
         told = [failure_of(shard.name, error) for shard, error in died]
         if len(died) == len(waiting) > FEW:  # it is not one clip in each

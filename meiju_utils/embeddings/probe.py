@@ -129,7 +129,9 @@ def probe_encoders(
     blocks = [[means[store] for store in sets[i].stores] for i in todo]
     names = [sets[i].encoder for i in todo]
     settings = parallel or Parallel(backend="serial")
-    probed = map_items(work, blocks, names, settings, "probes", tolerant=False).succeeded()
+    probed = map_items(
+        work, blocks, names, settings, "Probes", tolerant=False, unit="probes"
+    ).succeeded()
     for i, scores in zip(todo, probed, strict=True):
         chosen = sets[i]
         done[keys[i]] = {

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from meiju_utils.challenge import Average
 from meiju_utils.components import Component, build
@@ -79,12 +78,11 @@ def train_network(
     seed: int,
     progress: Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    show: str = "",
 ) -> Trained:
     """Train on the targets until the epochs or patience end.
 
     `progress` is a file that a long training is saved to now and then, and resumed from; whoever
-    gave it removes it once the results are safe. `show` names a progress bar; "" shows none.
+    gave it removes it once the results are safe.
     Raises TrainingError where the loss is not a number or has diverged, or where the start has
     another architecture.
     """
@@ -92,7 +90,7 @@ def train_network(
     devices = [device] if device.type == "cuda" else []
     with single_thread(), torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        return _Trainer(dataset, plan, seed, device).fit(progress, checkpoint_seconds, show)
+        return _Trainer(dataset, plan, seed, device).fit(progress, checkpoint_seconds)
 
 
 class _Trainer:
@@ -144,29 +142,18 @@ class _Trainer:
         averaged: Any = self.average
         return self.network if averaged is None else averaged.module
 
-    def fit(self, progress: Path | None, checkpoint_seconds: float, show: str) -> Trained:
+    def fit(self, progress: Path | None, checkpoint_seconds: float) -> Trained:
         if progress is not None:
             self._resume(progress)
         saved = time.monotonic()
         first = len(self.history) + 1
-        epochs = tqdm(
-            range(first, self.training.epochs + 1),
-            desc=show,
-            unit="epoch",
-            initial=first - 1,
-            total=self.training.epochs,
-            disable=not show,
-        )
-        for epoch in epochs:
+        for epoch in range(first, self.training.epochs + 1):
             if epoch - self.best_epoch > self.training.patience and self.training.keep == "best":
                 break
             self._epoch(epoch)
-            joint = self.history[-1]["valid_joint"]
-            epochs.set_postfix(joint=f"{joint:.3f}", best=f"{self.best_joint:.3f}")
             if progress is not None and time.monotonic() - saved >= checkpoint_seconds:
                 self._save(progress)
                 saved = time.monotonic()
-        epochs.close()
         network = JointNetwork(self.plan.network)
         network.load_state_dict(self.best)
         model = TrainedNetwork(network.eval(), self.standardiser, self.seen)

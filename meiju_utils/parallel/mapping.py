@@ -1,7 +1,8 @@
 """Mapping a function over clips or trainings, with one of the engines.
 
 One bad item never stops the others: its error is collected with its name, and `faults` tells when
-there are too many. Imports `config`, `engines`, `faults` only.
+there are too many. Imports `config`, `engines`, `faults`,
+`progress`.
 """
 
 import traceback
@@ -10,8 +11,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Generic, TypeVar
-
-from tqdm import tqdm
 
 from meiju_utils.config import Parallel
 from meiju_utils.parallel.engines import ENGINES
@@ -22,6 +21,7 @@ from meiju_utils.parallel.faults import (
     failure_of,
     stop_if_systemic,
 )
+from meiju_utils.parallel.progress import Progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -50,6 +50,8 @@ def map_items(
     then: Callable[[int, Result | None, Exception | None], bool | None] | None = None,
     of: int = 0,
     keep: bool = True,
+    sizes: Sequence[int] = (),
+    unit: str = "clips",
 ) -> Mapped[Result]:
     """Apply `function` to every item, with a progress bar that shows rate and time left.
 
@@ -57,7 +59,8 @@ def map_items(
     of those that must have succeeded before it starts; where one of them fails it never does.
     `then` is called here with place, result and error of each item that has finished, before what
     needs it starts; what it raises ends the map, True says that an error is dealt with. Where
-    results are large and `then` takes them, do not `keep` them.
+    results are large and `then` takes them, do not `keep` them. The bar counts `unit`s, of which an
+    item has one, or as many as `sizes` say.
 
     `function` and the items must be picklable unless the backend is serial; a worker of Dask or
     Ray unpickles them once, so that what the function keeps serves all its items. Where
@@ -69,29 +72,26 @@ def map_items(
     One worker of loky is this very process, which a deadly item would take with it: use two where
     the clips are not to be trusted.
     """
-    serial = not items or (settings.backend == "loky" and settings.workers == 1)
+    serial = settings.backend == "loky" and settings.workers == 1
     run = ENGINES["serial" if serial else settings.backend]
     results: list[Result | None] = [None] * len(items)
     failures: dict[int, Failure] = {}
     first: Exception | None = None  # of those that are not their item's own
     order = TopologicalSorter({i: (needs or {}).get(i, ()) for i in range(len(items))})
     order.prepare()
-    with closing(run(function, items, settings, order)) as outcomes:
-        bar = tqdm(
-            outcomes,
-            total=len(items),
-            desc=description,
-            unit="it",
-            mininterval=1,
-            disable=not items,
-        )
-        for index, result, error in bar:
+    if not items:
+        return Mapped([], [])
+    bar = Progress(sum(sizes) or len(items), description, unit)
+    with bar, closing(run(function, items, settings, order)) as outcomes:
+        for index, result, error in outcomes:
             dealt_with = then(index, result, error) if then else False
+            said = ""
+            if show and error is None and result is not None:
+                said = f"{names[index]}: {show(result)}"
+            bar.update(sizes[index] if sizes else 1, said)
             if error is None:
                 if keep:
                     results[index] = result
-                if show and result is not None:
-                    bar.set_postfix_str(f"{names[index]}: {show(result)}")
                 continue
             if dealt_with:
                 _forget(error)

@@ -84,7 +84,8 @@ def recognise_speech(
             return isinstance(error, WorkerDied)
 
         names = [f"clips {group[0]} to {group[-1]}" for group in groups]
-        map_items(work, groups, names, settings, STAGE, tolerant=False, then=take)
+        sizes = [len(group) for group in groups]
+        map_items(work, groups, names, settings, STAGE, tolerant=False, then=take, sizes=sizes)
 
     try:
         hear([pending[i : i + GROUP] for i in range(0, len(pending), GROUP)])

@@ -155,7 +155,17 @@ def _make(
                 strange.append(failure_of(names[place], error))  # one, however many its parts
             stop_if_systemic(strange, of, STAGE)
 
-        map_items(preprocess_video, tasks, names, places(run), STAGE, then=take, of=of, keep=False)
+        map_items(
+            preprocess_video,
+            tasks,
+            names,
+            places(run),
+            STAGE,
+            then=take,
+            of=of,
+            keep=False,
+            sizes=[len(task.clip_ids) for task in tasks],
+        )
     return failures
 
 

@@ -113,7 +113,6 @@ class NetworkJob(Job):
     network: NetworkConfig
     training: Training
     start: Path | None = None
-    show: str = ""
 
     @property
     def done(self) -> bool:
@@ -141,7 +140,6 @@ class NetworkJob(Job):
             ),
             self.seed,
             progress=self.progress,
-            show=self.show,
         )
         trained.model.save(self.member.weights(self.folder))
         every = np.arange(len(self.dataset.clip_ids))

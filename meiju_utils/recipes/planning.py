@@ -26,7 +26,6 @@ def jobs_of(graph: RecipeGraph, name: str) -> list[Job]:
         return []
     parts = _parts(graph, name)
     start = graph.experiment(graph.resolve(recipe.start)).folder if recipe.start else None
-    serial = graph.run.config.parallel.backend == "serial"
     jobs: list[Job] = []
     for member in graph.members(name):
         common: dict[str, Any] = {
@@ -48,7 +47,6 @@ def jobs_of(graph: RecipeGraph, name: str) -> list[Job]:
                     network=graph.network(name),
                     training=graph.training(name),
                     start=member.weights(start) if start else None,
-                    show=f"{name} {member.name.replace('-', ' ')}" if serial else "",
                 )
             )
     return jobs

@@ -387,7 +387,7 @@ def test_a_fault_of_most_trainings_stops_them_and_is_measured_by_the_whole_plan(
     run = make_run(training={"seeds": [1]})
     recipes = written(**{f"like-{n}": {"like": "base"} for n in range(4)})
     failing(monkeypatch, *recipes, error=RuntimeError("out of memory"))
-    with pytest.raises(SystemicError, match=r"trainings: 4 of 5 failed.*the first, base seed 1"):
+    with pytest.raises(SystemicError, match=r"Trainings: 4 of 5 failed.*the first, base seed 1"):
         train_recipes(run, list(recipes), recipes)
     measured: list[int] = []
     monkeypatch.setattr(training_module, "map_items", lambda *_, of, **__: measured.append(of))

@@ -1,0 +1,74 @@
+"""One line that moves: how much of a stage is done, at which rate, how long it still takes.
+
+In a notebook it is a line of the cell's output, in a terminal one below what was printed, in a log
+file a new line a minute. Imports nothing of the package.
+"""
+
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+from tqdm import tqdm
+
+COLUMNS = 79  # a terminal of 80 breaks no line of so many
+EVERY_S = 1.0  # between two states of a line that moves
+LOG_EVERY_S = 60.0  # between two lines of a log
+
+
+class Progress:
+    """The progress of `total` units of work; a context manager, closed with its last state."""
+
+    def __init__(self, total: int, description: str, unit: str) -> None:
+        self.total, self.description, self.unit = total, description, unit
+        self.stream: TextIO = sys.stdout if in_notebook() else sys.stderr
+        self.moves = in_notebook() or self.stream.isatty()
+        self.done = 0
+        self.said = ""
+        self.began = self.shown = time.monotonic()
+        self._show()
+
+    def update(self, count: int, said: str = "") -> None:
+        """`count` more units are done; `said` stands at the end of the line."""
+        self.done += count
+        self.said = said or self.said
+        if time.monotonic() - self.shown >= (EVERY_S if self.moves else LOG_EVERY_S):
+            self._show()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._show(end="\n")
+
+    def __str__(self) -> str:
+        elapsed = time.monotonic() - self.began
+        line: str = tqdm.format_meter(
+            self.done,
+            self.total,
+            elapsed,
+            ncols=COLUMNS,
+            prefix=self.description,
+            unit=self.unit,
+            postfix=self.said or None,
+        )
+        return line
+
+    def _show(self, end: str = "") -> None:
+        self.shown = time.monotonic()
+        if self.moves:
+            self.stream.write(f"\r{self!s:<{COLUMNS}}{end}")
+        else:
+            self.stream.write(f"{self}\n")
+        self.stream.flush()
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    return hasattr(ipython.get_ipython(), "kernel") if ipython else False
