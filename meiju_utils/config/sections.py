@@ -43,10 +43,10 @@ class Faces(Section):
         default="dlib-hog", description="or yunet:<path of its .onnx or hub id>, for real footage"
     )
     detect_every: int = Field(
-        default=5, ge=1, description="detect in one of so many frames, at 25 a second"
+        default=8, ge=1, description="detect in one of so many frames, at 25 a second"
     )
     tracking_side: int = Field(
-        default=960, ge=64, description="faces are followed in frames of at most this side, pixels"
+        default=800, ge=64, description="faces are followed in frames of at most this side, pixels"
     )
     crop_size: int = Field(default=112, ge=16, description="side of the stored crop, pixels")
 

@@ -26,7 +26,10 @@ STORE_NAME = "store.json"
 _MODULES = (
     *(f"media.{name}" for name in ("decoding", "frames", "packets", "parts", "reading", "sound")),
     *(f"media.{name}" for name in ("streams", "times")),
-    *(f"preprocessing.{name}" for name in ("clips", "detectors", "faces", "pitch", "shots")),
+    *(
+        f"preprocessing.{name}"
+        for name in ("clips", "detectors", "faces", "linking", "pitch", "shots")
+    ),
     *(f"preprocessing.{name}" for name in ("speaker", "tracks")),
 )
 _TALKNET = tuple(

@@ -13,8 +13,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from meiju_utils.preprocessing.detectors import Detector
+from meiju_utils.preprocessing.linking import Joined, link_pieces
 
-LEAST_IOU = 0.5
+LEAST_IOU = 0.35  # published: 0.5, which a box of the next scale but one of a detector has not
 LONGEST_GAP = 10  # frames without a detection inside a track
 MEDIAN_FRAMES = 13
 PADDING = 110  # grey value beyond the picture's edge
@@ -62,7 +63,8 @@ def follow_faces(
     Faces are looked for in one of `every` frames of a shot and in its last one. A detection
     continues the track it overlaps most, by more than LEAST_IOU, at the track's last box or where
     that would be if the face moved on as before. The box may be LONGEST_GAP frames old, or one
-    missed detection where detections are further apart. Between detections boxes are interpolated;
+    missed detection where detections are further apart; pieces of one person are then linked (see
+    `linking`). Between detections boxes are interpolated;
     half an interval before the first and after the last they stay.
     """
     bounds = [0, *cuts, len(frames)]
@@ -70,17 +72,15 @@ def follow_faces(
     for shot, (first, end) in enumerate(pairwise(bounds)):
         looked = sorted({*range(first, end, every), end - 1}) if end > first else []
         found = [(frame, detector.detect(frames[frame])) for frame in looked]
-        for joined in _join(found, max(LONGEST_GAP, 2 * every)):
+        pieces = _join(found, max(LONGEST_GAP, 2 * every))
+        for joined in link_pieces(pieces, frames):
             tracks.append(_track(joined, shot, first, end, every // 2))
     return sorted(tracks, key=lambda track: (track.start, track.boxes[0, 0]))
 
 
-_Joined = list[tuple[int, NDArray[np.float64]]]
-
-
-def _join(found: Sequence[tuple[int, NDArray[np.float64]]], gap: int) -> list[_Joined]:
+def _join(found: Sequence[tuple[int, NDArray[np.float64]]], gap: int) -> list[Joined]:
     """Detections of one shot as lists of (frame, box), one list a face; best overlaps first."""
-    tracks: list[_Joined] = []
+    tracks: list[Joined] = []
     for frame, boxes in found:
         open_tracks = [track for track in tracks if frame - track[-1][0] <= gap]
         overlaps = np.array(
@@ -97,7 +97,7 @@ def _join(found: Sequence[tuple[int, NDArray[np.float64]]], gap: int) -> list[_J
     return tracks
 
 
-def _track(joined: _Joined, shot: int, first: int, end: int, hold: int) -> FaceTrack:
+def _track(joined: Joined, shot: int, first: int, end: int, hold: int) -> FaceTrack:
     detected = [frame for frame, _ in joined]
     start, stop = max(first, detected[0] - hold), min(end, detected[-1] + hold + 1)
     boxes = np.stack([box for _, box in joined])
@@ -106,7 +106,7 @@ def _track(joined: _Joined, shot: int, first: int, end: int, hold: int) -> FaceT
     return FaceTrack(start, np.stack(between, axis=1), tuple(detected), shot)
 
 
-def _overlap(track: _Joined, frame: int, box: NDArray[np.float64]) -> float:
+def _overlap(track: Joined, frame: int, box: NDArray[np.float64]) -> float:
     """Of a box with the track's last one, resting or moved on as before, whichever fits better.
 
     Resting counts too, since the steps of a still face are the detector's jitter.
