@@ -60,7 +60,8 @@ class ClipFaces:
     @property
     def track_scores(self) -> NDArray[np.float64]:
         """Mean score of every track, NaN where not scored."""
-        return np.array([np.nan if s is None else float(s.mean()) for s in self.scores])
+        pairs = zip(self.tracks, self.scores, strict=True)
+        return np.array([np.nan if s is None else track.mean_of(s) for track, s in pairs])
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class _Decision:
 
     def at(self, tracks: Sequence[FaceTrack], moment: int) -> int:
         """The track that stands for the clip at a moment; -1 where none of the allowed shows."""
-        showing = [w for w in self.allowed if tracks[w].start <= moment < tracks[w].stop]
+        showing = [w for w in self.allowed if tracks[w].shows(moment)]
         return max(showing, key=lambda which: (self.means.get(which, 0), -which), default=-1)
 
 
@@ -87,8 +88,8 @@ def find_faces(media: Media, settings: Preprocessing) -> ClipFaces:
 
     1. one face only: it is taken, its score recorded;
     2. active speaker: in every sampled frame the face whose track scores highest, if above zero;
-       frames that show no such face are left out. Tracks under one second are not scored, nor is
-       any where the clip is silent;
+       frames that show no such face, as when it is turned away, are left out. Tracks under one
+       second are not scored, nor is any where the clip is silent;
     3. largest face: where nothing was scored, or nothing scores above zero;
     4. whole frame: where no sampled frame shows a face.
     """
@@ -157,14 +158,13 @@ def _decide(
 ) -> _Decision:
     moments = tuple(moments)
     showing = [
-        [which for which, track in enumerate(tracks) if track.start <= moment < track.stop]
-        for moment in moments
+        [which for which, track in enumerate(tracks) if track.shows(moment)] for moment in moments
     ]
     usable = {which for faces in showing for which in faces}
     if not usable:
         reason = "the faces appear between the sampled frames" if tracks else "no face found"
         return _Decision((-1,) * len(moments), "whole-frame", reason)
-    means = {which: float(s.mean()) for which, s in enumerate(scores) if s is not None}
+    means = {w: tracks[w].mean_of(s) for w, s in enumerate(scores) if s is not None}
     speaking = {which for which in usable if means.get(which, 0) > 0}
     choice: Choice
     if len(usable) == 1:
@@ -198,7 +198,8 @@ def _result(
     times: NDArray[np.float64],
     track: NDArray[np.float64] = NO_TRACK,
 ) -> ClipFaces:
-    means = [float(s.mean()) for w in set(decision.chosen) - {-1} if (s := scores[w]) is not None]
+    stand = set(decision.chosen) - {-1}
+    means = [tracks[w].mean_of(s) for w in stand if (s := scores[w]) is not None]
     return ClipFaces(
         tracks=tracks,
         scores=scores,

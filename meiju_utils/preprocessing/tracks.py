@@ -29,12 +29,14 @@ class FaceTrack:
 
     start: its first frame. boxes: [T, 4] left, top, right, bottom in pixels of the tracking
     frames, detected or interpolated. detected: the frames of actual detections. shot: which one.
+    away: [from, to) of the moments between two of its pieces, when nobody saw the face.
     """
 
     start: int
     boxes: NDArray[np.float64]
     detected: tuple[int, ...]
     shot: int
+    away: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -43,6 +45,16 @@ class FaceTrack:
     def stop(self) -> int:
         """The frame after its last."""
         return self.start + len(self.boxes)
+
+    def shows(self, frame: int) -> bool:
+        """Whether the face is to be seen in a frame of the clip."""
+        away = any(first <= frame < stop for first, stop in self.away)
+        return self.start <= frame < self.stop and not away
+
+    def mean_of(self, scores: NDArray[np.float32]) -> float:
+        """The mean of scores by frame [T], over those that show the face."""
+        seen = [self.shows(frame) for frame in range(self.start, self.start + len(scores))]
+        return float(scores[seen].mean())
 
     def geometry(self) -> NDArray[np.float64]:
         """Centre x, centre y and half size of the face [T, 3], smoothed by a running median."""
@@ -72,9 +84,9 @@ def follow_faces(
     for shot, (first, end) in enumerate(pairwise(bounds)):
         looked = sorted({*range(first, end, every), end - 1}) if end > first else []
         found = [(frame, detector.detect(frames[frame])) for frame in looked]
-        pieces = _join(found, max(LONGEST_GAP, 2 * every))
-        for joined in link_pieces(pieces, frames):
-            tracks.append(_track(joined, shot, first, end, every // 2))
+        gap = max(LONGEST_GAP, 2 * every)
+        for joined in link_pieces(_join(found, gap), frames):
+            tracks.append(_track(joined, shot, first, end, every // 2, gap))
     return sorted(tracks, key=lambda track: (track.start, track.boxes[0, 0]))
 
 
@@ -97,13 +109,14 @@ def _join(found: Sequence[tuple[int, NDArray[np.float64]]], gap: int) -> list[Jo
     return tracks
 
 
-def _track(joined: Joined, shot: int, first: int, end: int, hold: int) -> FaceTrack:
+def _track(joined: Joined, shot: int, first: int, end: int, hold: int, gap: int) -> FaceTrack:
     detected = [frame for frame, _ in joined]
     start, stop = max(first, detected[0] - hold), min(end, detected[-1] + hold + 1)
     boxes = np.stack([box for _, box in joined])
     moments = np.arange(start, stop)
     between = [np.interp(moments, detected, column) for column in boxes.T]
-    return FaceTrack(start, np.stack(between, axis=1), tuple(detected), shot)
+    away = tuple((a + hold + 1, b - hold) for a, b in pairwise(detected) if b - a > gap)
+    return FaceTrack(start, np.stack(between, axis=1), tuple(detected), shot, away)
 
 
 def _overlap(track: Joined, frame: int, box: NDArray[np.float64]) -> float:

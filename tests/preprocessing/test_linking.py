@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from meiju_utils.preprocessing.linking import LONGEST_AWAY, Joined, link_pieces
+from meiju_utils.preprocessing.tracks import follow_faces
 
 SIDE = 60
 Faces = dict[str, NDArray[np.uint8]]
@@ -86,6 +87,23 @@ def test_pieces_seen_at_once_are_two_people_however_alike(faces: Faces) -> None:
     seen = {n: [("anna", 50, 50), ("anna", 120, 50)] for n in (0, 10, 20)}
     pieces = [[at(0, 50, 50), at(20, 50, 50)], [at(10, 120, 50)]]
     assert spans(link_pieces(pieces, film(faces, seen))) == [[0, 20], [10]]
+
+
+def test_while_it_is_away_a_face_neither_shows_nor_counts(faces: Faces) -> None:
+    frames = film(faces, {n: [("anna", 50, 50)] for n in [*range(0, 31, 10), *range(70, 101, 10)]})
+
+    class Detector:
+        def detect(self, picture: NDArray[np.uint8]) -> NDArray[np.float64]:
+            there = picture.max() != picture.min()
+            return np.array([[50, 50, 110, 110]] * int(there), float).reshape(-1, 4)
+
+    (track,) = follow_faces(frames[:101], [], Detector(), every=10)
+    assert track.away == ((36, 65),)
+    shown = [frame for frame in range(-3, 120) if track.shows(frame)]
+    assert shown == [*range(36), *range(65, 101)]
+    scores = np.ones(101, np.float32)
+    scores[36:65] = -9
+    assert track.mean_of(scores) == 1
 
 
 def test_boxes_beyond_the_picture_are_looked_at_as_far_as_they_reach(faces: Faces) -> None:

@@ -19,6 +19,8 @@ _SHOWN = 5  # frames
 def speaker_tracks(media: "Media", faces: "ClipFaces", title: str = "") -> Plot:
     """Frames with each face's box (the chosen one thick), above the scores over time and the sound.
 
+    Dotted: where a face is taken to be while it is turned away.
+
     `media` and `faces` as `preprocessing.inspect_clip` gives them, with tracking frames.
     """
     if not faces.tracks or not len(media.tracking):
@@ -34,12 +36,14 @@ def speaker_tracks(media: "Media", faces: "ClipFaces", title: str = "") -> Plot:
         ax.imshow(media.tracking[frame], cmap="gray", vmin=0, vmax=255)
         for index, track in enumerate(faces.tracks):
             if track.start <= frame < track.stop:
+                away = not track.shows(frame)
                 left, top, right, bottom = track.boxes[frame - track.start]
                 ax.plot(
                     [left, right, right, left, left],
                     [top, top, bottom, bottom, top],
                     color=_color(index),
-                    linewidth=3 if index in chosen else 1.2,
+                    linewidth=3 if index in chosen and not away else 1.2,
+                    linestyle=":" if away else "-",
                 )
         ax.set_axis_off()
         ax.set_title(f"{frame / TRACKING_RATE:.1f} s", fontsize=8, fontweight="normal")
@@ -58,7 +62,11 @@ def speaker_tracks(media: "Media", faces: "ClipFaces", title: str = "") -> Plot:
             label = f"face {index + 1}" + (", chosen" if index in chosen else "")
             seconds = (track.start + np.arange(len(scores))) / TRACKING_RATE
             width = 2.4 if index in chosen else 1.2
-            ax.plot(seconds, scores, color=_color(index), linewidth=width, label=label)
+            shown = [track.shows(track.start + i) for i in range(len(scores))]
+            seen = np.where(shown, scores, np.nan)
+            ax.plot(seconds, seen, color=_color(index), linewidth=width, label=label)
+            if not all(shown):
+                ax.plot(seconds, scores, color=_color(index), linewidth=1, linestyle=":")
     ax.axhline(0, color="#888888", linewidth=0.8)
     ax.set_xlabel("Time (s)")
     ax.set_ylabel("Speaking score")
