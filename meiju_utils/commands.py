@@ -23,7 +23,12 @@ def list_features(folder: RunDir) -> None:
     """List the feature stores of a run, with size and time."""
     from meiju_utils.embeddings.describe import stores_in, stores_table
 
-    typer.echo(stores_table(stores_in(folder)).to_string(index=False, float_format="{:.1f}".format))
+    for row in stores_table(stores_in(folder)).to_dict("records"):
+        typer.echo(row["store"])
+        typer.echo(
+            f"  {row['modality']:<6} {row['clips']} clips, {row['absent']} absent; "
+            f"{row['width']} wide, {row['dtype']}; {row['megabytes']:.1f} MB, {row['seconds']:.1f} s"
+        )
 
 
 @features.command("verify")

@@ -59,11 +59,14 @@ def test_a_clusters_embeddings_equal_those_of_one_process(
     sources: Callable[[int], Any],
     checkpoints: dict[str, Path],
     cluster: Parallel,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     clips = on_disk(sources(6))  # of a model; what is none is read in the next test
     config = EncoderConfig(name=f"hf:{checkpoints['tiny-hubert']}")
     serial = _extract(make_run, Parallel(backend="serial"), "audio", config, clips)
+    capsys.readouterr()
     _assert_same(_extract(make_run, cluster, "audio", config, clips), serial, shards=3)
+    assert "6/6" in capsys.readouterr().err.splitlines()[-1]  # the bar counts clips there, too
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")

@@ -288,8 +288,13 @@ def test_a_fault_of_many_clips_stops_the_run_measured_by_the_corpus(
 def test_workers_hear_what_this_process_hears_which_loads_no_model_then(
     clips: Preprocessed, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    def refuse(*_: str) -> Whisper:
+        raise AssertionError("loaded in the process that only hands over the work")
+
     two = Parallel(backend="loky", workers=2)
-    there, _ = recognise_speech(clips, ["a", "b"], tiny_whisper, "english", parallel=two)
+    with monkeypatch.context() as patched:
+        patched.setattr(asr, "load_whisper", refuse)
+        there, _ = recognise_speech(clips, ["a", "b"], tiny_whisper, "english", parallel=two)
     assert all(one.doubt for one in there.values())
     clips = store_clips(tmp_path / "other", _sounds(), texts=dict.fromkeys("ab", ""))
     here, _ = recognise_speech(clips, ["a", "b"], tiny_whisper, "english")
