@@ -27,7 +27,8 @@ def list_features(folder: RunDir) -> None:
         typer.echo(row["store"])
         typer.echo(
             f"  {row['modality']:<6} {row['clips']} clips, {row['absent']} absent; "
-            f"{row['width']} wide, {row['dtype']}; {row['megabytes']:.1f} MB, {row['seconds']:.1f} s"
+            f"{row['width']} wide, {row['dtype']}; {row['megabytes']:.1f} MB, "
+            f"{row['seconds']:.1f} s"
         )
 
 

@@ -2,28 +2,19 @@
 
 Each yields `(index, result, error)` as the items finish, in any order. An item starts when those
 it needs have finished without an error, by an `Order`. Where a process dies under an item, the
-engine tries again; when it has given up, the error is WorkerDied. Dask and Ray are
-used by their own interfaces, by which what the function holds is sent once and the death of a
-worker is told from the error of an item. From another process an error comes with its traceback as
-a note, and as one of its class's name and message where it cannot be pickled. What is no Exception
-(Ctrl-C) is no item's error and ends the work. Imports `config`, `errors` and `faults`; Dask and Ray
-only where they are asked for.
+engine tries again; when it has given up, the error is WorkerDied. Dask and Ray are used by their
+own interfaces, by which the death of a worker is told from the error of an item. What the function
+holds is sent once, whatever the engine, and not with each item. From another process an error comes
+with its traceback as a note, and as one of its class's name and message where it cannot be pickled.
+What is no Exception (Ctrl-C) is no item's error and ends the work. Dask and Ray are imported only
+where they are asked for.
 """
 
-import queue
-import threading
-import traceback
-import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import lru_cache
-from graphlib import TopologicalSorter
 from typing import Any
 
 import cloudpickle
-import joblib
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from meiju_utils.config import Parallel
 from meiju_utils.errors import ConfigError, MeijuError
@@ -35,13 +26,9 @@ from meiju_utils.parallel.clusters import (
     ray_connection,
 )
 from meiju_utils.parallel.faults import WorkerDied
+from meiju_utils.parallel.outcomes import Function, Order, Outcome, Outcomes, outcome_of, sent_back
+from meiju_utils.parallel.processes import run_loky
 
-Function = Callable[[Any], Any]
-Outcome = tuple[int, Any, Exception | None]
-Outcomes = Generator[Outcome, None, None]
-Order = TopologicalSorter[int]  # over the items' indices, prepared
-
-DISPATCHED = 2  # items a process of this machine has or waits for
 POLL_S = 1  # between looks at what Ray has finished
 
 
@@ -51,115 +38,10 @@ def run_serial(
     """One after another, here."""
     while ready := order.get_ready():
         for index in ready:
-            outcome = _outcome(function, index, items[index])
+            outcome = outcome_of(function, index, items[index])
             yield outcome
             if outcome[2] is None:
                 order.done(index)
-
-
-def run_loky(
-    function: Function, items: Sequence[Any], settings: Parallel, order: Order
-) -> Outcomes:
-    """In processes of this machine. One that dies takes the others with it.
-
-    Those that were under way are then tried one at a time, so that only the item that kills is
-    given up; the rest goes on in new processes.
-    """
-    # loky replaces a worker that has grown by 300 MB, as one does that first loads a model
-    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
-    warnings.filterwarnings("ignore", ".* tasks have been successfully executed", UserWarning)
-    turns = _Turns()
-    ready = order.get_ready()
-    if len(ready) == len(items):
-        some = {index: items[index] for index in ready}
-        yield from _loky(function, some, settings.workers, turns)
-        return
-    # What becomes ready together goes to the common pool of processes by a thread of its own.
-    finished: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
-
-    def run_some(some: dict[int, Any]) -> None:
-        try:
-            for outcome in _loky(function, some, settings.workers, turns):
-                finished.put(outcome)
-        except BaseException as error:  # it is the main thread's to raise
-            finished.put(error)
-
-    running = 0
-    try:
-        while running or ready:
-            if ready:
-                some = {index: items[index] for index in ready}
-                threading.Thread(target=run_some, args=(some,), daemon=True).start()
-                running += len(ready)
-            found = finished.get()
-            if isinstance(found, BaseException):
-                raise found
-            running -= 1
-            yield found
-            if found[2] is None:
-                order.done(found[0])
-            ready = order.get_ready()
-    finally:
-        if running:  # stopped early: what is still under way must not go on behind
-            with turns.start:
-                turns.stopped = True
-            # `reuse`: with other settings than joblib's it would first wait for what is under way
-            get_reusable_executor(reuse=True).shutdown(kill_workers=True)
-
-
-@dataclass
-class _Turns:
-    """What keeps threads that use one pool of processes out of each other's way.
-
-    `start`: items are handed over by one thread at a time, as the locks of joblib's threads could
-    wait for each other where a process dies meanwhile. `alone`: an item is tried alone by one
-    thread at a time, so that one that kills does not take another with it each time.
-    """
-
-    start: Any = field(default_factory=threading.Lock)
-    alone: Any = field(default_factory=threading.Lock)
-    stopped: bool = False
-
-
-def _loky(function: Function, items: Mapping[int, Any], workers: int, turns: _Turns) -> Outcomes:
-    left = dict(items)
-    while left:
-        try:
-            for outcome in _pool(function, left, workers, turns):
-                del left[outcome[0]]
-                yield outcome
-        except TerminatedWorkerError:
-            # Dispatched in order, so what was under way comes first in what is left.
-            for index in list(left)[: DISPATCHED * workers]:
-                with turns.alone:
-                    outcome = _alone(function, index, left.pop(index), workers, turns)
-                yield outcome
-
-
-def _pool(function: Function, items: Mapping[int, Any], workers: int, turns: _Turns) -> Outcomes:
-    with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
-        pool = joblib.Parallel(
-            return_as="generator_unordered",
-            pre_dispatch=DISPATCHED * workers,
-            batch_size=1,  # a batch would be lost as a whole
-        )
-    with turns.start:
-        if turns.stopped:
-            raise MeijuError("The processes of this machine were stopped.")
-        outcomes = pool([joblib.delayed(_sent_back)(function, *pair) for pair in items.items()])
-    yield from outcomes
-
-
-def _alone(function: Function, index: int, item: Any, workers: int, turns: _Turns) -> Outcome:
-    """One item with no other of its group; WorkerDied where its process dies each time."""
-    for _ in range(RETRIES):
-        try:
-            # as many workers as ever: to resize a pool that others use, loky waits without end
-            (outcome,) = _pool(function, {index: item}, workers, turns)
-        except TerminatedWorkerError:
-            continue
-        return outcome
-    return index, None, WorkerDied(f"its process died in each of {1 + RETRIES} attempts")
 
 
 def run_dask(
@@ -247,30 +129,6 @@ def run_ray(function: Function, items: Sequence[Any], settings: Parallel, order:
 ENGINES = {"serial": run_serial, "loky": run_loky, "dask": run_dask, "ray": run_ray}
 
 
-def _outcome(function: Function, index: int, item: Any) -> Outcome:
-    try:
-        return index, function(item), None
-    except Exception as error:  # any fault of one item, so that the others go on
-        return index, None, error
-
-
-def _sent_back(function: Function, index: int, item: Any) -> Outcome:
-    """`_outcome` in another process, with an error that survives the way here."""
-    _, result, error = _outcome(function, index, item)
-    return index, result, error and _portable(error)
-
-
-def _portable(error: Exception) -> Exception:
-    """The error without what its frames hold, traceback noted; else its name and message."""
-    if not isinstance(error, MeijuError):  # those say enough
-        error.add_note("".join(traceback.format_exception(error)).rstrip())
-    try:
-        copy: Exception = cloudpickle.loads(cloudpickle.dumps(error))
-    except Exception:  # of a class that cannot be pickled both ways
-        copy = type(type(error).__name__, (RuntimeError,), {})(str(error))
-    return copy
-
-
 def _pack(function: Function, items: Sequence[Any]) -> bytes:
     """Everything a worker needs, in one piece: what items have in common travels once."""
     packed: bytes = cloudpickle.dumps((function, list(items)))
@@ -287,7 +145,7 @@ def _unpack(work: bytes) -> tuple[Function, list[Any]]:
 def _run(index: int, work: bytes) -> bytes:
     """One item in a worker; result and error, packed."""
     function, items = _unpack(work)
-    _, result, error = _sent_back(function, index, items[index])
+    _, result, error = sent_back(function, index, items[index])
     packed: bytes = cloudpickle.dumps((result, error))
     return packed
 

@@ -9,6 +9,7 @@ import textwrap
 import threading
 import time
 import traceback
+from dataclasses import dataclass
 from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -19,7 +20,7 @@ import pytest
 
 from meiju_utils.config import Parallel
 from meiju_utils.errors import ConfigError, MeijuError
-from meiju_utils.parallel import clusters, engines, map_items
+from meiju_utils.parallel import clusters, map_items, processes
 from meiju_utils.parallel.clusters import gpu_share
 
 # workers cannot import this file by its name
@@ -106,7 +107,7 @@ def test_processes_of_this_machine_start_again_where_one_has_died(tmp_path: Path
 def test_an_item_that_always_kills_is_a_failure_and_the_others_are_done(
     cluster: Parallel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "RETRIES", 1)
+    monkeypatch.setattr(processes, "RETRIES", 1)
     work = partial(_square, folder=tmp_path, deadly=2, attempts=99)
     mapped = map_items(work, ITEMS, NAMES, cluster, "squares", needs={5: [2]})
     failed = {failure.name: failure for failure in mapped.failures}
@@ -124,7 +125,7 @@ def test_an_item_that_always_kills_is_a_failure_and_the_others_are_done(
 def test_processes_of_this_machine_give_up_only_the_item_that_kills(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "RETRIES", 1)
+    monkeypatch.setattr(processes, "RETRIES", 1)
     work = partial(_square, folder=tmp_path, deadly=2, attempts=99)
     items = list(range(20))
     mapped = map_items(work, items, [str(i) for i in items], Parallel(workers=2), "squares")
@@ -138,7 +139,7 @@ def _die(_: int) -> None:
 
 @needs_sigkill
 def test_where_most_items_kill_the_machine_is_at_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "RETRIES", 1)
+    monkeypatch.setattr(processes, "RETRIES", 1)
     with pytest.raises(MeijuError, match=r"4 of 6 failed.*clip 0: WorkerDied.*memory"):
         map_items(_die, ITEMS, NAMES, Parallel(workers=2), "dying")
 
@@ -147,7 +148,7 @@ def test_where_most_items_kill_the_machine_is_at_fault(monkeypatch: pytest.Monke
 def test_a_single_item_that_kills_leaves_this_process_alive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engines, "RETRIES", 1)
+    monkeypatch.setattr(processes, "RETRIES", 1)
     mapped = map_items(_die, [0], ["clip"], Parallel(workers=2), "dying")
     assert [(f.name, f.error) for f in mapped.failures] == [("clip", "WorkerDied")]
 
@@ -156,7 +157,7 @@ def test_a_single_item_that_kills_leaves_this_process_alive(
 def test_where_trying_again_does_not_help_processes_of_this_machine_give_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "RETRIES", 1)
+    monkeypatch.setattr(processes, "RETRIES", 1)
     work = partial(_square, folder=tmp_path, deadly=2, attempts=99)
     with pytest.raises(MeijuError, match="died whenever it was at"):
         map_items(work, ITEMS, NAMES, Parallel(workers=2), "squares", tolerant=False)
@@ -217,6 +218,29 @@ def _slow(item: int, folder: Path) -> int:
     return item
 
 
+@dataclass(frozen=True)
+class Noted:
+    """A function that notes each time it is unpickled."""
+
+    folder: Path
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        number = len(list(self.folder.iterdir()))
+        (self.folder / f"{os.getpid()}-{number}").touch()
+
+    def __call__(self, item: int) -> int:
+        return -item
+
+
+def test_a_process_of_this_machine_gets_the_function_once_for_all_its_items(tmp_path: Path) -> None:
+    items = list(range(30))
+    found = map_items(Noted(tmp_path), items, [*map(str, items)], Parallel(workers=2), "noting")
+    assert found.results == [-item for item in items]
+    readers = [path.name.split("-")[0] for path in tmp_path.iterdir()]
+    assert len(readers) == len(set(readers)) <= 2
+
+
 @pytest.mark.timeout(60)
 def test_processes_of_this_machine_stop_where_nobody_waits_for_them(tmp_path: Path) -> None:
     # Of what needs 0 there is more than is handed over at once.
@@ -224,7 +248,7 @@ def test_processes_of_this_machine_stop_where_nobody_waits_for_them(tmp_path: Pa
     order = TopologicalSorter({i: [0] if i else [] for i in items} | {11: [1]})
     order.prepare()
     work = partial(_slow, folder=tmp_path)
-    outcomes = engines.run_loky(work, items, Parallel(workers=2), order)
+    outcomes = processes.run_loky(work, items, Parallel(workers=2), order)
     assert next(outcomes) == (0, 0, None)
     assert next(outcomes)[2] is None
     outcomes.close()
@@ -283,7 +307,7 @@ def _deadly(item: int, folder: Path) -> int:
 def test_an_item_that_always_kills_takes_none_of_another_group_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "RETRIES", 1)
+    monkeypatch.setattr(processes, "RETRIES", 1)
     # Both groups have more than is handed over at once; 22 needs the deadly one.
     needs = {i: [0] for i in range(2, 12)} | {i: [1] for i in range(12, 22)} | {22: [DEADLY]}
     items = list(range(23))

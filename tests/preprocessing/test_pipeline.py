@@ -33,7 +33,7 @@ from meiju_utils.errors import (
 )
 from meiju_utils.media.reading import read_media
 from meiju_utils.opening import open_run
-from meiju_utils.parallel import Failure, engines
+from meiju_utils.parallel import Failure, processes
 from meiju_utils.preprocessing import clips as clips_module
 from meiju_utils.preprocessing import (
     inspect_clip,
@@ -513,8 +513,8 @@ def test_a_clip_that_kills_its_process_is_a_problem_and_the_tables_are_written(
     run, corpus = opened(parallel__backend="loky")
     with monkeypatch.context() as patched:
         patched.setattr(making, "preprocess_video", _deadly_at_mute)
-        patched.setattr(engines, "RETRIES", 1)
-        patched.setattr(engines, "DISPATCHED", 1)  # few clips are then tried one at a time
+        patched.setattr(processes, "RETRIES", 1)
+        patched.setattr(processes, "DISPATCHED", 1)  # few clips are then tried one at a time
         preprocess_corpus(run, corpus)
         assert usable(run) == [TALKING, HEARD, FOUR]
     problems = run.table("problems").set_index("clip_id")
