@@ -24,6 +24,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 
 from meiju_utils import execution, open_run
 from meiju_utils.corpus.demo.clips import ClipSpec, FaceSpec, make_clip
@@ -167,6 +168,7 @@ def measured(step: str, folder: Path) -> dict[str, Any]:
     began = time.perf_counter()
     told = WORK[step](folder)
     seconds = time.perf_counter() - began
+    get_reusable_executor().shutdown(wait=True)  # only what has ended is counted
     own, workers = (
         resource.getrusage(who).ru_maxrss / 1e6
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)

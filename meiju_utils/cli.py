@@ -74,7 +74,8 @@ def demo_corpus(
     ] = "demo",
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
     workers: Annotated[
-        int, typer.Option(help="Processes of one thread each; default: all cores.", min=0)
+        int,
+        typer.Option(help="Processes of one thread; default: all.", min=0, show_default=False),
     ] = 0,
 ) -> None:
     """Make a synthetic corpus of real MP4 clips.

@@ -23,7 +23,10 @@ def list_features(folder: RunDir) -> None:
     """List the feature stores of a run, with size and time."""
     from meiju_utils.embeddings.describe import stores_in, stores_table
 
-    for row in stores_table(stores_in(folder)).to_dict("records"):
+    rows = stores_table(stores_in(folder)).to_dict("records")
+    if not rows:
+        typer.echo(f"No feature stores in {folder}.")
+    for row in rows:
         typer.echo(row["store"])
         typer.echo(
             f"  {row['modality']:<6} {row['clips']} clips, {row['absent']} absent; "

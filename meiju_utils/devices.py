@@ -5,6 +5,7 @@ function needs it.
 """
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,8 @@ def check_device(name: str, setting: str = SETTINGS) -> None:
 def torch_device(name: str, setting: str = SETTINGS) -> "torch.device":
     """The device of a profile's name; "auto" is CUDA, then MPS, then CPU.
 
+    Of several GPUs "cuda" is the current one, in a worker process one of its own.
+
     Raises ConfigError for one that this machine has not.
     """
     import torch
@@ -55,7 +58,9 @@ def torch_device(name: str, setting: str = SETTINGS) -> "torch.device":
     ]
     if name in ("auto", "cuda") and there[0] == "cuda":
         own = _own_gpu(torch.cuda.device_count())
-        return torch.device("cuda" if own is None else f"cuda:{own}")
+        if own is not None:
+            torch.cuda.set_device(own)
+        return torch.device("cuda")
     if name == "auto":
         return torch.device(there[0])
     kind, colon, number = name.partition(":")
@@ -70,12 +75,13 @@ def torch_device(name: str, setting: str = SETTINGS) -> "torch.device":
 
 
 def _own_gpu(count: int) -> int | None:
-    """Of several GPUs the one of this process, where it is one of many: by its number."""
+    """Of several GPUs the one of this process, where it is one of many: by its number, which goes
+    on where a process is replaced, or what the system numbers it."""
     name = multiprocessing.current_process().name
-    number = name.rpartition("-")[2]
-    if count < 2 or name == "MainProcess" or not number.isdecimal():
+    if count < 2 or name == "MainProcess":
         return None
-    return int(number) % count
+    number = name.rpartition("-")[2]
+    return (int(number) if number.isdecimal() else os.getpid()) % count
 
 
 @contextmanager
@@ -89,6 +95,20 @@ def single_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def quiet(logging: Any) -> Iterator[None]:
+    """Without transformers' warnings and progress bars: what matters is checked by us."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def torch_dtype(device: "torch.device", precision: str) -> "torch.dtype":

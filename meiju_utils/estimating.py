@@ -177,7 +177,7 @@ def _time_clips(
                 usable += not row.get("problem")
                 for name, parts in ARTEFACTS.items():
                     sizes[name] += sum(media[part].nbytes for part in parts if part in media)
-    found.add_stage("01 decoding and faces", seconds, len(tasks), clips, places(run).workers)
+    found.add_stage("01 decoding and faces", seconds, len(tasks), clips, places(run).processes)
     if usable < len(tasks):
         found.notes.append(f"{len(tasks) - usable} of {len(tasks)} clips timed cannot be used.")
     for name, size in sizes.items():
@@ -204,7 +204,7 @@ def _time_recognition(found: Estimate, run: Run, source: Preprocessed, clips: in
             language = run.setting.language
             recognise_speech(source, heard, model, language, settings.device, clips)
             workers = model_places(run.config.parallel, settings.device, "preprocessing.device")
-            found.add_stage(stage, perf_counter() - began, len(heard), clips, workers.workers)
+            found.add_stage(stage, perf_counter() - began, len(heard), clips, workers.processes)
     except MeijuError as error:
         reasons.append(str(error))
     found.notes += [f"{stage} is not timed: {reason}" for reason in reasons[:1]]
@@ -254,7 +254,7 @@ def _encode(
         seconds = perf_counter() - began
     finally:
         forget_model()
-    workers = encoder_places(run, encoder).workers
+    workers = encoder_places(run, encoder).processes
     return seconds, sum(array.nbytes for array in made.arrays.values()), workers
 
 

@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
+from tqdm.utils import disp_trim
 
-from meiju_utils.parallel.progress import COLUMNS, EVERY_S, LOG_EVERY_S
+from meiju_utils.parallel.progress import COLUMNS, EVERY_S, LOG_EVERY_S, is_terminal
 
 _BAR = re.compile(r"^[^|]+: +\d+%\|.*\| \d+/\d+ \[.*\]?\s*$")
 
@@ -22,7 +23,7 @@ class Watch(io.TextIOBase):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.moves = sys.stderr.isatty()
+        self.moves = is_terminal(sys.stderr)
         self.began = time.monotonic()
         self.shown = float("-inf")
         self.line: Any = None
@@ -45,6 +46,7 @@ class Watch(io.TextIOBase):
 
     def cell_begins(self) -> None:
         """The bar of the cell before is no longer of interest."""
+        self.shown = float("-inf") if self.moves else self.shown
         if self.moves:
             self._show("")
 
@@ -56,12 +58,14 @@ class Watch(io.TextIOBase):
     ) -> None:
         if self.moves:
             self.line.close()
+            # papermill's bar is closed before, so that the cursor stands on this very line
+            print(f"\r{'':{COLUMNS}}\r", end="", file=sys.stderr, flush=True)
         elif error is None:
             seconds = time.monotonic() - self.began
             print(f"{self.name:<28}: done in {seconds:.0f} s", file=sys.stderr, flush=True)
 
     def _show(self, state: str) -> None:
         if self.moves:
-            self.line.set_description_str(state[:COLUMNS])
+            self.line.set_description_str(disp_trim(state, COLUMNS))
         else:
-            print(f"{self.name[:2]} {state}"[:COLUMNS], file=sys.stderr, flush=True)
+            print(disp_trim(f"{self.name[:2]} {state}", COLUMNS), file=sys.stderr, flush=True)

@@ -20,10 +20,11 @@ from meiju_utils.config import Parallel, Preprocessing
 from meiju_utils.corpus.lists import VIDEO_SUFFIXES
 from meiju_utils.errors import ConfigError, MediaError
 from meiju_utils.media.parts import Part
-from meiju_utils.parallel import map_items
+from meiju_utils.parallel import map_items, model_places
 from meiju_utils.preprocessing.clips import Made, VideoTask, preprocess_video
 from meiju_utils.preprocessing.manifest import Row
 from meiju_utils.preprocessing.review import review_texts
+from meiju_utils.preprocessing.speaker import has_weights
 from meiju_utils.preprocessing.store import as_audio, picture_of, unpacked
 from meiju_utils.preprocessing.whisper import SAMPLE_RATE, load_whisper
 
@@ -152,6 +153,8 @@ def read_clips(
             hand_over()
 
     names, where = list(videos), parallel or Parallel(backend="serial")
+    if has_weights(settings.speaker):
+        where = model_places(where, settings.device, "preprocessing.device")
     mapped = map_items(preprocess_video, tasks, names, where, "Reading", then=then, keep=False)
     if clips.rows:
         hand_over()

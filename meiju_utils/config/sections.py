@@ -186,25 +186,12 @@ class Training(Section):
     device: str = Field(default="auto", description="auto, cpu, cuda, mps")
 
 
-def _cores(value: Any) -> Any:
-    """For "auto" the cores this process may use: of its container, its pinning, its SLURM job."""
-    if value != "auto":
-        return value
-    from joblib.externals.loky import cpu_count
-
-    granted = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or ""
-    found: int = cpu_count()
-    return min(found, int(granted)) if granted.isdecimal() and int(granted) else found
-
-
 class Parallel(Section):
     """Where clips and trainings are mapped; README ("On a cluster") for Dask and Ray."""
 
     backend: Literal["serial", "loky", "dask", "ray"] = "loky"
-    workers: Annotated[int, BeforeValidator(_cores)] = Field(
+    workers: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
         default="auto",
-        ge=1,
-        validate_default=True,
         description="processes of one thread on this machine; auto: the cores it may use",
     )
     models_per_gpu: int = Field(
@@ -214,6 +201,19 @@ class Parallel(Section):
         default="",
         description="of a cluster, as tcp://host:8786 (dask), host:6379 or auto (ray); '': none",
     )
+
+    @property
+    def processes(self) -> int:
+        """`workers` of this machine, now: of its container, its pinning, its SLURM job."""
+        if self.backend == "serial":
+            return 1
+        if self.workers != "auto":
+            return self.workers
+        from joblib.externals.loky import cpu_count
+
+        job = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or ""
+        cores: int = cpu_count()
+        return min(cores, int(job)) if job.isdecimal() and int(job) else cores
 
     @field_validator("address")
     @classmethod

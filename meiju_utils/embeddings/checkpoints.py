@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from meiju_utils.config import EncoderConfig
+from meiju_utils.devices import quiet
 from meiju_utils.embeddings.base import EncoderContext
 from meiju_utils.errors import FeatureError
 from meiju_utils.references import cached_commit, content_of, parse_reference
@@ -169,20 +170,6 @@ def check_complete(checkpoint: Checkpoint, lost: Sequence[str]) -> None:
             f"{checkpoint.name} lacks {len(lost)} of the model's weights, so they would be random: "
             f"{', '.join(sorted(lost)[:3])}, … Take a checkpoint of the whole model."
         )
-
-
-@contextmanager
-def quiet(logging: Any) -> Iterator[None]:
-    """Without transformers' warnings and progress bars: what matters is checked by us."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def combine_layers(

@@ -77,13 +77,14 @@ def _extract_features(
             tolerant=False,
             sizes=[len(clips)] if clips else [],
         )
+        forget_model()  # the workers have theirs
         return all(is_as_kept(store, one, plan) for one in made.succeeded())
 
     try:
         store = plan.open_or_make(equal)
         wanted = store.unsettled(stamps)
         if wanted:
-            size = _shard_size(run, plan, len(wanted), settings.workers)
+            size = _shard_size(run, plan, len(wanted), settings.processes)
             work = _Extraction(store.folder, encoding)
             stale, failed = set(store.stale(stamps)), store.failed()
             known = {clip_id: failed[clip_id] for clip_id in failed if clip_id not in stale}

@@ -49,7 +49,7 @@ def _write_once(target: Path, key: str, seed: int, write: Callable[[Path], None]
     import torch
     from transformers.utils import logging
 
-    from meiju_utils.embeddings.checkpoints import quiet
+    from meiju_utils.devices import quiet
 
     marker = target / ".made-from.json"
     if marker.is_file() and read_json(marker) == key:

@@ -55,7 +55,7 @@ def read_media(
     path: Path,
     sample_rate: int = 16000,
     frame_stride: int = 30,
-    tracking_side: int = 960,
+    tracking_side: int = 800,
     part: Part = Part(),  # noqa: B008
 ) -> Media:
     """Decode a clip once. `tracking_side`: longest side of the tracking frames; 0: leave them out.
@@ -73,7 +73,7 @@ def read_parts(
     parts: Sequence[Part],
     sample_rate: int = 16000,
     frame_stride: int = 30,
-    tracking_side: int = 960,
+    tracking_side: int = 800,
 ) -> Iterator[tuple[int, Media | MediaError]]:
     """Decode a video once and give each of `parts`, by its index there, as soon as it is complete.
 

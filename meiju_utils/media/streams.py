@@ -18,7 +18,7 @@ from av.error import FFmpegError
 from meiju_utils.errors import MediaError
 
 # Clips of the challenge last seconds; a film put there by mistake must not exhaust the memory.
-# A minute of 1280x720 takes about 1 GB: 1500 tracking frames of 960x540, 50 in full.
+# A minute of 1280x720 takes about 1 GB: 1500 tracking frames of 800x450, 50 in full.
 MAX_SECONDS = 60.0
 
 # AAC pads to whole frames of 1024 samples (HE-AAC: 2048): at 8 kHz up to 0.25 s.

@@ -42,7 +42,7 @@ def dask_client(settings: Parallel) -> Generator[Any, None, None]:
     else:
         with (
             distributed.LocalCluster(
-                n_workers=settings.workers,
+                n_workers=settings.processes,
                 threads_per_worker=1,
                 memory_limit=None,
                 dashboard_address="127.0.0.1:0",
@@ -60,7 +60,7 @@ def ray_connection(settings: Parallel) -> Generator[None, None, None]:
     """
     ray = import_engine("ray")
     local = {
-        "num_cpus": settings.workers,
+        "num_cpus": settings.processes,
         "include_dashboard": False,
         "_node_ip_address": "127.0.0.1",
         "_system_config": {"task_oom_retries": RETRIES},  # without end by default

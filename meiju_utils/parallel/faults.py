@@ -33,7 +33,7 @@ _KILLED = (
 )
 _NO_MEMORY = (
     "memory does not suffice: choose smaller batches (of trainings: training.batch_size), fewer "
-    "processes a device (parallel.workers), or another device"
+    "processes a device (parallel.models_per_gpu), or another device"
 )
 
 

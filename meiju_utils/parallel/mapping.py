@@ -72,7 +72,7 @@ def map_items(
     One worker of loky is this very process, which a deadly item would take with it: use two where
     the clips are not to be trusted.
     """
-    serial = settings.backend == "loky" and settings.workers == 1
+    serial = settings.backend == "loky" and settings.processes == 1
     run = ENGINES["serial" if serial else settings.backend]
     results: list[Result | None] = [None] * len(items)
     failures: dict[int, Failure] = {}

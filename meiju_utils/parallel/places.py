@@ -10,20 +10,19 @@ from meiju_utils.devices import torch_device
 def model_places(settings: Parallel, device: str, setting: str) -> Parallel:
     """Settings for a stage whose processes each load a model.
 
-    On the CPU, in this process alone and on a cluster (whose workers are placed by whoever starts
-    them) they stay as they are; on accelerators of this machine there are no more processes than
-    `models_per_gpu` on each. `device` is that of a profile, `setting` its name there. Raises
-    ConfigError for a device that is not there.
+    On the CPU, in this process alone and on a cluster at an address (whose workers are placed by
+    whoever starts them) they stay as they are; on accelerators of this machine there are about
+    `models_per_gpu` processes on each. `device` is that of a profile, `setting` its name there.
+    Raises ConfigError for a device that is not there.
     """
-    if settings.backend != "loky" or device == "cpu":
+    if settings.backend == "serial" or settings.address or device == "cpu":
         return settings
     where = torch_device(device, setting)
     if where.type == "cpu":
         return settings
-    most = settings.models_per_gpu * (gpu_count() if where.type == "cuda" else 1)
-    if where.index is not None:
-        most = settings.models_per_gpu
-    return settings.model_copy(update={"workers": min(settings.workers, most)})
+    several = where.type == "cuda" and where.index is None
+    most = settings.models_per_gpu * (gpu_count() if several else 1)
+    return settings.model_copy(update={"workers": min(settings.processes, most)})
 
 
 def gpu_count() -> int:

@@ -70,14 +70,14 @@ def _run_loky(
     ready = order.get_ready()
     if len(ready) == len(items):
         some = {index: items[index] for index in ready}
-        yield from _loky(function, some, settings.workers, turns)
+        yield from _loky(function, some, settings.processes, turns)
         return
     # What becomes ready together goes to the common pool of processes by a thread of its own.
     finished: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
 
     def run_some(some: dict[int, Any]) -> None:
         try:
-            for outcome in _loky(function, some, settings.workers, turns):
+            for outcome in _loky(function, some, settings.processes, turns):
                 finished.put(outcome)
         except BaseException as error:  # it is the main thread's to raise
             finished.put(error)

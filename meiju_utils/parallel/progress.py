@@ -4,14 +4,17 @@ In a notebook it is a line of the cell's output, in a terminal one below what wa
 file a new line a minute. Imports nothing of the package.
 """
 
+import shutil
 import sys
 import time
 from types import TracebackType
 from typing import TextIO
 
 from tqdm import tqdm
+from tqdm.utils import disp_len, disp_trim
 
 COLUMNS = 79  # a terminal of 80 breaks no line of so many
+DESCRIBED = 30  # columns of a description, so that there is room for figures
 EVERY_S = 1.0  # between two states of a line that moves
 LOG_EVERY_S = 60.0  # between two lines of a log
 
@@ -20,9 +23,13 @@ class Progress:
     """The progress of `total` units of work; a context manager, closed with its last state."""
 
     def __init__(self, total: int, description: str, unit: str) -> None:
-        self.total, self.description, self.unit = total, description, unit
-        self.stream: TextIO = sys.stdout if in_notebook() else sys.stderr
-        self.moves = in_notebook() or self.stream.isatty()
+        self.total, self.unit = total, unit
+        self.description = disp_trim(description, DESCRIBED)
+        self.stream: TextIO | None = sys.stdout if in_notebook() else sys.stderr
+        self.moves = in_notebook() or is_terminal(self.stream)
+        self.columns = COLUMNS
+        if not in_notebook():
+            self.columns = min(COLUMNS, max(40, shutil.get_terminal_size().columns - 1))
         self.done = 0
         self.said = ""
         self.began = self.shown = time.monotonic()
@@ -52,20 +59,37 @@ class Progress:
             self.done,
             self.total,
             elapsed,
-            ncols=COLUMNS,
+            ncols=self.columns,
+            ascii=not self._has_blocks(),
             prefix=self.description,
             unit=self.unit,
             postfix=self.said or None,
         )
         return line
 
+    def _has_blocks(self) -> bool:
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        return encoding.lower().replace("-", "").startswith("utf")
+
     def _show(self, end: str = "") -> None:
         self.shown = time.monotonic()
-        if self.moves:
-            self.stream.write(f"\r{self!s:<{COLUMNS}}{end}")
-        else:
-            self.stream.write(f"{self}\n")
-        self.stream.flush()
+        if self.stream is None:
+            return
+        line = str(self)
+        rest = " " * (self.columns - disp_len(line))
+        try:
+            self.stream.write(f"\r{line}{rest}{end}" if self.moves else f"{line}\n")
+            self.stream.flush()
+        except (OSError, ValueError):  # the terminal is gone; the work is not
+            self.stream = None
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody watches what is written there; a closed or lost one is none."""
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False
 
 
 def in_notebook() -> bool:

@@ -15,7 +15,7 @@ from meiju_utils.config import Parallel
 from meiju_utils.errors import DamagedError
 from meiju_utils.files import fingerprint, read_table, safe_name, write_table
 from meiju_utils.parallel import Failure, failure_of, map_items, model_places, stop_if_systemic
-from meiju_utils.parallel.faults import WorkerDied, is_of_the_run
+from meiju_utils.parallel.faults import FEW, WorkerDied, is_of_the_run
 from meiju_utils.preprocessing.store import Preprocessed
 from meiju_utils.preprocessing.whisper import (
     COMPRESSION,
@@ -87,8 +87,12 @@ def recognise_speech(
         sizes = [len(group) for group in groups]
         map_items(work, groups, names, settings, STAGE, tolerant=False, then=take, sizes=sizes)
 
+    groups = [pending[i : i + GROUP] for i in range(0, len(pending), GROUP)]
     try:
-        hear([pending[i : i + GROUP] for i in range(0, len(pending), GROUP)])
+        hear(groups)
+        if len(died) == len(pending) and len(groups) > FEW:  # it is not one clip in each
+            deaths = [Failure(group[0], "WorkerDied", "its process died") for group in groups]
+            stop_if_systemic(deaths, len(groups), STAGE)
         hear([[clip_id] for clip_id in died])
     finally:
         kept = _kept(folder, clips)

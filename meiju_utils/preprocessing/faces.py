@@ -101,7 +101,7 @@ def find_faces(media: Media, settings: Preprocessing) -> ClipFaces:
     silent = is_silent(media.audio)
     scorer = make_scorer(settings.speaker, media.sample_rate, settings.device)
     hop = media.sample_rate // TRACKING_RATE
-    asked = [w for w, track in enumerate(tracks) if not silent and len(track) >= LEAST_FRAMES]
+    asked = [w for w, track in enumerate(tracks) if not silent and track.shown >= LEAST_FRAMES]
     heard = scorer.score_all(
         [
             (media.audio[tracks[w].start * hop :], scored_crops(media.tracking, tracks[w]))

@@ -19,7 +19,8 @@ LONGEST_AWAY = 2 * RATE  # frames between two pieces
 REACH = 0.5  # face sizes a head may be off where it was, and
 SPEED = 2.0  # more for every second in between
 SIZES = 1.4  # times as large or small, at most
-ALIKE = 0.6  # correlation of looks
+ALIKE = 0.6  # correlation of looks; of drawn heads other people reach 0.55, rarely more
+SEEN_ONCE_EACH = 2  # detections
 LOOKED_AT = 3  # detections at a piece's end whose looks are compared
 LOOK = 16  # pixels of a look's side
 
@@ -36,6 +37,7 @@ def link_pieces(pieces: Sequence[Joined], frames: NDArray[np.uint8]) -> list[Joi
             for before, one in enumerate(pieces)
             for after, other in enumerate(pieces)
             if before != after
+            and len(one) + len(other) > SEEN_ONCE_EACH  # or a pattern of the wall found twice
             and _can_follow(one, other)
             and (likeness := _likeness(looks[before][1], looks[after][0])) >= ALIKE
         ),

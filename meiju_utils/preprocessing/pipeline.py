@@ -37,7 +37,7 @@ from meiju_utils.preprocessing.review import (
     review_texts,
     save_review,
 )
-from meiju_utils.preprocessing.speaker import make_scorer
+from meiju_utils.preprocessing.speaker import check_scorer
 from meiju_utils.preprocessing.state import (
     refuse_other_corpus,
     renew_store,
@@ -77,7 +77,7 @@ def preprocess_corpus(run: Run, corpus: Corpus) -> Preprocessed:
         )
     if (corpus.clips["video"] != "").any():
         make_detector(settings.faces.detector)
-        make_scorer(settings.speaker, settings.sample_rate, settings.device)
+        check_scorer(settings.speaker, settings.sample_rate, settings.device)
     with writing(run.folder, NOTEBOOK):
         refuse_other_corpus(run, corpus.clips)
         return _preprocess(run, corpus)

@@ -51,6 +51,11 @@ class FaceTrack:
         away = any(first <= frame < stop for first, stop in self.away)
         return self.start <= frame < self.stop and not away
 
+    @property
+    def shown(self) -> int:
+        """In how many frames the face is to be seen."""
+        return len(self) - sum(stop - first for first, stop in self.away)
+
     def mean_of(self, scores: NDArray[np.float32]) -> float:
         """The mean of scores by frame [T], over those that show the face."""
         seen = [self.shows(frame) for frame in range(self.start, self.start + len(scores))]

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from meiju_utils.challenge import Language
 from meiju_utils.completeness import folder_problems
-from meiju_utils.devices import Halving, single_thread, torch_device, torch_dtype
+from meiju_utils.devices import Halving, quiet, single_thread, torch_device, torch_dtype
 from meiju_utils.errors import ConfigError
 from meiju_utils.preprocessing.speaker import SILENCE_DB
 from meiju_utils.references import parse_target, resolve
@@ -48,6 +49,7 @@ PROMPTS: dict[Language, str] = {
 
 # Of what lies there, weights of other libraries and of other precision are not needed.
 _FILES = ["*.json", "*.txt", "model.safetensors", "model-0*.safetensors"]
+_OLDER_WEIGHTS = ["pytorch_model*.bin"]
 
 _EXPECTED = (
     "Expected a Whisper model on the hub, as openai/whisper-large-v3, or, without a network, the "
@@ -69,14 +71,16 @@ class Whisper(Halving):
     def __init__(self, model: str, device: str) -> None:
         check_whisper(model)
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
+        from transformers.utils import logging
 
         self.device = torch_device(device, "preprocessing.device")
         local = resolve(model)
         name = str(local) if local.is_dir() else model
+        load: Any = WhisperForConditionalGeneration.from_pretrained
         try:
-            self.processor = WhisperProcessor.from_pretrained(name)
-            load: Any = WhisperForConditionalGeneration.from_pretrained
-            self.model = load(name, dtype=torch_dtype(self.device, "float16"))
+            with quiet(logging):
+                self.processor = WhisperProcessor.from_pretrained(name)
+                self.model = load(name, dtype=torch_dtype(self.device, "float16"))
         except Exception as error:  # the library raises anything here, from OSError to TypeError
             raise _unloadable(model, error) from error
         self.model.eval().to(self.device)
@@ -85,7 +89,9 @@ class Whisper(Halving):
         """What is said in each of some sounds, mono at 16 kHz in [-1, 1]."""
         windows = [(index, part) for index, s in enumerate(sounds) for part in voiced_windows(s)]
         pieces: list[list[Heard]] = [[] for _ in sounds]
-        with single_thread():
+        from transformers.utils import logging
+
+        with single_thread(), quiet(logging):
             for start in range(0, len(windows), AT_ONCE):
                 batch = windows[start : start + AT_ONCE]
                 heard = self.in_halves(
@@ -127,9 +133,10 @@ class Whisper(Halving):
             )["sequences"]
             # its opinion of the whole at once: no second search
             logits = self.model(encoder_outputs=encoded, decoder_input_ids=written).logits
+            own = logits.float().log_softmax(-1)
         return [
-            _judged(tokenizer, self.model.generation_config, row, of_row.float().log_softmax(-1))
-            for row, of_row in zip(written.cpu(), logits.cpu(), strict=True)
+            _judged(tokenizer, self.model.generation_config, row, of_row)
+            for row, of_row in zip(written, own, strict=True)
         ]
 
 
@@ -175,7 +182,8 @@ def voiced_windows(sound: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """The sound from its first voice to its last, in windows Whisper hears at once.
 
     Voice is what is louder than SILENCE_DB; sound with less than LEAST_VOICE_S of it has no
-    window. A window longer than WINDOW_S is cut where its last third is quietest.
+    window. A window longer than WINDOW_S is cut where its last third is quietest; one without voice
+    is left out.
     """
     size = round(FRAME_S * SAMPLE_RATE)
     count = len(sound) // size
@@ -191,9 +199,11 @@ def voiced_windows(sound: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     while stop - start > longest:
         earliest = start + 2 * longest // 3
         cut = earliest + int(smooth[earliest : start + longest].argmin())
-        windows.append(sound[start * size : cut * size])
+        windows.append((start, cut))
         start = cut
-    return [*windows, sound[start * size : stop * size]]
+    windows.append((start, stop))
+    heard = [bool((power[a:b] > 10 ** (SILENCE_DB / 10)).any()) for a, b in windows]
+    return [sound[a * size : b * size] for (a, b), own in zip(windows, heard, strict=True) if own]
 
 
 def check_whisper(model: str) -> None:
@@ -209,13 +219,21 @@ def check_whisper(model: str) -> None:
 
 
 def fetch_whisper(model: str) -> None:
-    """Fetch the files of a model on the hub, without loading them; ConfigError where that fails."""
+    """Fetch the files of a model on the hub, without loading them.
+
+    ConfigError where that fails, and where they are no Whisper model's.
+    """
     from huggingface_hub import snapshot_download
 
     try:
-        snapshot_download(model, allow_patterns=_FILES)
+        folder = Path(snapshot_download(model, allow_patterns=_FILES))
+        if not [*folder.glob("*.safetensors")]:
+            snapshot_download(model, allow_patterns=_OLDER_WEIGHTS)
     except Exception as error:  # the library raises anything here
         raise _unloadable(model, error) from error
+    name = f"preprocessing.transcripts.asr = {model!r}"
+    if problem := next(folder_problems(name, folder, "recognition"), ""):
+        raise ConfigError(f"{problem} {_EXPECTED}")
 
 
 def _unloadable(model: str, error: Exception) -> ConfigError:

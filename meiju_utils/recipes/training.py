@@ -27,7 +27,7 @@ from meiju_utils.recipes.code import run_job
 from meiju_utils.recipes.combining import combined
 from meiju_utils.recipes.experiment import FAILURE, Experiment
 from meiju_utils.recipes.graph import RecipeGraph, Recipes, recipes_of
-from meiju_utils.recipes.jobs import Job, read_records
+from meiju_utils.recipes.jobs import Job, NetworkJob, read_records
 from meiju_utils.recipes.planning import (
     check_code,
     inputs_of,
@@ -168,7 +168,9 @@ class _Training:
         """Do the jobs; `of` counts all trainings of the plan, those done before among them."""
         self._finish_what_is_complete()
         run = self.graph.run.config
-        settings = model_places(run.parallel, run.training.device, "training.device")
+        settings = run.parallel
+        if any(isinstance(job, NetworkJob) for job in self.jobs):  # what else is fitted has no GPU
+            settings = model_places(settings, run.training.device, "training.device")
         with _shared(self.graph, self.jobs) as jobs:
             map_items(
                 run_job,

@@ -43,10 +43,18 @@ def test_a_gpu_has_so_many_models_and_no_more(device: str, workers: int, two_gpu
     assert model_places(few, device, "training.device").workers == 2
 
 
-@pytest.mark.parametrize("backend", ["serial", "dask", "ray"])
+@pytest.mark.parametrize("backend", ["dask", "ray"])
 def test_clusters_place_their_workers_themselves(backend: str, two_gpus: None) -> None:
-    settings = MANY.model_copy(update={"backend": backend})
+    settings = MANY.model_copy(update={"backend": backend, "address": "host:1"})
     assert model_places(settings, "cuda", "training.device") == settings
+
+
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_a_cluster_of_this_machine_alone_is_held_to_it(backend: str, two_gpus: None) -> None:
+    settings = MANY.model_copy(update={"backend": backend})
+    assert model_places(settings, "cuda", "training.device").workers == 6
+    alone = MANY.model_copy(update={"backend": "serial"})
+    assert model_places(alone, "cuda", "training.device") == alone
 
 
 def test_without_a_gpu_models_are_spread_over_the_cores() -> None:
@@ -91,13 +99,14 @@ def test_every_stage_heeds_it(
         ("MainProcess", 4, None),
         ("LokyProcess-6", 4, 2),
         ("LokyProcess-6", 1, None),
-        ("SpawnPoolWorker", 4, None),
+        ("Dask Worker process (from Nanny)", 4, 3),  # by what the system numbers it
     ],
 )
 def test_processes_take_the_gpus_in_turn(
     name: str, count: int, own: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(multiprocessing, "current_process", lambda: SimpleNamespace(name=name))
+    monkeypatch.setattr(devices.os, "getpid", lambda: 4711)
     assert devices._own_gpu(count) == own
 
 
@@ -119,5 +128,7 @@ def test_auto_is_what_this_process_may_use(
     for name, value in slurm.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(loky, "cpu_count", lambda: 6)
-    assert Parallel().workers == Parallel(workers="auto").workers == workers  # type: ignore[arg-type]
-    assert Parallel(workers=9).workers == 9
+    assert Parallel().processes == workers
+    assert Parallel().workers == "auto"  # as it is kept: another machine has other cores
+    assert Parallel(workers=9).processes == 9
+    assert Parallel(backend="serial").processes == 1

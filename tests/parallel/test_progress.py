@@ -5,6 +5,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from tqdm.utils import disp_len
 
 from meiju_utils.config import Parallel
 from meiju_utils.parallel import map_items, progress
@@ -68,6 +69,41 @@ def test_a_notebook_has_it_in_its_output_and_no_red_box(
     printed = capsys.readouterr()
     assert printed.err == ""
     assert "2/2" in printed.out.split("\r")[-1]
+
+
+def test_a_line_of_wide_characters_or_in_a_narrow_terminal_does_not_break(
+    clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for columns, widest in ((80, 79), (60, 59)):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        with Progress(9, "hf:" + "长名字" * 20, "clips") as bar:
+            clock.s += 2
+            bar.update(4, "训练" * 30)
+        states = sys.stderr.getvalue().strip("\r\n").split("\r")  # type: ignore[attr-defined]
+        assert all(disp_len(state) <= widest for state in states)
+        assert "4/9" in states[-1]
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ValueError("closed file")])
+def test_a_lost_terminal_stops_no_work(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lost(Terminal):
+        def write(self, text: str) -> int:
+            raise error
+
+    for stream in (Lost(), None):
+        monkeypatch.setattr(sys, "stderr", stream)
+        settings = Parallel(backend="serial")
+        assert map_items(len, ["ab"], ["a"], settings, "Letters").results == [2]
+
+
+def test_without_blocks_in_the_encoding_the_bar_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stderr", stream)
+    with Progress(2, "Letters", "letters") as bar:
+        bar.update(2)
+    stream.seek(0)
+    assert "100%|####" in stream.read()
 
 
 def test_items_count_as_much_as_there_is_in_them(capsys: pytest.CaptureFixture[str]) -> None:

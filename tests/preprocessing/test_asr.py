@@ -18,6 +18,7 @@ from transformers import (
     WhisperTokenizer,
 )
 
+from meiju_utils.challenge import Language
 from meiju_utils.config import Parallel
 from meiju_utils.embeddings import write_tiny_checkpoints
 from meiju_utils.errors import ConfigError
@@ -310,6 +311,62 @@ def test_a_model_that_is_not_there_names_the_offline_way(clips: Preprocessed) ->
     for missing in ("/nowhere/whisper", "./whisper"):
         with pytest.raises(ConfigError, match="there is no folder"):
             check_whisper(missing)
+
+
+def test_a_model_of_the_hub_is_fetched_and_looked_at_before_hours_of_work(
+    tiny_whisper: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, asked = Path(tiny_whisper), []
+
+    def download(model: str, allow_patterns: list[str]) -> str:
+        asked.append((model, *allow_patterns))
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    whisper.fetch_whisper("some/whisper")
+    assert len(asked) == 1
+    folder = write_tiny_checkpoints(tmp_path, ["你好"])["tiny-bert"]
+    with pytest.raises(ConfigError, match="a Whisper model is expected"):
+        whisper.fetch_whisper("some/bert")
+    folder = shutil.copytree(tiny_whisper, tmp_path / "older")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    whisper.fetch_whisper("some/older")
+    assert asked[-1] == ("some/older", "pytorch_model*.bin")
+
+
+@pytest.mark.parametrize("language", ["english", "other"])
+def test_languages_without_a_prompt_are_heard(
+    language: Language, tiny_whisper: str, credulous: None
+) -> None:
+    (heard,) = load_whisper(tiny_whisper, "cpu").hear([_sounds()["a"]], language)
+    assert heard.text
+    assert not heard.doubt
+
+
+def test_a_pause_longer_than_a_window_is_not_given_to_the_model() -> None:
+    voice = _sounds()["a"]
+    windows = voiced_windows(np.concatenate([voice, np.zeros(70 * RATE), voice]))
+    assert sum(map(len, windows)) < 65 * RATE
+    assert all(np.abs(window).max() > 0.01 for window in windows)
+
+
+def test_where_every_group_dies_the_run_is_at_fault_and_no_clip_is_tried_alone(
+    tmp_path: Path, tiny_whisper: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sounds = {f"c{i}": _sounds()["a"] for i in range(10)}
+    clips = store_clips(tmp_path, sounds, texts=dict.fromkeys(sounds, ""))
+    tried: list[int] = []
+
+    def mapped(_: Any, groups: Any, *__: Any, then: Any, **___: Any) -> None:
+        tried.append(len(groups))
+        for place in range(len(groups)):
+            then(place, None, WorkerDied("killed"))
+
+    monkeypatch.setattr(asr, "GROUP", 2)
+    monkeypatch.setattr(asr, "map_items", mapped)
+    with pytest.raises(SystemicError, match="5 of 5"):
+        recognise_speech(clips, clips.clip_ids, tiny_whisper, "english")
+    assert tried == [5]
 
 
 def test_a_folder_of_another_kind_of_model_is_refused_before_it_is_loaded(tmp_path: Path) -> None:

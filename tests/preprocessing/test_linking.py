@@ -68,19 +68,19 @@ def test_a_head_can_only_be_where_it_can_have_got_to(
     frames = film(faces, {10: [("anna", 50, 50)]})
     grown = np.kron(faces["anna"][::10, ::10], np.ones((side // 6, side // 6), np.uint8))
     frames[frame, 50 : 50 + len(grown), left : left + len(grown)] = grown
-    found = link_pieces([[at(10, 50, 50)], [at(frame, left, 50, side)]], frames)
+    frames[5] = frames[10]
+    found = link_pieces([[at(5, 50, 50), at(10, 50, 50)], [at(frame, left, 50, side)]], frames)
     assert (len(found) == 1) == linked
 
 
 def test_two_people_who_pass_each_other_stay_two(faces: Faces) -> None:
-    seen = {
-        5: [("anna", 100, 50), ("ben", 180, 50)],
-        30: [("anna", 180, 50), ("ben", 100, 50)],
-    }
-    pieces = [[at(5, 100, 50)], [at(5, 180, 50)], [at(30, 100, 50)], [at(30, 180, 50)]]
+    before, after = [("anna", 100, 50), ("ben", 180, 50)], [("anna", 180, 50), ("ben", 100, 50)]
+    seen = {4: before, 5: before, 30: after}
+    pieces = [[at(n, left, 50) for n in (4, 5)] for left in (100, 180)]
+    pieces += [[at(30, 100, 50)], [at(30, 180, 50)]]
     linked = link_pieces(pieces, film(faces, seen))
     lefts = sorted([int(box[0]) for _, box in piece] for piece in linked)
-    assert lefts == [[100, 180], [180, 100]]
+    assert lefts == [[100, 100, 180], [180, 180, 100]]
 
 
 def test_pieces_seen_at_once_are_two_people_however_alike(faces: Faces) -> None:
@@ -106,8 +106,17 @@ def test_while_it_is_away_a_face_neither_shows_nor_counts(faces: Faces) -> None:
     assert track.mean_of(scores) == 1
 
 
+def test_a_pattern_of_the_wall_found_twice_is_no_person(faces: Faces) -> None:
+    frames = film(faces, {8: [("ben", 200, 50)], 48: [("ben", 200, 50)]})
+    twice = [[at(8, 200, 50)], [at(48, 200, 50)]]
+    assert spans(link_pieces(twice, frames)) == [[8], [48]]
+    seen = [[at(8, 200, 50), at(16, 200, 50)], [at(48, 200, 50)]]
+    frames = film(faces, {n: [("ben", 200, 50)] for n in (8, 16, 48)})
+    assert spans(link_pieces(seen, frames)) == [[8, 16, 48]]
+
+
 def test_boxes_beyond_the_picture_are_looked_at_as_far_as_they_reach(faces: Faces) -> None:
-    frames = film(faces, {0: [("anna", 0, 0)], 9: [("anna", 0, 0)]})
-    pieces = [[at(0, -30, -10)], [at(9, -30, -10)], [at(20, 900, 900)]]
-    assert spans(link_pieces(pieces, frames)) == [[0, 9], [20]]
+    frames = film(faces, {n: [("anna", 0, 0)] for n in (0, 1, 9)})
+    pieces = [[at(0, -30, -10), at(1, -30, -10)], [at(9, -30, -10)], [at(20, 900, 900)]]
+    assert spans(link_pieces(pieces, frames)) == [[0, 1, 9], [20]]
     assert link_pieces([], frames) == []
