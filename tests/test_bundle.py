@@ -418,6 +418,11 @@ def test_all_that_is_named_by_a_path_travels_if_asked(
     assert Path(found.speaker.partition(":")[2]).read_bytes() == b"scorer"
     left = carried(frozen, bundle, tmp_path / "left", every=False)
     assert left.preprocessing == frozen.preprocessing
+    older = made.model_copy(update={"preprocessing": found, "encoders": []})
+    (tmp_path / "newer").mkdir()
+    again = carried(older, target, tmp_path / "newer", every=False)  # a bundle saved once more
+    assert again.preprocessing == made.preprocessing
+    assert (tmp_path / "newer/checkpoints/detector.onnx").read_bytes() == b"detector"
     gone = frozen.encoders[-1].config.model_copy(update={"name": "hf:{run_dir}/none"})
     encoders = [frozen.encoders[-1].model_copy(update={"config": gone})]
     with pytest.raises(BundleError, match="is not on this machine"):

@@ -21,7 +21,7 @@ _NOT_COPIED = (".*", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msg
 
 def carried(frozen: Frozen, source: Path, target: Path, every: bool) -> Frozen:
     """The same with its checkpoints in `target`, named from there: all of them where `every`, else
-    those that lie in the run folder `source`.
+    those that lie in `source`, the run's folder or an older bundle.
 
     BundleError for one that is to be copied and is not here.
     """
@@ -31,8 +31,7 @@ def carried(frozen: Frozen, source: Path, target: Path, every: bool) -> Frozen:
         wanted = reference.target and (every or RUN_DIR in encoder.config.name)
         encoders.append(_copied(encoder, number, source, target) if wanted else encoder)
     preprocessing = _without_recognition(frozen.preprocessing)
-    if every:
-        preprocessing = _with_files(preprocessing, target)
+    preprocessing = _with_files(preprocessing, target, None if every else source)
     return frozen.model_copy(update={"encoders": encoders, "preprocessing": preprocessing})
 
 
@@ -87,22 +86,25 @@ def _without_recognition(settings: Preprocessing) -> Preprocessing:
     return settings.model_copy(update={"transcripts": transcripts})
 
 
-def _with_files(settings: Preprocessing, target: Path) -> Preprocessing:
-    """The face detector's and the speaker scorer's files copied, where they have any."""
+def _with_files(settings: Preprocessing, target: Path, only: Path | None) -> Preprocessing:
+    """The face detector's and the speaker scorer's files copied, where they have any and these lie
+    below `only`, if given."""
     faces = settings.faces
-    detector = _file_copied(faces.detector, "detector", target)
+    detector = _file_copied(faces.detector, "detector", target, only)
     return settings.model_copy(
         update={
             "faces": faces.model_copy(update={"detector": detector}),
-            "speaker": _file_copied(settings.speaker, "speaker", target),
+            "speaker": _file_copied(settings.speaker, "speaker", target, only),
         }
     )
 
 
-def _file_copied(name: str, what: str, target: Path) -> str:
+def _file_copied(name: str, what: str, target: Path, only: Path | None) -> str:
     reference = parse_reference(name)
     path = reference.path
     if not reference.target:
+        return name
+    if only and not (path and path.is_relative_to(only.absolute())):
         return name
     if path is None:
         from meiju_utils.preprocessing.detectors import yunet_path
