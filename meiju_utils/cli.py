@@ -5,6 +5,7 @@ Heavy imports stay inside the commands, so that `meiju --help` answers at once.
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +14,7 @@ import typer
 from meiju_utils import __version__
 from meiju_utils.asking import export, predict
 from meiju_utils.commands import clean, clips, features, init
-from meiju_utils.console import tolerate_encoding, wrapped
+from meiju_utils.console import Interrupted, heed_signals, tolerate_encoding, wrapped
 from meiju_utils.errors import MeijuError
 from meiju_utils.handing_in import check_submission, compare, ledger, score
 
@@ -203,9 +204,11 @@ def _absolute(path: str) -> str:
 def main() -> None:
     """Run the command line; the package's own errors become one readable message, exit code 1.
 
-    An interrupted command ends with one line and exit code 130, as shells have it.
+    An interrupted command ends with one line and, as shells have it, with exit code 130 after
+    Ctrl-C, 143 after SIGTERM, 129 where the terminal was closed.
     """
     tolerate_encoding()
+    heed_signals()
     try:
         app(prog_name="meiju")  # also as `python -m meiju_utils`
     except MeijuError as error:
@@ -213,7 +216,9 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            typer.echo("\nInterrupted; the same command goes on from there.", err=True)
+            with suppress(OSError):  # the terminal may be gone
+                typer.echo("\nInterrupted; the same command goes on from there.", err=True)
+            sys.exit(128 + Interrupted.latest)
         raise
 
 

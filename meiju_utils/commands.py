@@ -28,11 +28,12 @@ def list_features(folder: RunDir) -> None:
         typer.echo(f"No feature stores in {folder}.")
     for row in rows:
         typer.echo(row["store"])
-        typer.echo(
-            f"  {row['modality']:<6} {row['clips']} clips, {row['absent']} absent; "
+        told = (
+            f"  {row['modality']}, {row['encoder']}: {row['clips']} clips, {row['absent']} absent; "
             f"{row['width']} wide, {row['dtype']}; {row['megabytes']:.1f} MB, "
             f"{row['seconds']:.1f} s"
         )
+        typer.echo(wrapped(told))
 
 
 @features.command("verify")

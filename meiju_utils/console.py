@@ -7,6 +7,7 @@ import codecs
 import io
 import re
 import shutil
+import signal
 import sys
 import textwrap
 
@@ -15,6 +16,34 @@ _ESCAPED = "meiju-escape"
 _COMMAND = re.compile(r"(?<!\S)meiju [a-z]")
 _QUOTED = re.compile(r"(?<![^\s(])(?:'[^'\n]*'|\"[^\"\n]*\")")
 _LEAD = re.compile(r"\s*(?:[-•] )?")
+
+
+# Signals that end a command in order, those that this system has.
+ENDING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asks to end; `latest` is the last of this process that did, Ctrl-C's if none."""
+
+    latest: int = signal.SIGINT
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        Interrupted.latest = number
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise Interrupted(number)
+
+
+def heed_signals() -> None:
+    """SIGTERM and SIGHUP (a terminal that is closed) end a command as Ctrl-C does, in order; one
+    that is ignored, as under nohup, stays so."""
+    for number in ENDING:
+        if number != signal.SIGINT and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _interrupt)
 
 
 def tolerate_encoding() -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from meiju_utils.console import ENDING, Interrupted
 from meiju_utils.corpus.listing import handed_over
 from meiju_utils.errors import ConfigError, MeijuError, nearest
 from meiju_utils.files import PARTIAL, fingerprint, read_json, write_json
@@ -146,7 +147,7 @@ def _execute(source: Path, copy: Path, html: Path, parameters: dict[str, Any]) -
     with tempfile.TemporaryFile() as said, Watch(source.stem) as watch:
         kernel = _Kernel(said, watch)
         try:
-            with kernel.interrupted_by_ctrl_c():
+            with kernel.interrupted_in_order():
                 papermill.execute_notebook(
                     # papermill takes braces in a path for the names of parameters.
                     *(
@@ -189,7 +190,7 @@ class _Kernel:
         self._said = said
         self._watch = watch
         self._manager: Any = None
-        self._interrupted = False
+        self._interrupted = 0  # by which signal
 
     def options(self) -> dict[str, Any]:
         """For papermill, which hands them on to nbclient."""
@@ -205,33 +206,36 @@ class _Kernel:
         return {"kernel_manager_class": Manager, "on_cell_execute": self._before_a_cell}
 
     @contextmanager
-    def interrupted_by_ctrl_c(self) -> Iterator[None]:
-        """The first Ctrl-C interrupts the cell that runs, so that all ends in order: the workers,
-        the process, the executed copy. The second interrupts whatever this process does."""
+    def interrupted_in_order(self) -> Iterator[None]:
+        """The first Ctrl-C, SIGTERM or SIGHUP interrupts the cell that runs, so that all ends in
+        order: the workers, the process, the executed copy. The second interrupts whatever this
+        process does. One that is ignored, as under nohup, stays so."""
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread gets signals
             return
-        before = signal.signal(signal.SIGINT, self._interrupt)
+        numbers = [n for n in ENDING if signal.getsignal(n) != signal.SIG_IGN]
+        before = {number: signal.signal(number, self._interrupt) for number in numbers}
         try:
             yield
         except Exception:
             if not self._interrupted:
                 raise
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         if self._interrupted:
-            raise KeyboardInterrupt
+            raise Interrupted(self._interrupted)
 
     def _interrupt(self, number: int, frame: Any) -> None:
         process = getattr(getattr(self._manager, "provisioner", None), "process", None)
         if self._interrupted or process is None:
-            raise KeyboardInterrupt
-        self._interrupted = True
-        process.send_signal(number)
+            raise Interrupted(number)
+        self._interrupted = number
+        process.send_signal(signal.SIGINT)
 
     def _before_a_cell(self, **_: Any) -> None:
         if self._interrupted:  # between two cells, where the process heeds no signal
-            raise KeyboardInterrupt
+            raise Interrupted(self._interrupted)
         self._watch.cell_begins()
 
     def last_words(self, lines: int = 20) -> str:

@@ -12,9 +12,12 @@ import yaml
 
 from meiju_utils.checks import check_profile
 from meiju_utils.config import load_profile
+from meiju_utils.corpus.listing import is_headless
 from meiju_utils.corpus.settling import settled
 from meiju_utils.errors import ConfigError, MeijuError, nearest
 from meiju_utils.files import write_text
+from meiju_utils.parallel.lifeline import end_with_parent
+from meiju_utils.parallel.progress import in_notebook
 from meiju_utils.recipes.checking import check_recipes
 from meiju_utils.references import resolve, with_absolute_paths
 from meiju_utils.run import CONFIG_NAME, Run, data_folder
@@ -36,6 +39,8 @@ def open_run(
     earlier form, CorpusError where there is no such data folder (a run folder in which 01 has run
     opens without). The effective settings go to `config.yaml` in the run folder.
     """
+    if in_notebook() and is_headless():  # else it is JupyterLab's to end it
+        end_with_parent()
     _refuse_unknown_parameters()
     run = plan_run(profile, data_dir, run_dir, overrides)
     refuse_foreign(run.folder, run.setting.name)

@@ -435,31 +435,70 @@ def test_a_failure_names_notebook_cell_and_cause_and_keeps_what_ran(project: Pat
     assert _run(project, only=["1"], **names) == {"01_first": "up to date", "02_second": "outdated"}
 
 
-def test_ctrl_c_ends_a_run_in_one_line(project: Path) -> None:
+def _interrupted_run(project: Path, cell: str) -> "subprocess.Popen[str]":
+    """`meiju run` as a process, once its first notebook's cell has made a file `begun`."""
     begun = project / "begun"
-    cell = f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(60)"
+    cell = f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\n{cell}"
     _write_notebook(project / "notebooks" / "01_first.ipynb", cell)
-    command = [sys.executable, "-m", "meiju_utils", "run", "--data-dir", "data", "--run-dir", "r"]
-    with subprocess.Popen(
-        command,
+    process = subprocess.Popen(
+        [sys.executable, "-m", "meiju_utils", "run", "--data-dir", "data", "--run-dir", "r"],
         cwd=project,
         env={**os.environ, "PYTHONPATH": str(skipping.PACKAGE.parent)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    ) as process:
-        while not begun.exists() and process.poll() is None:
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    )
+    while not begun.exists() and process.poll() is None:
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_ends_a_run_in_one_line(project: Path, number: int, code: int) -> None:
+    with _interrupted_run(project, "time.sleep(60)") as process:
+        os.killpg(process.pid, number)  # as a terminal does
         shown, told = process.communicate(timeout=60)
-    assert (process.returncode, shown) == (130, "")
+    assert (process.returncode, shown) == (code, "")
     lines = [
         line for line in re.split(r"[\r\n]+", told) if line and not re.search("cell/s|s/cell", line)
     ]
     assert lines == ["Interrupted; the same command goes on from there."]
     copy = nbformat.read(project / "r" / "notebooks" / "01_first.ipynb", as_version=4)
     assert copy.cells[-1].outputs[-1].ename == "KeyboardInterrupt"
+
+
+def test_kernel_and_workers_end_with_a_command_that_is_killed(project: Path) -> None:
+    cell = """
+from meiju_utils.config import Parallel
+from meiju_utils.parallel import map_items
+def work(place):
+    import os, pathlib, time
+    pathlib.Path(place, f"pid-{os.getpid()}").touch()
+    time.sleep(100)
+pathlib.Path(HERE, f"pid-{__import__('os').getpid()}").touch()
+map_items(work, [HERE] * 4, list("abcd"), Parallel(workers=2), "sleeping")
+""".replace("HERE", repr(str(project)))
+    with _interrupted_run(project, cell) as process:
+        while len(numbers := [int(p.name[4:]) for p in project.glob("pid-*")]) < 3:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+        process.communicate(timeout=60)
+    waited = time.monotonic() + 15  # two looks, of kernel and workers, a second apart; and a margin
+    while [n for n in numbers if _runs(n)] and time.monotonic() < waited:
+        time.sleep(0.1)
+    assert not [n for n in numbers if _runs(n)]
+
+
+def _runs(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"  # ended, but nobody has asked yet how
 
 
 def test_a_kernel_that_dies_is_named_with_its_cell_and_what_it_had_shown(project: Path) -> None:

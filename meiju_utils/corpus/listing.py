@@ -83,6 +83,11 @@ def handed_over(path: Path) -> Iterator[None]:
             os.environ[HANDED_OVER] = before
 
 
+def is_headless() -> bool:
+    """Whether this process was started by one that hands over what it saw, as `meiju run` does."""
+    return HANDED_OVER in os.environ
+
+
 def hand_over(listing: FolderListing, follow_links: bool, path: Path) -> dict[str, str]:
     """Write a listing to a file; returns the environment in which other processes obey it."""
     record = {

@@ -3,14 +3,17 @@
 Imports `config`, `errors`, `outcomes`, `faults`.
 """
 
+import os
 import queue
+import shutil
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import cloudpickle
@@ -22,9 +25,11 @@ from meiju_utils.config import Parallel
 from meiju_utils.errors import MeijuError
 from meiju_utils.parallel.clusters import RETRIES
 from meiju_utils.parallel.faults import WorkerDied
+from meiju_utils.parallel.lifeline import end_with_parent
 from meiju_utils.parallel.outcomes import Function, Order, Outcome, Outcomes, sent_back
 
 DISPATCHED = 2  # items a process of this machine has or waits for
+POSTED = "meiju-function-"
 
 
 def run_loky(
@@ -38,10 +43,30 @@ def run_loky(
     # loky replaces a worker that has grown by 300 MB, as one does that first loads a model
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     warnings.filterwarnings("ignore", ".* tasks have been successfully executed", UserWarning)
-    with TemporaryDirectory(prefix="meiju-") as folder:
+    _remove_leftovers()
+    with TemporaryDirectory(prefix=f"{POSTED}{os.getpid()}-") as folder:
         path = Path(folder, "function")
         path.write_bytes(cloudpickle.dumps(function))
         yield from _run_loky(_Posted(str(path)), items, settings, order)
+
+
+def _remove_leftovers() -> None:
+    """What processes that were killed have left of functions they posted."""
+    for path in Path(gettempdir()).glob(f"{POSTED}*"):
+        number = path.name.removeprefix(POSTED).partition("-")[0]
+        with suppress(OSError, ValueError):
+            if not _is_alive(int(number)):
+                shutil.rmtree(path)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's
+        pass
+    return True
 
 
 @dataclass(frozen=True)
@@ -59,6 +84,7 @@ class _Posted:
 
 @lru_cache(maxsize=1)
 def _read(path: str) -> Function:
+    end_with_parent()
     function: Function = cloudpickle.loads(Path(path).read_bytes())
     return function
 
