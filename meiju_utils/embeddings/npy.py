@@ -25,6 +25,8 @@ from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint, listing
 from meiju_utils.references import parse_reference
 
+MOST_VALUES = 2**28  # of a clip: 1 GB; an hour's frames, 1024 wide, have 1.8e8
+
 
 @dataclass(frozen=True)
 class NpyFolder:
@@ -104,8 +106,13 @@ def read_npy(folder: Path, clip_id: str) -> Encoded:
     check_ids([clip_id])
     path = folder / f"{clip_id}.npy"
     try:
-        array = np.load(path, allow_pickle=False)
-        array = np.atleast_2d(np.asarray(array, dtype=np.float32))
+        # mapped: a header that claims more than the file holds takes no memory
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        if mapped.size > MOST_VALUES:
+            return Absent(
+                f"{path.name} holds {mapped.size} values, over {MOST_VALUES}", failed=True
+            )
+        array = np.atleast_2d(np.array(mapped, dtype=np.float32))
     except FileNotFoundError:
         return Absent("no .npy file of this clip")
     except (ValueError, EOFError, OSError) as error:
