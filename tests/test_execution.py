@@ -486,7 +486,8 @@ map_items(work, [HERE] * 4, list("abcd"), Parallel(workers=2), "sleeping")
             assert process.poll() is None
             time.sleep(0.05)
         process.kill()
-        process.communicate(timeout=60)
+        _, told = process.communicate(timeout=60)
+    assert "01 sleeping:   0%|" in told  # the stage's bar, as a log has it
     waited = time.monotonic() + 15  # two looks, of kernel and workers, a second apart; and a margin
     while [n for n in numbers if _runs(n)] and time.monotonic() < waited:
         time.sleep(0.1)
