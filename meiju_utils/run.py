@@ -1,7 +1,7 @@
 """The run: the one object a notebook opens. Where artefacts live, and what settings made them.
 
-Stages meet only at files in the run folder. Imports `config`, `errors`, `files`,
-`html`, `references` only.
+Stages meet only at files in the run folder. Imports `config`, `errors`, `files`, `html`,
+`references`, `run_folder` only.
 """
 
 import shlex
@@ -13,9 +13,10 @@ import pandas as pd
 from meiju_utils.challenge import SUBMISSION_NAME, Setting
 from meiju_utils.config import Profile
 from meiju_utils.errors import ConfigError, CorpusError, DamagedError, MissingStageError
-from meiju_utils.files import read_table, write_table
+from meiju_utils.files import fingerprint, read_table, write_table, write_text
 from meiju_utils.html import definition_table
 from meiju_utils.references import project_root, resolve
+from meiju_utils.run_folder import OWNER_NAME
 
 CORRECTIONS_NAME = "corrections.csv"  # the user's, in the run folder or beside the lists
 
@@ -81,9 +82,31 @@ class Run:
 
     @property
     def submission_files(self) -> tuple[Path, Path, Path]:
-        """`submission.csv`, and its copies `submissions/<name of the run folder>.csv`, `.zip`."""
+        """`submission.csv`, and its copies `submissions/<name of the run folder>.csv`, `.zip`.
+
+        Where another run folder of that name has its copies there, a few digits follow the name.
+        """
         copies, name = project_root() / "submissions", self.folder.name
+        owner = self._owner_of_copies
+        if owner and owner != self.folder and (owner / OWNER_NAME).is_file():
+            name = f"{name}-{fingerprint(str(self.folder))[:4]}"
         return self.path(SUBMISSION_NAME), copies / f"{name}.csv", copies / f"{name}.zip"
+
+    @property
+    def _owner_note(self) -> Path:
+        return project_root() / "submissions" / f".{self.folder.name}.run"
+
+    @property
+    def _owner_of_copies(self) -> Path | None:
+        try:
+            return Path(self._owner_note.read_text(encoding="utf-8").strip())
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def own_copies(self) -> None:
+        """Note that the copies of this folder's plain name are this run's, unless they are not."""
+        if self.submission_files[1].stem == self.folder.name:
+            write_text(self._owner_note, f"{self.folder}\n")
 
     def path(self, *parts: str) -> Path:
         """A path inside the run folder."""

@@ -79,7 +79,8 @@ class Published:
 
 
 def publish_submission(run: Run, answers: Answers) -> Published:
-    """Write `<run folder>/submission.csv`, and `submissions/<name of the run folder>.csv` + `.zip`.
+    """Write `<run folder>/submission.csv`, and `submissions/<name of the run folder>.csv` + `.zip`,
+    beside those of another run folder of that name.
 
     `answers` are to the run's test clips in any order, a label of every task each; other clips are
     a fault. Raises SubmissionError listing all faults, before anything is written.
@@ -101,6 +102,7 @@ def publish_submission(run: Run, answers: Answers) -> Published:
     text = _as_csv(ordered["clip_id"].tolist(), labels, run.setting)
     check_bytes(SUBMISSION_NAME, text.encode(), test_clip_ids, run.setting).raise_if_invalid()
     in_run, copy, archive = run.submission_files
+    run.own_copies()
     for path in (in_run, copy):
         write_text(path, text)
     zip_submission(copy, archive)

@@ -1,6 +1,7 @@
 """What is written is what the challenge takes, and nothing else is written."""
 
 import csv
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from meiju_utils.config import Profile
 from meiju_utils.errors import MissingStageError, SubmissionError
 from meiju_utils.predictions import Answers
 from meiju_utils.run import Run
+from meiju_utils.run_folder import claim
 from meiju_utils.submission.checker import check_submission
 from meiju_utils.submission.writer import publish_submission, write_submission, zip_submission
 
@@ -133,6 +135,23 @@ def test_a_run_leaves_its_submission_and_copies_named_after_its_folder(
     assert published.in_run.read_bytes() == published.csv.read_bytes()
     before = published.zip.read_bytes()
     assert publish_submission(run, answers()).zip.read_bytes() == before
+
+
+def test_two_run_folders_of_one_name_keep_their_copies_apart(run: Run, tmp_path: Path) -> None:
+    claim(run.folder, run.setting.name)
+    first = publish_submission(run, answers())
+    other = Run(run.config, run.data_dir, tmp_path / "elsewhere" / "mine")
+    shutil.copytree(run.folder, other.folder)
+    changed = [*LABELS[0][1:], LABELS[0][0]], LABELS[1]
+    second = publish_submission(other, Answers(table(labels=changed)))
+    assert second.csv.name.startswith("mine-")
+    assert second.csv == other.submission_files[1]
+    assert first.csv.read_bytes() == run.path("submission.csv").read_bytes()
+    assert second.csv.read_bytes() != first.csv.read_bytes()
+    assert publish_submission(run, answers()).csv == first.csv  # each again under its own
+    assert publish_submission(other, answers()).csv == second.csv
+    shutil.rmtree(run.folder)  # or moved: the name is free
+    assert publish_submission(other, answers()).csv == first.csv
 
 
 def test_publishing_anything_but_the_test_clips_writes_nothing(run: Run, tmp_path: Path) -> None:
