@@ -204,11 +204,12 @@ class Parallel(Section):
 
     @property
     def processes(self) -> int:
-        """`workers` of this machine, now: of its container, its pinning, its SLURM job."""
-        if self.backend == "serial":
-            return 1
+        """`workers` on this machine, now; auto is what its container, its pinning, its SLURM job
+        leave, and one where the backend is serial."""
         if self.workers != "auto":
             return self.workers
+        if self.backend == "serial":
+            return 1
         from joblib.externals.loky import cpu_count
 
         job = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or ""

@@ -105,7 +105,9 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
     """A run with given overrides; its clips table puts all clips but the last in train."""
 
     def make(source: MemorySource | None = None, **overrides: Any) -> Run:
-        settings = {"parallel.backend": "serial", "embeddings.device": "cpu"}
+        # shards for two workers, made in this process
+        settings: dict[str, Any] = {"parallel.backend": "serial", "parallel.workers": 2}
+        settings["embeddings.device"] = "cpu"
         dotted = {key.replace("__", "."): value for key, value in overrides.items()}
         run = Run(load_profile("demo", settings | dotted), tmp_path, tmp_path / "run")
         if source is not None:
