@@ -27,7 +27,7 @@ class Progress:
         self.description = disp_trim(description, DESCRIBED)
         self.stream: TextIO | None = sys.stdout if in_notebook() else sys.stderr
         self.moves = in_notebook() or is_terminal(self.stream)
-        self.columns = COLUMNS
+        self.columns = COLUMNS - 3  # the log of a headless run puts the notebook's number before
         if not in_notebook():
             self.columns = min(COLUMNS, max(40, shutil.get_terminal_size().columns - 1))
         self.done = 0

@@ -68,7 +68,9 @@ def test_a_notebook_has_it_in_its_output_and_no_red_box(
         bar.update(2)
     printed = capsys.readouterr()
     assert printed.err == ""
-    assert "2/2" in printed.out.split("\r")[-1]
+    last = printed.out.split("\r")[-1]
+    assert "2/2" in last
+    assert len(last.strip()) <= 76
 
 
 def test_a_line_of_wide_characters_or_in_a_narrow_terminal_does_not_break(
