@@ -87,9 +87,7 @@ def demo_corpus(
     from meiju_utils.corpus.demo import build_demo_corpus
 
     started = time.perf_counter()
-    corpus = build_demo_corpus(
-        folder, size, seed, Parallel(workers=workers) if workers else Parallel()
-    )
+    corpus = build_demo_corpus(folder, size, seed, Parallel(workers=workers or "auto"))
     counts = ", ".join(f"{count} {split}" for split, count in corpus.counts.items())
     typer.echo(f"{corpus.folder}: {counts} clips ({time.perf_counter() - started:.0f} s)")
     typer.echo(f"True labels of all clips, outside the challenge folder: {corpus.truth}")

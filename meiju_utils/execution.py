@@ -169,7 +169,7 @@ def _execute(source: Path, copy: Path, html: Path, parameters: dict[str, Any]) -
         except (DeadKernelError, CellTimeoutError) as error:
             number, cell = _last_started(growing)
             cause = "its Python process was killed or gave no answer"
-            cause += " (out of memory? Try fewer parallel.workers, or smaller batches)"
+            cause += " (out of memory? Try fewer parallel.workers or smaller batches)"
             cause += f": {_plain(str(error))}{kernel.last_words()}"
             raise _stopped(source, html, number, cell, cause) from None
         finally:

@@ -7,7 +7,7 @@ import io
 import re
 import sys
 import time
-from types import TracebackType
+from contextlib import suppress
 from typing import Any
 
 from tqdm import tqdm
@@ -46,26 +46,25 @@ class Watch(io.TextIOBase):
 
     def cell_begins(self) -> None:
         """The bar of the cell before is no longer of interest."""
-        self.shown = float("-inf") if self.moves else self.shown
         if self.moves:
+            self.shown = float("-inf")
             self._show("")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         if self.moves:
             self.line.close()
             # papermill's bar is closed before, so that the cursor stands on this very line
-            print(f"\r{'':{COLUMNS}}\r", end="", file=sys.stderr, flush=True)
-        elif error is None:
-            seconds = time.monotonic() - self.began
-            print(f"{self.name:<28}: done in {seconds:.0f} s", file=sys.stderr, flush=True)
+            _tell(f"\r{'':{COLUMNS}}\r", end="")
+        elif raised[0] is None:
+            _tell(f"{self.name:<28}: done in {time.monotonic() - self.began:.0f} s")
 
     def _show(self, state: str) -> None:
         if self.moves:
             self.line.set_description_str(disp_trim(state, COLUMNS))
         else:
-            print(disp_trim(f"{self.name[:2]} {state}", COLUMNS), file=sys.stderr, flush=True)
+            _tell(disp_trim(f"{self.name[:2]} {state}", COLUMNS))
+
+
+def _tell(text: str, end: str = "\n") -> None:
+    with suppress(OSError, ValueError):  # the terminal is gone; the work is not
+        print(text, end=end, file=sys.stderr, flush=True)

@@ -1,8 +1,7 @@
 """Mapping a function over clips or trainings, with one of the engines.
 
 One bad item never stops the others: its error is collected with its name, and `faults` tells when
-there are too many. Imports `config`, `engines`, `faults`,
-`progress`.
+there are too many. Imports `config`, `engines`, `faults`, `progress`.
 """
 
 import traceback

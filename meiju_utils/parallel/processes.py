@@ -1,7 +1,4 @@
-"""The engine of this machine: joblib's processes, which start again where one has died.
-
-Imports `config`, `errors`, `outcomes`, `faults`.
-"""
+"""The engine of this machine: joblib's processes, which start again where one has died."""
 
 import os
 import queue

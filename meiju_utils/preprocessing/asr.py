@@ -73,13 +73,15 @@ def recognise_speech(
     died: list[str] = []
 
     def hear(groups: list[list[str]]) -> None:
-        def take(place: int, made: list[Failure] | None, error: Exception | None) -> bool:
+        def take(place: int, made: _Made | None, error: Exception | None) -> bool:
             if isinstance(error, WorkerDied) and len(groups[place]) > 1:
                 died.extend(groups[place])  # each alone, to find whose fault it is
                 return True
             if isinstance(error, WorkerDied):
                 failures.append(failure_of(groups[place][0], error))
-            failures.extend(made or [])
+            heard, failed = made or ({}, [])
+            kept.update(heard)
+            failures.extend(failed)
             stop_if_systemic(failures, max(of, len(pending)), STAGE)
             return isinstance(error, WorkerDied)
 
@@ -95,14 +97,16 @@ def recognise_speech(
             stop_if_systemic(deaths, len(groups), STAGE)
         hear([[clip_id] for clip_id in died])
     finally:
-        kept = _kept(folder, clips)
         _put_together(folder, clips, kept)
     return {clip_id: kept[clip_id] for clip_id in with_sound if clip_id in kept}, failures
 
 
+_Made = tuple[dict[str, Heard], list[Failure]]
+
+
 @dataclass(frozen=True)
 class _Recognition:
-    """Hears a group of clips and keeps what it hears; returns the clips that failed."""
+    """Hears a group of clips and keeps what it hears; returns it, and the clips that failed."""
 
     clips: Preprocessed
     model: str
@@ -110,7 +114,7 @@ class _Recognition:
     device: str
     folder: Path
 
-    def __call__(self, clip_ids: Sequence[str]) -> list[Failure]:
+    def __call__(self, clip_ids: Sequence[str]) -> _Made:
         whisper = load_whisper(self.model, self.device)
         failures = []
         try:
@@ -127,7 +131,7 @@ class _Recognition:
                 except Exception as own:
                     failures.append(failure_of(clip_id, own))
         _keep(self.folder, self.clips, heard)
-        return failures
+        return heard, failures
 
 
 def _keep(folder: Path, clips: Preprocessed, heard: dict[str, Heard]) -> Path:

@@ -2,7 +2,6 @@
 
 A detector loses a head that turns away or moves fast, and finds it again elsewhere: what overlaps
 no more is then told by whether it is where the head can be by now, as large, and looks alike.
-Imports OpenCV and numpy only.
 """
 
 from collections.abc import Sequence
@@ -11,15 +10,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from meiju_utils.media.frames import TRACKING_RATE
+
 Box = NDArray[np.float64]
 Joined = list[tuple[int, Box]]  # detections of one face: frame, then left, top, right, bottom
 
-RATE = 25  # frames a second
-LONGEST_AWAY = 2 * RATE  # frames between two pieces
+LONGEST_AWAY = 2 * TRACKING_RATE  # frames between two pieces
 REACH = 0.5  # face sizes a head may be off where it was, and
 SPEED = 2.0  # more for every second in between
 SIZES = 1.4  # times as large or small, at most
-ALIKE = 0.6  # correlation of looks; of drawn heads other people reach 0.55, rarely more
+ALIKE = 0.6  # correlation of looks; chosen, as the others, on drawn heads (benchmarks/tracks.py)
 SEEN_ONCE_EACH = 2  # detections
 LOOKED_AT = 3  # detections at a piece's end whose looks are compared
 LOOK = 16  # pixels of a look's side
@@ -68,7 +68,7 @@ def _can_follow(before: Joined, after: Joined) -> bool:
         return False
     sizes = sorted([_size(box), _size(other)])
     way = float(np.hypot(*(_centre(other) - _centre(box))))
-    reach = (REACH + SPEED * (first - last) / RATE) * sizes[0]
+    reach = (REACH + SPEED * (first - last) / TRACKING_RATE) * sizes[0]
     return sizes[1] <= SIZES * sizes[0] and way <= reach
 
 

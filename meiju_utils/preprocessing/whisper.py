@@ -159,16 +159,16 @@ def _judged(
     if not text:
         return Heard()
     own = log_probabilities[range(first - 1, last), written[first : last + 1]].mean().item()
-    silent = _no_speech(tokenizer, log_probabilities[begin])
     packed = text.encode()
     ratio = len(packed) / len(zlib.compress(packed))
     if ratio > COMPRESSION:
         return Heard("", f"“{text[:60]}” repeats itself")
-    if own < LOG_PROBABILITY and silent > NO_SPEECH:
+    if own >= LOG_PROBABILITY:
+        return Heard(text)
+    silent = _no_speech(tokenizer, log_probabilities[begin])
+    if silent > NO_SPEECH:
         return Heard("", f"“{text[:60]}” where it hears no speech (probability {silent:.2f})")
-    if own < LOG_PROBABILITY:
-        return Heard("", f"“{text[:60]}” is a guess (mean log probability {own:.2f})")
-    return Heard(text)
+    return Heard("", f"“{text[:60]}” is a guess (mean log probability {own:.2f})")
 
 
 def _no_speech(tokenizer: Any, log_probabilities: "torch.Tensor") -> float:
@@ -211,10 +211,13 @@ def check_whisper(model: str) -> None:
 
     What is no folder may be the name of a model on the hub, which is not asked for.
     """
-    folder = parse_target(model).path
+    if folder := parse_target(model).path:
+        _refuse_unfit(model, folder)
+
+
+def _refuse_unfit(model: str, folder: Path) -> None:
     name = f"preprocessing.transcripts.asr = {model!r}"
-    problem = next(folder_problems(name, folder, "recognition"), "") if folder else ""
-    if problem:
+    if problem := next(folder_problems(name, folder, "recognition"), ""):
         raise ConfigError(f"{problem} {_EXPECTED}")
 
 
@@ -231,9 +234,7 @@ def fetch_whisper(model: str) -> None:
             snapshot_download(model, allow_patterns=_OLDER_WEIGHTS)
     except Exception as error:  # the library raises anything here
         raise _unloadable(model, error) from error
-    name = f"preprocessing.transcripts.asr = {model!r}"
-    if problem := next(folder_problems(name, folder, "recognition"), ""):
-        raise ConfigError(f"{problem} {_EXPECTED}")
+    _refuse_unfit(model, folder)
 
 
 def _unloadable(model: str, error: Exception) -> ConfigError:
