@@ -35,7 +35,9 @@ def read_arrays(path: Path) -> tuple[Arrays, Any]:
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             record = json.loads((opened.metadata() or {})["record"])
         about, checksum = record["about"], record[CHECKSUM]
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, FileNotFoundError) or getattr(error, "errno", None):
+            raise  # not the file's fault
         raise DamagedError(f"{path} is damaged: no file of arrays with a checksum.") from error
     if checksum != _checksum(arrays, about):
         raise DamagedError(f"{path} is damaged: it is not what was written ({CHECKSUM}).")

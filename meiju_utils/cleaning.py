@@ -8,18 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from meiju_utils.config import load_profile
 from meiju_utils.embeddings.encoders import all_encoders
 from meiju_utils.embeddings.extract import store_folders
 from meiju_utils.embeddings.store import META
 from meiju_utils.errors import ConfigError, DamagedError, FeatureError, MissingStageError
-from meiju_utils.files import PARTIAL, read_record
+from meiju_utils.files import DAMAGED, PARTIAL, read_record
 from meiju_utils.forcing import discard, made_by
+from meiju_utils.opening import kept_profile
 from meiju_utils.preprocessing import open_preprocessed
-from meiju_utils.preprocessing.manifest import DAMAGED
 from meiju_utils.recipes.graph import recipes_of
 from meiju_utils.references import parse_reference
-from meiju_utils.run import CONFIG_NAME, Run, data_folder
+from meiju_utils.run import Run, data_folder
 from meiju_utils.run_folder import writing
 
 KINDS = ("preprocessed", "features", "experiments", "pseudo_labels", "partitions")  # folders
@@ -37,12 +36,9 @@ class Unused:
 def open_folder(folder: Path) -> Run:
     """The run in a folder with the settings it was last opened with, its data or not.
 
-    ConfigError where it is no run folder.
+    ConfigError where it is no run folder, DamagedError where what it says of that is damaged.
     """
-    path = folder / CONFIG_NAME
-    if not path.is_file():
-        raise ConfigError(f"{folder} is no run folder: it has no {CONFIG_NAME}.")
-    config = load_profile(str(path.absolute()))
+    config = kept_profile(folder)
     return Run(config, data_folder(config, "", folder), folder.absolute())
 
 

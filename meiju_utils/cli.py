@@ -13,7 +13,7 @@ import typer
 
 from meiju_utils import __version__
 from meiju_utils.asking import export, predict
-from meiju_utils.commands import clean, clips, features, init
+from meiju_utils.commands import clean, clips, features, init, verify
 from meiju_utils.console import Interrupted, heed_signals, tolerate_encoding, wrapped
 from meiju_utils.errors import MeijuError
 from meiju_utils.handing_in import check_submission, compare, ledger, score
@@ -32,6 +32,7 @@ app.add_typer(features, name="features")
 app.add_typer(clips, name="clips")
 app.command()(init)
 app.command()(clean)
+app.command()(verify)
 app.command()(predict)
 app.command()(export)
 app.command()(check_submission)

@@ -3,6 +3,7 @@
 Heavy imports stay inside the commands. Imports `console`, `errors`.
 """
 
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -158,3 +159,37 @@ def clean(
         typer.echo(f"{total:10.1f} MB removed")
     else:
         typer.echo(f"{total:10.1f} MB in all" + ("; --yes removes them" if unused.paths else ""))
+
+
+def verify(
+    run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Set aside what is damaged and can be made again.")
+    ] = False,
+) -> None:
+    """Read all that a run has made, and say what is damaged.
+
+    Exits with 1 where something is. Each file has a checksum, which stages look at too when they
+    read it: a flipped bit or a file cut short is noticed. What the next `meiju run` makes again is
+    set aside with --mend, and what was set aside before is removed.
+    """
+    from meiju_utils.verifying import mend as remove
+    from meiju_utils.verifying import verify as read_all
+
+    began = time.monotonic()
+    found = read_all(run_dir)
+    seconds = time.monotonic() - began
+    typer.echo(f"{found.files} files, {found.size / 1e6:.1f} MB read in {seconds:.1f} s")
+    for path, reason in found.damaged.items():
+        told = reason.replace(f"{run_dir}/", "")
+        again = " The next `meiju run` makes it again." if path in found.made_again else ""
+        typer.echo(wrapped(f"  - {told}{again}"))
+    if found.left:
+        typer.echo(f"{len(found.left)} set aside before, or half written")
+    if mend:
+        gone = remove(run_dir, found)
+        typer.echo(f"{len(gone)} set aside or removed")
+    elif found.made_again or found.left:
+        typer.echo("--mend sets aside what can be made again, removes what was set aside before")
+    if found.damaged.keys() - (set(found.made_again) if mend else set()):
+        raise typer.Exit(1)

@@ -18,7 +18,7 @@ from typing import IO, Any, Literal
 from meiju_utils.console import ENDING, Interrupted
 from meiju_utils.corpus.listing import handed_over
 from meiju_utils.errors import ConfigError, MeijuError, nearest
-from meiju_utils.files import PARTIAL, fingerprint, read_json, write_json
+from meiju_utils.files import PARTIAL, fingerprint, read_json, write_record
 from meiju_utils.forcing import discard, results_of
 from meiju_utils.opening import open_run
 from meiju_utils.references import project_root
@@ -115,7 +115,7 @@ def run_notebooks(
             old = results_of(run, path.stem) if force else []
             entry["key"], entry["forced"] = "", entry["forced"] + force
             state[path.stem] = entry
-            write_json(folder / STATE_FILE, state)  # before anything is gone
+            write_record(folder / STATE_FILE, state)  # before anything is gone
             try:
                 discard(old)
                 with handed_over(folder / LISTING_FILE):
@@ -124,7 +124,7 @@ def run_notebooks(
             finally:
                 before, stamps = stamps, stamps_of(run)
                 claim(state, path.stem, before, stamps)
-                write_json(folder / STATE_FILE, state)
+                write_record(folder / STATE_FILE, state)
         executed.append(Executed(path.stem, status, copy, html))
         # A notebook depends on all before it: by the key each was last run with, and by how often
         # it was forced, for then its results are new under the same key.

@@ -3,12 +3,14 @@ how what they were made from is hashed. Imports `errors`.
 """
 
 import hashlib
+import io
 import json
 import os
 import re
 import tempfile
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 CHECKSUM = "checksum"  # the entry of a record that is made of all others
 PARTIAL = ".partial-"  # begins the name of a file that is being written
+DAMAGED = ".damaged"  # ends the name of a file that was set aside
 
 
 @contextmanager
@@ -60,6 +63,7 @@ def read_json(path: Path) -> Any:
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
     """Write JSON with a checksum, atomically."""
+    record = json.loads(json.dumps(record))  # as it is read: keys are strings
     write_json(path, {**record, CHECKSUM: fingerprint(record)})
 
 
@@ -68,33 +72,64 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         record = read_json(path)
         checksum = record.pop(CHECKSUM)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise DamagedError(f"{path} is damaged: it is no record with a checksum.") from error
     if checksum != fingerprint(record):
         raise DamagedError(f"{path} is damaged: it is not what was written ({CHECKSUM}).")
     return dict(record)
 
 
-def write_table(path: Path, table: "pd.DataFrame", **options: Any) -> None:
-    """Write a table as parquet with checksums of its pages, atomically."""
+def write_sealed(path: Path, data: bytes) -> None:
+    """Write bytes and a checksum of them behind, atomically."""
     with atomic_path(path) as temporary:
-        table.to_parquet(temporary, index=False, write_page_checksum=True, **options)
+        temporary.write_bytes(data + _crc(data))
+
+
+def read_sealed(path: Path) -> bytes:
+    """What `write_sealed` wrote; DamagedError where it is another, OSError where there is none."""
+    data = path.read_bytes()
+    if _crc(data[:-4]) != data[-4:]:
+        raise DamagedError(f"{path} is damaged: it is not what was written ({CHECKSUM}).")
+    return data[:-4]
+
+
+def write_table(path: Path, table: "pd.DataFrame") -> None:
+    """Write a table as parquet, atomically, with checksums of its pages and one of the whole file.
+
+    The latter stands before the file's footer, where readers of parquet look at nothing.
+    """
+    written = io.BytesIO()
+    table.to_parquet(written, index=False, write_page_checksum=True)
+    data = written.getvalue()
+    footer = _footer(data)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data[:footer] + _crc(data) + data[footer:])
 
 
 def read_table(path: Path, columns: "list[str] | None" = None) -> "pd.DataFrame":
-    """What `write_table` wrote, or some of its columns; DamagedError where a checksum is wrong."""
+    """What `write_table` wrote, or some of its columns.
+
+    DamagedError where it is another, OSError where there is none.
+    """
     import pandas as pd
 
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    try:
-        return pd.read_parquet(path, columns=columns, page_checksum_verification=True)
-    except MemoryError:
-        raise
-    except Exception as error:  # of a damaged header pyarrow and pandas raise anything
-        if isinstance(error, OSError) and error.errno:  # the disk's fault, not the file's
-            raise
-        raise DamagedError(f"{path} is damaged and cannot be read ({error}).") from error
+    data = path.read_bytes()
+    footer = _footer(data)
+    if footer < 4 or _crc(data[: footer - 4], data[footer:]) != data[footer - 4 : footer]:
+        raise DamagedError(f"{path} is damaged: it is not what was written ({CHECKSUM}).")
+    return pd.read_parquet(io.BytesIO(data), columns=columns)
+
+
+def _footer(parquet: bytes) -> int:
+    """Where the footer begins; its length stands before the last four bytes."""
+    return len(parquet) - 8 - int.from_bytes(parquet[-8:-4], "little")
+
+
+def _crc(*parts: bytes) -> bytes:
+    found = 0
+    for part in parts:
+        found = zlib.crc32(part, found)
+    return found.to_bytes(4, "little")
 
 
 def fingerprint(*parts: Any) -> str:
@@ -114,6 +149,12 @@ def listing(path: Path) -> list[tuple[str, int, int]]:
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     stats = ((p.relative_to(path).as_posix(), p.stat()) for p in files if PARTIAL not in p.name)
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+
+
+def set_aside(path: Path) -> None:
+    """Rename a damaged file, so that it counts as not there; nothing where it is gone already."""
+    with suppress(OSError):  # of a folder that cannot be written either
+        path.rename(path.with_name(path.name + DAMAGED))
 
 
 def safe_name(name: str) -> str:

@@ -6,16 +6,17 @@ Imports `checks`, `config`, `recipes`, `references`, `run`.
 import ast
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from meiju_utils.checks import check_profile
-from meiju_utils.config import load_profile
+from meiju_utils.config import Profile, load_profile
 from meiju_utils.corpus.listing import is_headless
 from meiju_utils.corpus.settling import settled
-from meiju_utils.errors import ConfigError, MeijuError, nearest
-from meiju_utils.files import write_text
+from meiju_utils.errors import ConfigError, DamagedError, MeijuError, nearest
+from meiju_utils.files import fingerprint, write_text
 from meiju_utils.parallel.lifeline import end_with_parent
 from meiju_utils.parallel.progress import in_notebook
 from meiju_utils.recipes.checking import check_recipes
@@ -23,6 +24,7 @@ from meiju_utils.references import resolve, with_absolute_paths
 from meiju_utils.run import CONFIG_NAME, Run, data_folder
 from meiju_utils.run_folder import claim, refuse_foreign
 
+_SEAL = "# checksum: "  # begins the last line of the settings in the run folder
 PARAMETERS = ("profile", "data_dir", "run_dir", "overrides")  # of every notebook
 
 
@@ -47,10 +49,7 @@ def open_run(
     _check(run)
     try:
         claim(run.folder, run.setting.name)
-        write_text(
-            run.folder / CONFIG_NAME,
-            yaml.safe_dump(run.config.model_dump(mode="json"), allow_unicode=True, sort_keys=False),
-        )
+        keep_profile(run.folder, run.config)
     except OSError as error:
         raise ConfigError(
             f"{run.folder} cannot be the run folder: {error.strerror}. Give another as run_dir."
@@ -87,8 +86,8 @@ def plan_run(
     config = load_profile(profile, overrides)
     folder = resolve(run_dir or f"runs/{config.name}")
     data = data_folder(config, data_dir, folder)
-    written = folder / CONFIG_NAME
-    before = load_profile(str(written)) if written.is_file() and not data.is_dir() else None
+    there = (folder / CONFIG_NAME).is_file() and not data.is_dir()
+    before = kept_profile(folder) if there else None
     config = settled(config, data, before)
     options = ["--profile", profile]
     own = resolve(config.data_dir) if config.data_dir else None
@@ -99,6 +98,29 @@ def plan_run(
     for key, value in overrides.items():
         options += ["--set", f"{key}={_as_yaml(value)}"]
     return Run(with_absolute_paths(config), data, folder, tuple(options))
+
+
+def keep_profile(folder: Path, config: Profile) -> None:
+    """Write effective settings into a run folder."""
+    text = yaml.safe_dump(config.model_dump(mode="json"), allow_unicode=True, sort_keys=False)
+    write_text(folder / CONFIG_NAME, f"{text}{_SEAL}{fingerprint(text)}\n")
+
+
+def kept_profile(folder: Path) -> Profile:
+    """The effective settings that a run folder was last opened with.
+
+    ConfigError where it is no run folder, DamagedError where they are not what was written.
+    """
+    path = (folder / CONFIG_NAME).absolute()
+    if not path.is_file():
+        raise ConfigError(f"{folder} is no run folder: it has no {CONFIG_NAME}.")
+    text, seal, checksum = path.read_bytes().decode("utf-8", "replace").rpartition(_SEAL)
+    if not seal or checksum != f"{fingerprint(text)}\n":
+        raise DamagedError(
+            f"{path} is damaged or was changed by hand. It says what the run was last opened with: "
+            "open the run again, as with: meiju run --profile NAME --run-dir FOLDER"
+        )
+    return load_profile(str(path))
 
 
 def problems_of(run: Run) -> list[str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from meiju_utils.columns import Classes, check_table, class_columns, classes_of
 from meiju_utils.errors import PredictionError
-from meiju_utils.files import atomic_path
+from meiju_utils.files import read_table, write_table
 
 Probabilities = Mapping[str, NDArray[Any]]  # task → [N, classes]
 
@@ -67,13 +67,12 @@ class _Table:
 
     def save(self, path: Path) -> None:
         """Write the table as parquet, atomically."""
-        with atomic_path(path) as temporary:
-            self.table.to_parquet(temporary, index=False)
+        write_table(path, self.table)
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """What `save` wrote, checked again."""
-        return cls(pd.read_parquet(path))
+        return cls(read_table(path))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pandas as pd
 from meiju_utils.challenge import SUBMISSION_NAME, Setting
 from meiju_utils.config import Profile
 from meiju_utils.errors import ConfigError, CorpusError, DamagedError, MissingStageError
-from meiju_utils.files import fingerprint, read_table, write_table, write_text
+from meiju_utils.files import fingerprint, read_table, set_aside, write_table, write_text
 from meiju_utils.html import definition_table
 from meiju_utils.references import project_root, resolve
 from meiju_utils.run_folder import OWNER_NAME
@@ -113,16 +113,18 @@ class Run:
         return self.folder.joinpath(*parts)
 
     def table(self, name: str) -> pd.DataFrame:
-        """A table an earlier stage wrote; MissingStageError says which notebook to run."""
+        """A table an earlier stage wrote; MissingStageError says which notebook to run.
+
+        One that is damaged is set aside and counts as missing.
+        """
         path = self.path(f"{name}.parquet")
-        if not path.is_file():
-            raise self.missing(f"table {path.name}", TABLES[name])
         try:
             return read_table(path)
+        except FileNotFoundError:
+            raise self.missing(f"table {path.name}", TABLES[name]) from None
         except DamagedError as error:
-            raise DamagedError(
-                f"{error} Delete it and run notebooks/{TABLES[name]}.ipynb again."
-            ) from error
+            set_aside(path)
+            raise self.missing(f"intact table {path.name}", TABLES[name]) from error
 
     def save_table(self, name: str, table: pd.DataFrame) -> Path:
         """Write a table of the run folder, atomically."""

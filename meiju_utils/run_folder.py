@@ -13,13 +13,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from meiju_utils.errors import BusyError, ConfigError
+from meiju_utils.errors import BusyError, ConfigError, DamagedError
 from meiju_utils.files import read_record, write_record
 
 OWNER_NAME = "run.json"  # whose the folder is
 LOCK_NAME = ".lock"
 HOLDER_NAME = ".lock.json"  # who holds the lock
-FORM = 2  # of the run folder; earlier ones have no owner's record
+FORM = 3  # of the run folder; earlier ones have not a checksum in every file
 
 # What folders of the first form hold: since then clips lie in shards, experiments in predictions.
 _OLD = (
@@ -34,18 +34,30 @@ def refuse_foreign(folder: Path, setting: str) -> None:
     """ConfigError, in one line, for a folder of another setting or of the old form."""
     path = folder / OWNER_NAME
     if not path.is_file():
-        if old := next((found for name in _OLD for found in folder.glob(name)), None):
+        if old := next(
+            (found for name in _OLD for found in folder.glob(name) if _is_old(found)), None
+        ):
             raise ConfigError(
                 f"{folder} holds what an earlier version wrote ({old.relative_to(folder)}): give "
                 "another run_dir, or delete it."
             )
         return
-    owner = read_record(path)
+    try:
+        owner = read_record(path)
+    except DamagedError as error:
+        raise DamagedError(f"{error} If {folder} is a run of {setting}, delete it.") from error
     if owner["form"] != FORM or owner["setting"] != setting:
         raise ConfigError(
             f"{folder} is a run of {owner['setting']} (form {owner['form']}), not of {setting} "
             f"(form {FORM}), whose clips bear the same names: give another run_dir."
         )
+
+
+def _is_old(path: Path) -> bool:
+    """Not what was written with a checksum: such a folder has but lost its owner's record."""
+    with suppress(OSError, DamagedError):
+        return not read_record(path)
+    return True
 
 
 def claim(folder: Path, setting: str) -> None:

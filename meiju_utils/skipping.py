@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from meiju_utils.corpus.listing import FolderListing, hand_over, list_folder, read_listing
-from meiju_utils.files import fingerprint, listing, read_json
+from meiju_utils.errors import DamagedError
+from meiju_utils.files import fingerprint, listing, read_record
 from meiju_utils.references import project_root, resolve
 from meiju_utils.run import CONFIG_NAME, CORRECTIONS_NAME, Run
 from meiju_utils.run_folder import LOCK_NAME, OWNER_NAME
@@ -73,7 +74,7 @@ UNREAD = Reads(
     (
         *("__main__", "asking", "bundle", "cleaning", "cli", "commands", "diagnosing"),
         *("estimate_text", "estimating", "execution", "forcing", "handing_in", "profiles"),
-        *("skipping", "watching"),
+        *("skipping", "verifying", "watching"),
     ),
 )
 
@@ -196,9 +197,9 @@ def read_state(path: Path) -> State:
                 "wrote": dict(entry["wrote"]),
                 "forced": int(entry["forced"]),
             }
-            for name, entry in read_json(path).items()
+            for name, entry in read_record(path).items()
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, DamagedError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 

@@ -8,8 +8,10 @@ from typer.testing import CliRunner
 from meiju_utils import cleaning
 from meiju_utils.cleaning import find_unused, open_folder
 from meiju_utils.cli import app
+from meiju_utils.config import Profile
 from meiju_utils.errors import BusyError, ConfigError, FeatureError, MissingStageError
 from meiju_utils.files import write_record, write_text
+from meiju_utils.opening import keep_profile
 from meiju_utils.run import Run
 
 
@@ -17,7 +19,7 @@ from meiju_utils.run import Run
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run folder with artefacts of two settings each, and something damaged."""
     folder = tmp_path / "run"
-    write_text(folder / "config.yaml", "name: mine\ntrack: 1\n")
+    keep_profile(folder, Profile(name="mine"))
     write_text(folder / "manifest.parquet", "")
     for kind in ("preprocessed", "features", "experiments", "pseudo_labels"):
         for key in ("used", "unused"):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from meiju_utils.challenge import CLASSES
 from meiju_utils.errors import PredictionError
+from meiju_utils.files import write_table
 from meiju_utils.predictions import (
     ALL_FOLDS,
     FITTED,
@@ -100,7 +101,7 @@ def test_tables_come_back_from_disk_as_they_were(classes: Classes, tmp_path: Pat
 
 
 def test_what_is_read_from_disk_is_checked(tmp_path: Path) -> None:
-    one_training().table.drop(columns="fold").to_parquet(tmp_path / "table.parquet")
+    write_table(tmp_path / "table.parquet", one_training().table.drop(columns="fold"))
     with pytest.raises(PredictionError, match="lack the columns fold"):
         Predictions.load(tmp_path / "table.parquet")
 

@@ -11,7 +11,8 @@ from meiju_utils.challenge import Modality
 from meiju_utils.config import EncoderConfig
 from meiju_utils.decisions import ENSEMBLES
 from meiju_utils.embeddings.fitted import FittedEncoder, fitted_encoder
-from meiju_utils.errors import TrainingError
+from meiju_utils.errors import MissingStageError, TrainingError
+from meiju_utils.integrity import intact
 from meiju_utils.predictions import FITTED
 from meiju_utils.preprocessing import open_preprocessed
 from meiju_utils.recipes.experiment import Experiment
@@ -98,8 +99,15 @@ class _Freezing:
         found = []
         for member in experiment.members:
             if member.answers:
+                path = member.weights(experiment.folder)
+                if not intact(path):  # what an ensemble combined of it was kept
+                    run, recipe = self.graph.run, self.graph.recipes[experiment.name]
+                    raise MissingStageError(
+                        f"{run.folder.name} has no intact {path.name} of recipe {recipe.name!r}. "
+                        f"Train it again: {run.command} --only {recipe.notebook[:2]} --force"
+                    )
                 file = f"{len(self.files):03d}.safetensors"
-                self.files[file] = member.weights(experiment.folder)
+                self.files[file] = path
                 found.append(Weights(file=file, seed=member.seed, fold=member.fold))
         return found
 

@@ -25,6 +25,7 @@ from meiju_utils.embeddings.shards import OpenShard, next_shard_number, shard_pa
 from meiju_utils.embeddings.store import FAILED, FeatureStore
 from meiju_utils.errors import FeatureError
 from meiju_utils.files import fingerprint
+from meiju_utils.integrity import intact
 from meiju_utils.parallel import map_items, model_places
 from meiju_utils.parallel.faults import FEW, Failure, WorkerDied, failure_of, stop_if_systemic
 from meiju_utils.run import Run
@@ -89,9 +90,9 @@ def _extract_features(
             stale, failed = set(store.stale(stamps)), store.failed()
             known = {clip_id: failed[clip_id] for clip_id in failed if clip_id not in stale}
             _extract(work, wanted, size, stamps, known, settings, label)
-            if hasattr(plan.encoder, "restore"):
-                fitted: Any = encoding.encode_function()
-                write_arrays(store.folder / FITTED, fitted.state)
+        if hasattr(plan.encoder, "restore") and (wanted or not intact(store.folder / FITTED)):
+            fitted: Any = encoding.encode_function()
+            write_arrays(store.folder / FITTED, fitted.state)
     finally:
         forget_model()
     if wanted:

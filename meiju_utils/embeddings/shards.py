@@ -17,10 +17,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from meiju_utils.errors import DamagedError, FeatureError
-from meiju_utils.files import atomic_path, fingerprint, read_record, write_record
+from meiju_utils.files import (
+    DAMAGED,
+    atomic_path,
+    fingerprint,
+    read_record,
+    set_aside,
+    write_record,
+)
 
 INDEX = "index.json"
-DAMAGED = ".damaged"  # ends the name of a shard that was set aside
 
 
 @dataclass(frozen=True)
@@ -160,7 +166,8 @@ def set_damaged_aside(folder: Path) -> list[Path]:
         try:
             OpenShard(path).check()
         except DamagedError:
-            aside.append(path.rename(path.with_name(path.name + DAMAGED)))
+            set_aside(path)
+            aside.append(path.with_name(path.name + DAMAGED))
     return aside
 
 
@@ -202,6 +209,6 @@ def write_index(folder: Path, shards: Mapping[str, ShardIndex]) -> None:
 
 def _unreadable(path: Path, reason: object) -> DamagedError:
     return DamagedError(
-        f"The shard {path} is damaged ({reason}). Delete this one file and run notebook 02 again: "
-        "only its clips are computed anew."
+        f"The shard {path} is damaged ({reason}). Run notebook 02 again: only its clips are "
+        "computed anew. (Of a store that was imported delete this file and import again.)"
     )

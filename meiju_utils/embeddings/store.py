@@ -22,7 +22,7 @@ from meiju_utils.embeddings.shards import (
     write_index,
 )
 from meiju_utils.errors import DamagedError, FeatureError
-from meiju_utils.files import atomic_path, fingerprint, read_record, write_record
+from meiju_utils.files import atomic_path, fingerprint, read_record, set_aside, write_record
 from meiju_utils.html import definition_table
 
 Array = NDArray[np.float32]
@@ -141,13 +141,19 @@ class FeatureStore:
     def get(self, clip_id: str) -> Array:
         """The clip's embedding as float32 `[T, D]`.
 
-        FeatureError says why there is none; DamagedError where it is not what was written.
+        FeatureError says why there is none; DamagedError where it is not what was written. A shard
+        that a run made is then set aside, as 02 makes it again; an imported one stays as it is.
         """
         name = self._shard_of.get(clip_id)
         if name is None:
             reason = self.missing.get(clip_id, "it was not among the clips extracted")
             raise FeatureError(f"{self.folder.name} has no embedding of {clip_id}: {reason}.")
-        return np.asarray(self._opened(name).get(clip_id), dtype=np.float32)
+        try:
+            return np.asarray(self._opened(name).get(clip_id), dtype=np.float32)
+        except DamagedError:
+            if "stamp" in self.meta:
+                set_aside(self.folder / name)
+            raise
 
     def frames(self, clip_id: str) -> int:
         """T of a clip, without reading it."""

@@ -5,18 +5,22 @@ them is the code that loads and runs the real ones. Imports `checkpoints`, `file
 `sources`.
 """
 
+import hashlib
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from meiju_utils.files import fingerprint, read_json, write_json, write_text
+from meiju_utils.errors import DamagedError
+from meiju_utils.files import fingerprint, read_record, write_record, write_text
 from meiju_utils.sources import code_key, library_versions
 
 WIDTH = 32
 TINY_CHECKPOINTS = ("tiny-vit", "tiny-hubert", "tiny-bert")
+MARKER = ".made-from.json"  # what a checkpoint was made from, and the digests of its files
 
 
 def write_tiny_checkpoints(folder: Path, texts: Sequence[str], seed: int = 0) -> dict[str, Path]:
@@ -51,9 +55,9 @@ def _write_once(target: Path, key: str, seed: int, write: Callable[[Path], None]
 
     from meiju_utils.devices import quiet
 
-    marker = target / ".made-from.json"
-    if marker.is_file() and read_json(marker) == key:
-        return target
+    with suppress(OSError, DamagedError):
+        if check_tiny(target / MARKER) == key:
+            return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as name:
         partial = Path(name) / target.name
@@ -63,10 +67,25 @@ def _write_once(target: Path, key: str, seed: int, write: Callable[[Path], None]
             write(partial)
         for file in partial.iterdir():
             file.chmod(0o644)  # the libraries make weights private; artefacts are shared
-        write_json(partial / marker.name, key)
+        write_record(partial / MARKER, {"key": key, "files": _digests(partial)})
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
     return target
+
+
+def check_tiny(marker: Path) -> str:
+    """The key of the tiny checkpoint that a `MARKER` lies in; DamagedError where one of its files
+    is not what was written, OSError where there is none."""
+    record = read_record(marker)
+    known, found = record["files"], _digests(marker.parent)
+    if changed := sorted(name for name in known if found.get(name) != known[name]):
+        raise DamagedError(f"{marker.parent / changed[0]} is damaged: it is not what was written.")
+    return str(record["key"])
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.iterdir() if path.name != MARKER)
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def _write_vit(target: Path) -> None:

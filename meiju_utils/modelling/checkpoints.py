@@ -1,11 +1,9 @@
 """A trained network as one safetensors file that rebuilds it alone, and predictions from it.
 
 The file holds weights and the statistics features are standardised with; its header names the
-architecture and the classes that occurred in train. Imports torch, safetensors, `batches`,
-`network`.
+architecture and the classes that occurred in train. Imports torch, `arrays`, `batches`, `network`.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from meiju_utils.arrays import read_arrays, write_arrays
 from meiju_utils.devices import single_thread, torch_device
-from meiju_utils.errors import FeatureError, TrainingError
-from meiju_utils.files import atomic_path
+from meiju_utils.errors import DamagedError, FeatureError, TrainingError
 from meiju_utils.modelling.architecture import NetworkConfig
 from meiju_utils.modelling.batches import ClipTensors, Standardiser
 from meiju_utils.modelling.dataset import Dataset
@@ -44,20 +40,20 @@ class TrainedNetwork:
         for part, values in vars(self.standardiser).items():
             tensors |= {f"{part}.{stream}": tensor for stream, tensor in values.items()}
         about = {"network": self.network.config.model_dump(), "seen": self.seen}
-        flat = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        with atomic_path(path) as temporary:
-            save_file(flat, temporary, metadata={"about": json.dumps(about)})
+        write_arrays(path, {k: v.detach().cpu().numpy() for k, v in tensors.items()}, about)
 
     @classmethod
     def load(cls, path: Path) -> "TrainedNetwork":
         """Rebuild a network in evaluation mode. Raises TrainingError for a file that is not one."""
-        tensors, about = _read(path)
         try:
+            arrays, about = read_arrays(path)
             network = JointNetwork(NetworkConfig.model_validate(about["network"]))
-        except (KeyError, ValidationError):
+        except (DamagedError, OSError, KeyError, TypeError, ValidationError) as error:
             raise TrainingError(
-                f"{path.name} is not a checkpoint of this package's training. Train anew."
+                f"{path.name} is not a checkpoint of this package's training ({error}). Delete it "
+                "and train anew."
             ) from None
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         network.load_state_dict(_with_prefix(tensors, "network."))
         parts = [
             {stream: tensors[f"{part}.{stream}"] for stream in network.config.widths}
@@ -114,18 +110,6 @@ def gather(
             values = getattr(logits, task).float().cpu().masked_fill(unseen, -torch.inf)
             found[task][positions[some]] = values.softmax(dim=1).numpy()
     return found
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    try:
-        with safe_open(path, framework="pt") as opened:
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            about = json.loads((opened.metadata() or {}).get("about", "{}"))
-    except (SafetensorError, OSError) as error:
-        raise TrainingError(
-            f"Cannot read {path.name}: {error}. Delete it and train anew."
-        ) from None
-    return tensors, about
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

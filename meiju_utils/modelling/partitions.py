@@ -23,8 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from meiju_utils import folding
 from meiju_utils.errors import TrainingError
-from meiju_utils.files import atomic_path, fingerprint
+from meiju_utils.files import fingerprint, read_table, write_table
 from meiju_utils.folding import deal, recording_of
+from meiju_utils.integrity import intact
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.predictions import Predictions
 from meiju_utils.run import Run
@@ -100,11 +101,11 @@ class FoldTable:
 
     @property
     def done(self) -> bool:
-        return self.path.is_file()
+        return intact(self.path)
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        return pd.read_parquet(self.path)
+        return read_table(self.path)
 
     @property
     def notes(self) -> list[str]:
@@ -123,8 +124,7 @@ class FoldTable:
     def save(self, table: pd.DataFrame, notes: Sequence[str]) -> None:
         """Write table and notes."""
         table.attrs["notes"] = list(notes)
-        with atomic_path(self.path) as temporary:
-            table.to_parquet(temporary, index=False)
+        write_table(self.path, table)
 
 
 ROLES = (FIT, CHOOSE, HELD_OUT)

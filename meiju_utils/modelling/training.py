@@ -4,7 +4,7 @@ Clips that are never trained on choose the epoch. On the CPU a seed gives the sa
 weights every time, also when the training was interrupted. Imports torch and the modules beside it.
 """
 
-import pickle
+import io
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,8 @@ from meiju_utils.challenge import Average
 from meiju_utils.components import Component, build
 from meiju_utils.config import Training
 from meiju_utils.devices import mixed_precision, single_thread, torch_device
-from meiju_utils.errors import TrainingError
-from meiju_utils.files import atomic_path
+from meiju_utils.errors import DamagedError, TrainingError
+from meiju_utils.files import read_sealed, write_sealed
 from meiju_utils.modelling.architecture import NetworkConfig
 from meiju_utils.modelling.batches import ClipTensors, Standardiser
 from meiju_utils.modelling.checkpoints import Seen, TrainedNetwork, gather, predict
@@ -251,15 +251,17 @@ class _Trainer:
         }
         if self.device.type != "cpu":
             state["random device"] = torch.get_device_module(self.device).get_rng_state()
-        with atomic_path(path) as temporary:
-            torch.save(state, temporary)
+        written = io.BytesIO()
+        torch.save(state, written)
+        write_sealed(path, written.getvalue())
 
     def _resume(self, path: Path) -> None:
         """Go on from a saved epoch; one that cannot be read is as good as none."""
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+            written = io.BytesIO(read_sealed(path))
+        except (OSError, DamagedError):
             return
+        state = torch.load(written, map_location="cpu", weights_only=True)
         self.network.load_state_dict(state["network"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])

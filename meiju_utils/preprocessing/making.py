@@ -12,7 +12,7 @@ import pandas as pd
 
 from meiju_utils.config import Parallel
 from meiju_utils.corpus.survey import Corpus
-from meiju_utils.errors import DamagedError, MeijuError, MissingStageError
+from meiju_utils.errors import MeijuError, MissingStageError
 from meiju_utils.media.reading import Part, part_of
 from meiju_utils.parallel import (
     Failure,
@@ -120,7 +120,7 @@ def _compared(run: Run) -> dict[tuple[str, int, int], str]:
     """Content of the clips' videos by clip id, size and time, as the run's last manifest has it."""
     try:
         last = run.table("manifest")
-    except (MissingStageError, DamagedError):
+    except MissingStageError:
         return {}
     columns = ["clip_id", "source_size", "source_modified_ns", "source_digest"]
     rows = last[columns].itertuples(index=False, name=None)

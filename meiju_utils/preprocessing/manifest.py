@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from meiju_utils.errors import DamagedError
-from meiju_utils.files import PARTIAL, atomic_path, read_table, write_table
+from meiju_utils.files import PARTIAL, atomic_path, read_table, set_aside, write_table
 
 # Column → its kind, in order; what is not known of a clip is "", 0 or NaN.
 ROW = {
@@ -53,7 +54,7 @@ ROW = {
 }
 
 MANIFEST_NAME = "manifest.parquet"  # the table of the run folder that is put together from the rows
-ROWS, MEDIA, DAMAGED = ".parquet", ".safetensors", ".damaged"
+ROWS, MEDIA = ".parquet", ".safetensors"
 
 # A shard is written when it holds so much, or work of so long, which a killed run would lose: at
 # least 20 s, later a hundredth of the whole, so that the number of shards grows slowly.
@@ -85,8 +86,9 @@ def rows_table(rows: list[Row]) -> pd.DataFrame:
 
 
 def checksum(array: NDArray[Any]) -> int:
-    """CRC-32 of an array's values."""
-    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
+    """CRC-32 of an array's type, shape and values."""
+    about = zlib.crc32(f"{array.dtype.str}{array.shape}".encode())
+    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"", about)
 
 
 @dataclass
@@ -151,13 +153,28 @@ def read_rows(folder: Path) -> pd.DataFrame:
                 raise DamagedError(f"{path} and its media do not agree.")
         except DamagedError:
             for damaged in (path, media):
-                if damaged.is_file():
-                    damaged.rename(damaged.with_name(damaged.name + DAMAGED))
+                set_aside(damaged)
             continue
         tables.append(rows)
     if not tables:
         return empty_rows()
     return pd.concat(tables, ignore_index=True).drop_duplicates("clip_id", keep="last")
+
+
+def check_shard(path: Path) -> None:
+    """Read a shard's rows and all their media; DamagedError where they are not what was written."""
+    rows = read_table(path)
+    media = path.with_suffix(MEDIA)
+    try:
+        with safe_open(media, framework="numpy") as opened:
+            for clip_id, parts in zip(rows["clip_id"], rows["parts"], strict=True):
+                for part, known in json.loads(parts).items():
+                    if checksum(opened.get_tensor(f"{clip_id}/{part}")) != known:
+                        raise DamagedError(
+                            f"{media} is damaged: the {part} of {clip_id} is not what was written."
+                        )
+    except (SafetensorError, FileNotFoundError) as error:
+        raise DamagedError(f"{media} is damaged or gone ({error}).") from error
 
 
 def remove_leftovers(folder: Path) -> None:

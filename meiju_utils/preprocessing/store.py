@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from meiju_utils.errors import DamagedError
-from meiju_utils.files import fingerprint
+from meiju_utils.errors import MissingStageError
+from meiju_utils.files import fingerprint, set_aside
 from meiju_utils.preprocessing.manifest import MEDIA, checksum
 
 NOTEBOOK = "01_preprocessing"
@@ -38,7 +38,7 @@ class Preprocessed:
 
     key: changes with what shapes audio and faces. texts: clip id → text, all clips in the order of
     the clips table. places: of the clips that can be used. Asking for an unknown clip raises
-    KeyError, reading what is damaged DamagedError.
+    KeyError; what is damaged is set aside, and reading it raises MissingStageError.
     """
 
     key: str
@@ -108,7 +108,11 @@ class Preprocessed:
             status = path.stat()
             handle = _opened(path, status.st_size, status.st_mtime_ns)
             array = handle.get_tensor(f"{clip_id}/{part}")
+        except FileNotFoundError:
+            raise _again(path, "is not there") from None
         except (SafetensorError, OSError) as error:
+            if isinstance(error, OSError) and error.errno:  # the disk's fault, not the file's
+                raise
             raise _damaged(path, f"{error}") from error
         if checksum(array) != place.parts[part]:
             raise _damaged(path, f"the {part} of {clip_id} is not what was written")
@@ -137,10 +141,14 @@ def _opened(path: Path, size: int, modified_ns: int) -> Any:
     return safe_open(str(path), framework="numpy")
 
 
-def _damaged(path: Path, reason: str) -> DamagedError:
-    return DamagedError(
-        f"{path} is damaged ({reason}). Delete it and run notebooks/{NOTEBOOK}.ipynb again: only "
-        "its clips are made anew."
+def _damaged(path: Path, reason: str) -> MissingStageError:
+    set_aside(path)
+    return _again(path, f"was damaged and is set aside ({reason})")
+
+
+def _again(path: Path, what: str) -> MissingStageError:
+    return MissingStageError(
+        f"{path} {what}. Run notebooks/{NOTEBOOK}.ipynb again: only its clips are made anew."
     )
 
 

@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 
 from meiju_utils.decisions import Known
 from meiju_utils.errors import TrainingError
-from meiju_utils.files import read_json
+from meiju_utils.files import DAMAGED, read_record, read_table
+from meiju_utils.integrity import intact
 from meiju_utils.predictions import NO_SEED, Answers, Predictions
 from meiju_utils.recipes.deciding import decided, folds_of
 from meiju_utils.recipes.recipe import Recipe
@@ -88,11 +89,16 @@ class Experiment:
 
     @property
     def done(self) -> bool:
-        """Whether all its files are there, or a training of it would fail again."""
+        """Whether all its files are there and intact, or a training of it would fail again."""
         if self.failure:
             return bool(self._failed.get("settled", True))
-        there = self.has_predictions and all((self.folder / name).is_file() for name in _RESULTS)
+        there = self.has_predictions and all(intact(self.folder / name) for name in _RESULTS)
         return there and self._scored_by() == scoring_code()
+
+    @property
+    def damaged(self) -> bool:
+        """Whether some of its files were set aside and not made again."""
+        return not self.done and any(self.folder.glob(f"*{DAMAGED}"))
 
     def _scored_by(self) -> str:
         """The key of the code that made the scores."""
@@ -108,28 +114,26 @@ class Experiment:
         if self.folded:
             files.append(self.folder / OF_FOLDS)
         files += [member.weights(self.folder) for member in self.members]
-        return all(path.is_file() for path in files)
+        return all(intact(path) for path in files)
 
     @property
     def failure(self) -> str:
         """Why there are no results; "" where nothing failed."""
         found = self._failed
         # It lasts as long as that of the recipe it comes from.
-        there = found and (self.folder.parent / found["root"] / FAILURE).is_file()
+        there = found and intact(self.folder.parent / found["root"] / FAILURE)
         return str(found["reason"]) if there else ""
 
     @property
     def _failed(self) -> dict[str, Any]:
         """What `write_failure` wrote; empty where there is nothing."""
         path = self.folder / FAILURE
-        found: dict[str, Any] = read_json(path) if path.is_file() else {}
-        return found
+        return read_record(path) if intact(path) else {}
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """Effective settings; `notes` says what a reader of the scores must know."""
-        found: dict[str, Any] = read_json(self.folder / "config.json")
-        return found
+        return read_record(self.folder / "config.json")
 
     @property
     def notes(self) -> list[str]:
@@ -141,8 +145,7 @@ class Experiment:
     @cached_property
     def decisions(self) -> dict[str, Any]:
         """What was fitted on predictions: `ensemble`, `calibrate`, `decode` and `notes` on them."""
-        found: dict[str, Any] = read_json(self.folder / DECISIONS)
-        return found
+        return read_record(self.folder / DECISIONS)
 
     @cached_property
     def made_from(self) -> dict[str, str]:
@@ -188,7 +191,7 @@ class Experiment:
         """
         if self.failure:
             return failed_table(self.name, "valid", self.config["classes"])
-        return pd.read_parquet(self.folder / "scores.parquet")
+        return read_table(self.folder / "scores.parquet")
 
     def score(self, name: str = JOINT, kind: str = MEAN, split: str = "valid") -> float:
         """One value of the score table; NaN where the recipe failed or has no such score."""
@@ -209,7 +212,7 @@ class Experiment:
         where nothing was trained over epochs.
         """
         path = self.folder / "history.parquet"
-        return pd.read_parquet(path) if path.is_file() else pd.DataFrame()
+        return read_table(path) if path.is_file() else pd.DataFrame()
 
     def network(self, seed: int, fold: int = 0) -> "TrainedNetwork":
         """The network of a seed (and fold), rebuilt from its checkpoint."""

@@ -129,9 +129,17 @@ class RecipeGraph:
         return [f"Without {what}: {', '.join(names)} left out." for what, names in missing.items()]
 
     def unfinished(self, names: Sequence[str]) -> list[str]:
-        """Of the (resolved) recipes and all they are made from those to be made, in order."""
-        order = with_needs(names, lambda n: [] if self.experiment(n).done else self.needs(n))
-        return [name for name in order if not self.experiment(name).done]
+        """Of the (resolved) recipes and all they are made from those to be made, in order.
+
+        What is behind one that is done may be gone; but what was damaged is made again.
+        """
+        done = {name: self.experiment(name).done for name in with_needs(names, self.needs)}
+        needed = with_needs(names, lambda name: [] if done[name] else self.needs(name))
+        return [
+            name
+            for name in done
+            if not done[name] and (name in needed or self.experiment(name).damaged)
+        ]
 
     def encoders(self, name: str) -> dict[Modality, EncoderConfig]:
         try:

@@ -13,7 +13,8 @@ import numpy as np
 from meiju_utils.challenge import Average
 from meiju_utils.config import Training
 from meiju_utils.errors import TrainingError
-from meiju_utils.files import read_json, write_json
+from meiju_utils.files import read_record, write_record
+from meiju_utils.integrity import intact
 from meiju_utils.modelling.architecture import NetworkConfig
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.modelling.partitions import Part
@@ -64,7 +65,7 @@ class Job:
 
     @property
     def done(self) -> bool:
-        return self.record.is_file() and self.predictions.is_file()
+        return intact(self.record) and intact(self.predictions)
 
     def targets(self) -> Targets:
         """The true labels of the clips that fit, and the pool's targets where there are any."""
@@ -98,7 +99,7 @@ class Job:
             fold=self.member.fold,
             absent=None if absent is None else absent[rows],
         ).save(self.predictions)
-        write_json(self.record, {"seed": self.seed, **record})
+        write_record(self.record, {"seed": self.seed, **record})
         self.progress.unlink(missing_ok=True)
 
     def run(self) -> float:
@@ -116,7 +117,7 @@ class NetworkJob(Job):
 
     @property
     def done(self) -> bool:
-        return super().done and self.member.weights(self.folder).is_file()
+        return super().done and intact(self.member.weights(self.folder))
 
     def run(self) -> float:
         """A training that was interrupted goes on from its last saved epoch."""
@@ -158,7 +159,7 @@ class ModelJob(Job):
     @property
     def done(self) -> bool:
         weights = self.member.weights(self.folder)
-        return super().done and (not self.member.answers or weights.is_file())
+        return super().done and (not self.member.answers or intact(weights))
 
     def targets(self) -> Targets:
         """Of a model nothing is chosen on clips beside those it fits."""
@@ -183,5 +184,5 @@ class ModelJob(Job):
 def read_records(jobs: list[Job]) -> tuple[Predictions, list[dict[str, Any]]]:
     """What the jobs of a recipe left: their predictions, and a row of history an epoch."""
     predictions = Predictions.concatenated([Predictions.load(job.predictions) for job in jobs])
-    history = [row for job in jobs for row in read_json(job.record)["history"]]
+    history = [row for job in jobs for row in read_record(job.record)["history"]]
     return predictions, history

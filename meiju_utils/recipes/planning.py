@@ -10,7 +10,8 @@ import pandas as pd
 
 from meiju_utils.decisions import Known
 from meiju_utils.errors import ConfigError
-from meiju_utils.files import write_json
+from meiju_utils.files import write_record
+from meiju_utils.integrity import intact
 from meiju_utils.modelling.dataset import dataset_notes
 from meiju_utils.modelling.partitions import Part, validation_part
 from meiju_utils.recipes.code import code_of
@@ -79,7 +80,7 @@ def write_inputs(graph: RecipeGraph, name: str) -> None:
     targets = graph.recipes[name].targets
     for fold in graph.folds(name):
         path = pool_targets(graph, name, fold)
-        if path is not None and targets is not None and not path.is_file():
+        if path is not None and targets is not None and not intact(path):
             labels = made_labels(graph, name, fold)
             labels.targets(graph.teacher(name), targets, known_of_fold(graph, name, fold)).save(
                 path
@@ -108,7 +109,7 @@ def known_of_fold(graph: RecipeGraph, name: str, fold: int) -> pd.DataFrame:
 
 def write_config(graph: RecipeGraph, name: str) -> None:
     """Write the effective settings into an experiment's folder."""
-    write_json(graph.experiment(name).folder / "config.json", config_of(graph, name))
+    write_record(graph.experiment(name).folder / "config.json", config_of(graph, name))
 
 
 def check_code(graph: RecipeGraph, name: str) -> None:

@@ -13,7 +13,15 @@ import numpy as np
 import pandas as pd
 
 from meiju_utils.components import Component, build, make_component
-from meiju_utils.files import fingerprint, read_json, safe_name, write_json
+from meiju_utils.files import (
+    fingerprint,
+    read_record,
+    read_table,
+    safe_name,
+    write_record,
+    write_table,
+)
+from meiju_utils.integrity import intact
 from meiju_utils.pool import (
     RULES,
     Selection,
@@ -38,7 +46,6 @@ from meiju_utils.predictions import (
 )
 from meiju_utils.recipes.experiment import Experiment
 from meiju_utils.recipes.recipe import PoolTargets
-from meiju_utils.recipes.writing import write_table
 from meiju_utils.run import Run
 from meiju_utils.sources import code_key
 
@@ -59,11 +66,11 @@ class PseudoLabelSet:
 
     @property
     def done(self) -> bool:
-        """Whether all is there; a set of a teacher that had no results is made again."""
+        """Whether all is there and intact; that of a teacher without results is made again."""
         files = [self.folder / name for name in ("labels.parquet", "thresholds.parquet", _CONFIG)]
         if self.shown:
             files += [self._audited("audit"), self._audited("audit_in_force")]
-        return all(path.is_file() for path in files) and not self._config["failure"]
+        return all(intact(path) for path in files) and not self._config["failure"]
 
     @property
     def shown(self) -> bool:
@@ -72,8 +79,7 @@ class PseudoLabelSet:
 
     @cached_property
     def _config(self) -> dict[str, Any]:
-        found: dict[str, Any] = read_json(self.folder / _CONFIG)
-        return found
+        return read_record(self.folder / _CONFIG)
 
     @property
     def rule(self) -> Component:
@@ -84,19 +90,19 @@ class PseudoLabelSet:
     def selection(self) -> Selection:
         """Every clip of the pool with what was chosen, and every class (see `Selection`)."""
         return Selection(
-            table=pd.read_parquet(self.folder / "labels.parquet"),
-            thresholds=pd.read_parquet(self.folder / "thresholds.parquet"),
+            table=read_table(self.folder / "labels.parquet"),
+            thresholds=read_table(self.folder / "thresholds.parquet"),
             **{name: self._config[name] for name in ("notes", "asked", "together")},
         )
 
     def audit(self, truth: pd.DataFrame | None = None) -> pd.DataFrame:
         """Coverage and precision against threshold on validation clips (`audit_thresholds`)."""
-        found = pd.read_parquet(self._audited("audit"))
+        found = read_table(self._audited("audit"))
         return with_truth(found, self.selection, truth)
 
     def audit_in_force(self, truth: pd.DataFrame | None = None) -> pd.DataFrame:
         """The same at each class's threshold in force (`audit_selection`)."""
-        found = pd.read_parquet(self._audited("audit_in_force"))
+        found = read_table(self._audited("audit_in_force"))
         return with_truth(found, self.selection, truth)
 
     def by_class(self, truth: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -188,7 +194,7 @@ def make_pseudo_labels(
         "notes": selection.notes,
         "failure": teacher.failure,
     }
-    write_json(found.folder / _CONFIG, config)
+    write_record(found.folder / _CONFIG, config)
     found = PseudoLabelSet(found.key, found.folder, fold)
     if len(selection.table) and found.remarks:
         warnings.warn(f"Pseudo labels of {rule.name}: {found.remarks[0]}", stacklevel=2)

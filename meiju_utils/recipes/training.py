@@ -16,6 +16,7 @@ import pandas as pd
 from meiju_utils.errors import MeijuError, TrainingError
 from meiju_utils.files import PARTIAL
 from meiju_utils.graphs import with_needs
+from meiju_utils.integrity import intact
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.modelling.partitions import Folds, own_predictions
 from meiju_utils.parallel import failure_of, map_items, model_places
@@ -254,7 +255,7 @@ class _Training:
     def _prepare(self, name: str) -> None:
         """Write what a recipe's jobs read beside their data, as soon as its teacher is done."""
         graph = self.graph
-        if all(path.is_file() for path in inputs_of(graph, name)):
+        if all(intact(path) for path in inputs_of(graph, name)):
             return
         targets = graph.recipes[name].targets if graph.pool else None
         if targets is None or graph.resolve(targets.teacher) not in self.open:

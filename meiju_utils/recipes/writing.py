@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,7 +9,7 @@ import pandas as pd
 from meiju_utils.challenge import Average
 from meiju_utils.decisions import Known
 from meiju_utils.errors import TrainingError
-from meiju_utils.files import atomic_path, read_json, write_json
+from meiju_utils.files import read_record, write_record, write_table
 from meiju_utils.predictions import FITTED, NO_SEED, Answers, Classes, Predictions
 from meiju_utils.recipes.deciding import decide, decided, folds_of
 from meiju_utils.recipes.experiment import (
@@ -39,7 +38,7 @@ def write_failure(
         f"To try again delete {root} in experiments." if settled else "The next call tries again."
     )
     told = f"{reason} ({again})"
-    write_json(experiment.folder / FAILURE, {"reason": told, "root": root, "settled": settled})
+    write_record(experiment.folder / FAILURE, {"reason": told, "root": root, "settled": settled})
 
 
 def write_results(
@@ -59,7 +58,7 @@ def write_results(
         write_table(experiment.folder / "history.parquet", history)
     if of_folds is not None:
         of_folds.save(experiment.folder / OF_FOLDS)
-    write_json(experiment.folder / COMBINATION, dict(combination or {}))
+    write_record(experiment.folder / COMBINATION, dict(combination or {}))
     predictions.save(experiment.folder / "predictions.parquet")
     write_scores(experiment, predictions, truth, known)
 
@@ -72,9 +71,9 @@ def write_scores(
     known = replace(known, folds=folds_of(predictions))
     mean, average = predictions.mean(), known.average
     answers, fitted = decide(experiment.recipe, mean, known)
-    combination = read_json(experiment.folder / COMBINATION)
+    combination = read_record(experiment.folder / COMBINATION)
     notes = [*combination.pop("notes", []), *fitted.pop("notes")]
-    write_json(experiment.folder / DECISIONS, {"ensemble": combination, **fitted, "notes": notes})
+    write_record(experiment.folder / DECISIONS, {"ensemble": combination, **fitted, "notes": notes})
     experiment.__dict__.pop("decisions", None)  # of an earlier time
     answers.save(experiment.folder / "answers.parquet")
     by_seed = {NO_SEED: answers}
@@ -124,9 +123,3 @@ def matched(answers: Answers, truth: pd.DataFrame) -> dict[str, Any]:
             "true label is known must have one."
         )
     return label_columns(own.loc[truth["clip_id"]], answers.classes)
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a table as parquet, atomically."""
-    with atomic_path(path) as temporary:
-        table.to_parquet(temporary, index=False)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from meiju_utils.files import read_json, write_json
+from meiju_utils.errors import DamagedError
+from meiju_utils.files import read_record, write_record
 from meiju_utils.predictions import labelled
 from meiju_utils.run import Run
 from meiju_utils.scoring import SCORE_COLUMNS, concatenated
@@ -77,7 +78,7 @@ def write_results(
         scores=concatenated([part for part in parts if len(part)]),
     )
     plain = asdict(results) | {"scores": results.scores.to_dict("records")}
-    write_json(run.path(NAME), {"schema": _SCHEMA, **plain})
+    write_record(run.path(NAME), {"schema": _SCHEMA, **plain})
     return results
 
 
@@ -89,12 +90,12 @@ def read_results(run: Run) -> Results:
         raise missing
     try:
         return _parse(path)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (DamagedError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise missing from error
 
 
 def _parse(path: Path) -> Results:
-    values: dict[str, Any] = read_json(path)
+    values: dict[str, Any] = read_record(path)
     if values.pop("schema") != _SCHEMA:
         raise ValueError(f"{path} has another schema than {_SCHEMA}")
     scores = pd.DataFrame(values["scores"])[SCORE_COLUMNS]

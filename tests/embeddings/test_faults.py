@@ -141,12 +141,12 @@ def test_a_damaged_shard_is_set_aside_and_its_clips_computed_anew(
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DamagedError, match=rf"{path.name}.*run notebook 02 again"):
+    with pytest.raises(DamagedError, match=rf"{path.name}.*Run notebook 02 again"):
         open_features(run, "visual", HOG, source).means(source.clip_ids)
+    assert path.with_name(path.name + DAMAGED).is_file()
     source.reads.clear()
     store = extract_features(run, "visual", HOG, source)
     assert source.reads == source.clip_ids[2:4]
-    assert path.with_name(path.name + DAMAGED).is_file()
     np.testing.assert_array_equal(store.means(source.clip_ids)[0], values)
     assert store.state == first.state
     assert open_features(run, "visual", HOG, source).verify().empty

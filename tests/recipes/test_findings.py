@@ -8,7 +8,7 @@ from scipy import stats
 
 from meiju_utils.challenge import CLASSES, EMOTIONS, INTENTS, TASKS
 from meiju_utils.decisions import Known
-from meiju_utils.files import write_json
+from meiju_utils.files import write_record
 from meiju_utils.opening import open_run
 from meiju_utils.predictions import Predictions
 from meiju_utils.recipes import (
@@ -85,7 +85,7 @@ def _experiment(
     experiment = Experiment(name, f"key of {name}", run.path("experiments", name))
     recipe = load_recipes()["baseline"].model_dump(mode="json")
     config = {"recipe": recipe, "classes": CLASSES, "notes": [], "made from": {}}
-    write_json(experiment.folder / "config.json", config)
+    write_record(experiment.folder / "config.json", config)
     known = Known(clips[clips["split"] == "train"], "weighted")
     write_results(experiment, Predictions.concatenated(parts), clips, known)
     return experiment

@@ -12,7 +12,7 @@ import pytest
 from meiju_utils.challenge import CLASSES
 from meiju_utils.config import Profile
 from meiju_utils.errors import MissingStageError
-from meiju_utils.files import write_json
+from meiju_utils.files import write_record
 from meiju_utils.predictions import Answers
 from meiju_utils.reporting.results import Results, read_results, write_results
 from meiju_utils.reporting.summary import final_summary
@@ -34,7 +34,7 @@ def write(run: Run, scores: pd.DataFrame, recipe: str = "mine", test_clips: int 
         "test_clips": test_clips,
     }
     scores = scores[scores["kind"] == MEAN]
-    write_json(
+    write_record(
         run.path("results.json"), {"schema": 2, **values, "scores": scores.to_dict("records")}
     )
     return read_results(run)

@@ -1,0 +1,85 @@
+"""Processes are killed at any time: the next run goes on to the same bits, and nobody is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from meiju_utils.files import PARTIAL
+from meiju_utils.run import Run
+from tests.faults.conftest import FULL, Record
+from tests.faults.stages import bits, make, small_run
+
+KILLS = 50 if FULL else 4
+LONGEST_S = 300.0
+
+
+def _of(folder: Path) -> list[int]:
+    """Processes that were started for a run folder, whoever their parent is by now."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"MEIJU_TEST_RUN={folder}".encode() in entry.read_bytes().split(b"\0"):
+                found.append(int(entry.parent.name))
+        except OSError:  # it has ended
+            continue
+    return [number for number in found if number != os.getpid()]
+
+
+def _start(data: Path, folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.stages", str(data), str(folder), "loky"],
+        env=os.environ | {"MEIJU_TEST_RUN": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.mark.timeout(3600 if FULL else 600)
+def test_a_run_that_is_killed_at_any_time_comes_to_the_same_bits(
+    finished: tuple[Run, dict[str, Any]], project: Path, tiny_corpus: Path, record: Record
+) -> None:
+    """The time of each kill is drawn anew; the last run is let through, in this process."""
+    rng = np.random.default_rng(21)
+    began = time.monotonic()
+    whole = project / "runs" / "whole"
+    assert _start(tiny_corpus, whole).wait(LONGEST_S) == 0
+    needed = time.monotonic() - began  # from nothing to its end
+    kills = rounds = 0
+    while kills < KILLS:
+        folder = project / "runs" / f"killed-{rounds}"
+        rounds += 1
+        for _ in range(8 if FULL else 4):
+            process = _start(tiny_corpus, folder)
+            try:
+                process.wait(rng.uniform(0.1, 0.9) * needed)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                kills += 1
+            else:
+                assert process.returncode == 0, process.stderr and process.stderr.read().decode()
+                break  # it was done
+            _wait_until(lambda: not _of(folder))  # noqa: B023
+            if kills == KILLS:
+                break
+        run = small_run(tiny_corpus, folder)
+        make(run)
+        assert bits(run) == finished[1]
+        left = [path for path in folder.rglob(f"{PARTIAL}*") if "experiments" not in path.parts]
+        assert left == []
+    record("processes", "kill -9 at any time", "the next run goes on", "nothing finished", kills)
+
+
+def _wait_until(holds: Any, seconds: float = 15.0) -> None:
+    """AssertionError where it does not hold within so many seconds: workers look every second."""
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, "processes are left behind"
+        time.sleep(0.2)
