@@ -123,7 +123,8 @@ def check_asr(model: str) -> Iterator[str]:
         yield from _told(check_whisper, model)
     else:
         setting = f"preprocessing.transcripts.asr = {model!r}"
-        yield from _hub_problems(setting, model, cached_snapshot(model), "recognition")
+        snapshot = cached_snapshot(reference.target, reference.revision)
+        yield from _hub_problems(setting, reference.target, snapshot, "recognition")
 
 
 def _told(check: Callable[..., None], *arguments: Any) -> Iterator[str]:

@@ -19,9 +19,7 @@ from meiju_utils.preprocessing import open_preprocessed
 from meiju_utils.recipes.graph import recipes_of
 from meiju_utils.references import parse_reference
 from meiju_utils.run import Run, data_folder
-from meiju_utils.run_folder import writing
-
-KINDS = ("preprocessed", "features", "experiments", "pseudo_labels", "partitions")  # folders
+from meiju_utils.run_folder import KINDS, writing
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,9 @@ def _time_recognition(found: Estimate, run: Run, source: Preprocessed, clips: in
     heard = [clip_id for clip_id in source.clip_ids if source.has(clip_id, "audio")]
     reasons = [*check_asr(model)]
     reference = parse_target(model)
-    reasons = reasons or [*_not_here("" if reference.path else model, "main", "recognition")]
+    reasons = reasons or [
+        *_not_here("" if reference.path else reference.target, reference.revision, "recognition")
+    ]
     if not heard:
         reasons.append("no clip timed has sound")
     try:

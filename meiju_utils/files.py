@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CHECKSUM = "checksum"  # the entry of a record that is made of all others
 PARTIAL = ".partial-"  # begins the name of a file that is being written
+MOST_TEXT = 256 * 2**20  # bytes; the lists and tables of 45 000 clips have some 10 MB
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 DAMAGED = ".damaged"  # ends the name of a file that was set aside
 
 
@@ -130,6 +132,26 @@ def _crc(*parts: bytes) -> bytes:
     for part in parts:
         found = zlib.crc32(part, found)
     return found.to_bytes(4, "little")
+
+
+def read_limited(path: Path, most: int = MOST_TEXT) -> bytes:
+    """All bytes of a file of words that people write; ValueError for one of more than `most`."""
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"{path.name} holds more than {most / 1e6:.0f} MB, which no text here has")
+    return data
+
+
+def as_cell(text: str) -> str:
+    """Text as a cell of a CSV that people open in a spreadsheet: there a `=`, `+`, `-` or `@` in
+    front would begin a formula, so an apostrophe comes before it."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def from_cell(text: str) -> str:
+    """The text behind `as_cell`."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
 
 
 def fingerprint(*parts: Any) -> str:

@@ -64,7 +64,8 @@ class Reference:
 
     kind: what stands before the colon, or the whole name without one; "" for a plain path or hub
     id. target: what stands after it. path: the file or folder it stands for, there or not; None
-    where it is the name of a model on a hub, or of nothing outside the package. revision: of a hub.
+    where it is the name of a model on a hub, or of nothing outside the package. revision: of a hub;
+    in a target it stands behind an `@`.
     """
 
     kind: str
@@ -114,7 +115,18 @@ def parse_target(
     path = resolve(target) if target else None
     if path and not (kind in _PATHS or _is_path(target) or path.exists()):
         path = None
+    if path is None and "@" in target:  # a hub id at a revision, where no setting of its own has it
+        target, _, revision = target.partition("@")
     return Reference(kind, target, path, revision)
+
+
+def pinned(name: str, identity: str) -> str:
+    """A name (`kind:id`, or an id) of a hub model at the commit in its `identity`; as it is where
+    that has none, and where the name says a revision itself."""
+    model, _, commit = identity.partition("@")
+    if re.fullmatch("[0-9a-f]{40}", commit) and name.rpartition(":")[2] == model:
+        return f"{name}@{commit}"
+    return name
 
 
 def _is_path(target: str) -> bool:

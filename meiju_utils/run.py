@@ -27,6 +27,8 @@ TABLES = {
     "clips": "01_preprocessing",
     "manifest": "01_preprocessing",
     "transcripts": "01_preprocessing",
+    "transcript_changes": "01_preprocessing",
+    "transcript_suggestions": "01_preprocessing",
     "problems": "01_preprocessing",
     "copies": "01_preprocessing",
     "encoders": "02_embedding_extraction",

@@ -5,6 +5,7 @@ Imports `errors` and `files`.
 
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,11 +15,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from meiju_utils.errors import BusyError, ConfigError, DamagedError
-from meiju_utils.files import read_record, write_record
+from meiju_utils.files import PARTIAL, read_record, write_record
 
 OWNER_NAME = "run.json"  # whose the folder is
 LOCK_NAME = ".lock"
 HOLDER_NAME = ".lock.json"  # who holds the lock
+KINDS = ("preprocessed", "features", "experiments", "pseudo_labels", "partitions")  # of stages
 FORM = 3  # of the run folder; earlier ones have not a checksum in every file
 
 # What folders of the first form hold: since then clips lie in shards, experiments in predictions.
@@ -72,7 +74,7 @@ def writing(folder: Path, what: str) -> Iterator[None]:
     """Hold the folder's lock while a stage writes; BusyError names who holds it already.
 
     The lock is the operating system's, so it is gone with the process, however that ends. A stage
-    may hold it within another of the same process.
+    may hold it within another of the same process. What a killed one left half written is removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK_NAME, is_singleton=True)
@@ -88,11 +90,24 @@ def writing(folder: Path, what: str) -> Iterator[None]:
             since = datetime.now().astimezone().isoformat(timespec="seconds")
             who = {"what": what, "process": os.getpid(), "machine": socket.gethostname()}
             holder.write_text(json.dumps({**who, "since": since}), encoding="utf-8")
+            _remove_leftovers(folder)
         yield
     finally:
         if lock.lock_counter == 1:
             holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete what is half written where only who has the lock writes: in the stages' folders, and
+    whole folders beside them."""
+    below = [path for kind in KINDS for path in (folder / kind).rglob(f"{PARTIAL}*")]
+    beside = [path for path in folder.glob(f"{PARTIAL}*") if path.is_dir()]
+    for path in [*below, *beside]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _by(holder: Path) -> str:

@@ -1,8 +1,10 @@
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from meiju_utils import strict_yaml
 from meiju_utils.config import built_in_profiles, load_profile, parse_overrides
 from meiju_utils.errors import ConfigError
 
@@ -120,6 +122,29 @@ def test_a_profile_file_that_is_no_profile_is_refused(tmp_path: Path, text: str)
     path.write_text(text, encoding="gb18030")
     with pytest.raises(ConfigError, match=r"bad\.yaml"):
         load_profile(str(path))
+
+
+IMMENSE = {
+    "deep": "a: " + "[" * 60 + "]" * 60,
+    "very deep": "a: " + "[" * 5000 + "]" * 5000,
+    "many": "a: [" + "1," * (strict_yaml.MOST_VALUES + 1) + "]",
+    "aliases": "".join(
+        f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10) if i else '1'}]\n" for i in range(12)
+    ),
+    "long": "# " + "x" * strict_yaml.MOST_CHARACTERS,
+}
+
+
+@pytest.mark.parametrize("kind", IMMENSE)
+def test_a_profile_file_of_immense_depth_or_size_is_refused_at_once(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(IMMENSE[kind])
+    began = time.process_time()
+    with pytest.raises(ConfigError, match=r"bad\.yaml"):
+        load_profile(str(path))
+    assert time.process_time() - began < 20  # a second or two where nobody else works
 
 
 def test_assignments_are_read_as_yaml() -> None:

@@ -66,3 +66,25 @@ def test_a_holder_that_cannot_be_read_does_not_hide_that_there_is_one(
     (tmp_path / HOLDER_NAME).write_text("{")
     with pytest.raises(BusyError, match=r"is being written\. Wait"), writing(tmp_path, "x"):
         pass
+
+
+def test_who_takes_the_lock_removes_what_a_killed_writer_left(tmp_path: Path) -> None:
+    left = [
+        tmp_path / "experiments" / "baseline-1" / ".partial-a.parquet",
+        tmp_path / "features" / ".partial-b" / "shard",
+        tmp_path / ".partial-c" / "features.npy",
+    ]
+    others = [
+        tmp_path / "notebooks" / ".partial-01_preprocessing.ipynb",  # it is being executed
+        tmp_path / ".partial-config.yaml",  # somebody opens the run
+        tmp_path / "experiments" / "baseline-1" / "config.json",
+    ]
+    for path in (*left, *others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with writing(tmp_path, "trainings"):
+        assert not any(path.exists() for path in left)
+        left[0].touch()
+        with writing(tmp_path, "features"):  # the same writer's
+            assert left[0].exists()
+    assert all(path.exists() for path in others)

@@ -15,6 +15,7 @@ from meiju_utils.errors import MissingStageError, TrainingError
 from meiju_utils.integrity import intact
 from meiju_utils.predictions import FITTED
 from meiju_utils.preprocessing import open_preprocessed
+from meiju_utils.preprocessing.state import held
 from meiju_utils.recipes.experiment import Experiment
 from meiju_utils.recipes.graph import RecipeGraph, Recipes
 from meiju_utils.recipes.labels import label_shift
@@ -46,7 +47,7 @@ def freeze(
         classes=run.setting.classes,
         average=run.setting.average,
         language=run.setting.language,
-        preprocessing=run.config.preprocessing,
+        preprocessing=held(run).config.preprocessing,
         encoders=[
             FrozenEncoder(
                 modality=modality,

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from meiju_utils.bundle.predictor import Reading
+from meiju_utils.files import as_cell
 from meiju_utils.predictions import Answers
 
 _SHOWN = 3  # labels of a task
@@ -75,7 +76,8 @@ def as_csv(reading: Reading) -> str:
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(table.columns)
-    writer.writerows(table.itertuples(index=False, name=None))
+    ids = table["clip_id"].map(as_cell)
+    writer.writerows(table.assign(clip_id=ids).itertuples(index=False, name=None))
     return buffer.getvalue()
 
 

@@ -1,6 +1,6 @@
 """In which encoding is a text file? Told by what its bytes mean in each.
 
-Imports `challenge`, `errors` only.
+Imports `challenge`, `errors`, `files` only.
 """
 
 import codecs
@@ -9,9 +9,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 from meiju_utils.challenge import Language
 from meiju_utils.errors import CorpusError
+from meiju_utils.files import read_limited
 
 REMEDY = "Expected UTF-8 or GB18030; restore the file from the release or save it as UTF-8."
 BOMS = {  # the longer ones first: UTF-32 begins as UTF-16 does
@@ -30,6 +32,15 @@ DOUBTFUL = 0.25
 HOPELESS = 0.5
 FEW = 3  # strange characters that a name may bring into a file that has no others
 FEW_HANZI = 30  # unlike ones, too few to tell Korean by
+
+
+def decode_file(path: Path, source: str, language: Language = "mandarin") -> str:
+    """The text of a file, as `decode_text` has it; CorpusError also for an immense one."""
+    try:
+        data = read_limited(path)
+    except ValueError as error:
+        raise CorpusError(f"{error}. Expected a list or a table.") from None
+    return decode_text(data, source, language)
 
 
 def decode_text(data: bytes, source: str, language: Language = "mandarin") -> str:

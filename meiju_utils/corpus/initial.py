@@ -26,6 +26,7 @@ from meiju_utils.corpus.own_table import (
 from meiju_utils.corpus.videos import is_video
 from meiju_utils.errors import CorpusError
 from meiju_utils.files import write_text
+from meiju_utils.media.streams import open_container
 
 OWN_PROFILE = "profile.yaml"
 LONG_S = 30.0  # longer videos hold more than one utterance
@@ -149,7 +150,7 @@ def _split_of(path: str) -> Split | str:
 def _seconds(path: Path) -> float:
     """How long a video promises to be: 0 where it does not say, -1 where it does not open."""
     try:
-        with av.open(str(path)) as container:
+        with open_container(path) as container:
             return (container.duration or 0) / av.time_base
     except (OSError, av.error.FFmpegError):
         return -1.0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from meiju_utils.challenge import TASKS, Language, Split, Task
 from meiju_utils.config.profile import MOST_LABELS
-from meiju_utils.corpus.encodings import decode_text
+from meiju_utils.corpus.encodings import decode_file
 from meiju_utils.corpus.lists import visible
 from meiju_utils.corpus.tables import csv_rows, known, plain_heading
 from meiju_utils.errors import CorpusError, nearest
@@ -59,7 +59,7 @@ def read_own_table(
 ) -> OwnTable:
     """Read the table of a folder. `labels` are the profile's tasks; None: those of MEIJU."""
     try:
-        text = decode_text((folder / OWN_TABLE).read_bytes(), OWN_TABLE, language)
+        text = decode_file(folder / OWN_TABLE, OWN_TABLE, language)
     except CorpusError as error:
         return OwnTable([], [], [], [str(error)])
     except OSError as error:

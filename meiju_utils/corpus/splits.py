@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from meiju_utils.challenge import TASKS, Setting, Split
-from meiju_utils.corpus.encodings import damage, decode_text
+from meiju_utils.corpus.encodings import damage, decode_file
 from meiju_utils.corpus.layout import WORDS, Layout, describe
 from meiju_utils.corpus.lists import TABLE_SUFFIX, Listing, parse_list
 from meiju_utils.corpus.tables import parse_table
@@ -87,7 +87,7 @@ def _read(
     path = layout.root / relative
     source = path.relative_to(layout.folder).as_posix()
     try:
-        text = decode_text(path.read_bytes(), source, setting.language)
+        text = decode_file(path, source, setting.language)
     except CorpusError as error:
         listing = Listing(source, {}, [str(error)])
     else:

@@ -3,7 +3,8 @@
 Imports `splits`, `challenge` only.
 """
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -69,6 +70,17 @@ def find_faults(
     return faults
 
 
+def look_alikes(clip_ids: Iterable[str]) -> list[str]:
+    """The ids that differ from an earlier one only in the width or case of their letters."""
+    seen: dict[str, str] = {}
+    return [
+        f"{seen[plain]} and {clip_id}"
+        for clip_id in dict.fromkeys(clip_ids)
+        if seen.setdefault(plain := unicodedata.normalize("NFKC", clip_id).casefold(), clip_id)
+        != clip_id
+    ]
+
+
 def find_warnings(
     counts: Sequence[SplitCount],
     labels: pd.DataFrame,
@@ -92,6 +104,11 @@ def find_warnings(
         bare = row.found - row.subtitles
         if row.split in SCORED and bare > TOLERATED * row.found:
             warnings.append(f"{bare} of {row.found} {row.split} clips have no subtitle.")
+    if twins := look_alikes(clips["clip_id"]):
+        warnings.append(
+            f"{len(twins)} clip ids look like another's, by letters of another width or case "
+            f"({first_few(twins)}). They are taken for different clips."
+        )
     for task in labels["task"].unique():
         absent = labels.loc[(labels["task"] == task) & (labels["train"] == 0), "label"].tolist()
         if absent and labels["train"].sum():

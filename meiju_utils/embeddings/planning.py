@@ -122,13 +122,14 @@ def plan_store(
 ) -> StorePlan:
     """What an encoder's store is made from.
 
-    A hub model's revision becomes its commit: that in this machine's cache or else that of a store
-    the run has; where there is none it is asked of the hub, if `fetch`.
+    A hub model's revision becomes its commit: the one that the run's first store was made with,
+    though the model has moved on, or else that in this machine's cache; where there is none it is
+    asked of the hub, if `fetch`.
     """
     label = encoder_label(config.name)
     asked = config.revision
     if hub_id := hub_id_of(config.name):
-        commit = cached_commit(hub_id, asked) or _commit_of_stores(run.folder, config)
+        commit = _commit_of_stores(run.folder, config) or cached_commit(hub_id, asked)
         commit = commit or (fetched_commit(config) if fetch else "")
         config = config.model_copy(update={"revision": commit or asked})
 
@@ -160,10 +161,9 @@ def has_store(run_dir: Path, config: EncoderConfig) -> bool:
 
 
 def _commit_of_stores(run_dir: Path, config: EncoderConfig) -> str:
-    """The commit of the latest store of a hub model and revision: a run folder may have come here
-    without the models. "" where there is no such store."""
+    """The commit of the first store of a hub model and revision. "" where there is none."""
     found = _described(run_dir, config)
-    return str(found[-1]["settings"].get("revision", "")) if found else ""
+    return str(found[0]["settings"].get("revision", "")) if found else ""
 
 
 def _described(run_dir: Path, config: EncoderConfig) -> list[dict[str, Any]]:

@@ -60,8 +60,9 @@ def recognise_speech(
     """
     check_whisper(model)
     believed = PROMPTS[language], NO_SPEECH, LOG_PROBABILITY, COMPRESSION
-    key = fingerprint(parse_target(model).identity, language, *believed)
-    folder = clips.folder / f"asr-{safe_name(Path(model).name)}-{key}"
+    named = parse_target(model)
+    key = fingerprint(named.identity, language, *believed)
+    folder = clips.folder / f"asr-{safe_name(Path(named.target).name)}-{key}"
     with_sound = [clip_id for clip_id in clip_ids if clips.has(clip_id, "audio")]
     kept = _kept(folder, clips)
     pending = [clip_id for clip_id in with_sound if clip_id not in kept]

@@ -7,11 +7,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from meiju_utils.challenge import Language
-from meiju_utils.corpus.encodings import decode_text
+from meiju_utils.corpus.encodings import decode_file
 from meiju_utils.corpus.layout import Layout, plain
 from meiju_utils.corpus.splits import SHOWN, Findings
 from meiju_utils.corpus.tables import parse_table
 from meiju_utils.errors import CorpusError, nearest
+from meiju_utils.files import from_cell
 from meiju_utils.run import CORRECTIONS_NAME, Run
 
 
@@ -67,7 +68,7 @@ def read_corrections(
     The note is the user's own. Raises CorpusError, with the line, for doubled ids, for rows
     without a text, for clips that are not among `clip_ids`, and for what is no such table.
     """
-    text = decode_text(path.read_bytes(), path.name, language)
+    text = decode_file(path, path.name, language)
     listing = parse_table(text, path.name, required=("text",))
     findings = Findings()
     findings.fault_each(listing.faults, path.name)
@@ -93,7 +94,8 @@ def read_corrections(
             f"{path} cannot be used; expected the columns clip_id, text, note, each clip at most "
             "once and with a text:\n" + "\n".join(f"  - {fault}" for fault in findings.faults)
         )
-    return {clip_id: entry.text for clip_id, entry in listing.entries.items()}
+    # as it stands in a spreadsheet
+    return {clip_id: from_cell(entry.text) for clip_id, entry in listing.entries.items()}
 
 
 def _hint(clip_id: str, clip_ids: Collection[str]) -> str:

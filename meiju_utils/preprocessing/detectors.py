@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meiju_utils.errors import ConfigError, nearest
-from meiju_utils.references import resolve
+from meiju_utils.references import parse_target, resolve
 
 YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 YUNET_HUB = "opencv/face_detection_yunet"
@@ -115,8 +115,8 @@ def _parsed(name: str) -> tuple[str, str]:
 
 
 def _is_hub_id(model: str) -> bool:
-    path = resolve(model)
-    return not path.is_file() and path.suffix != ".onnx" and model.count("/") == 1
+    named = parse_target(model)
+    return named.path is None and named.target.count("/") == 1
 
 
 def yunet_path(model: str) -> Path:
@@ -133,7 +133,8 @@ def yunet_path(model: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(hf_hub_download(model, YUNET_FILE))
+        named = parse_target(model)
+        return Path(hf_hub_download(named.target, YUNET_FILE, revision=named.revision))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ConfigError(
             f"The hub model {model} cannot be fetched ({type(error).__name__}). {offline}"

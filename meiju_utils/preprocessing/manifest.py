@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from meiju_utils.errors import DamagedError
-from meiju_utils.files import PARTIAL, atomic_path, read_table, set_aside, write_table
+from meiju_utils.files import atomic_path, read_table, set_aside, write_table
 
 # Column → its kind, in order; what is not known of a clip is "", 0 or NaN.
 ROW = {
@@ -56,6 +56,7 @@ ROW = {
 MANIFEST_NAME = "manifest.parquet"  # the table of the run folder that is put together from the rows
 ROWS, MEDIA = ".parquet", ".safetensors"
 
+MOST_HEADER = 100_000_000  # bytes, as the format has it
 # A shard is written when it holds so much, or work of so long, which a killed run would lose: at
 # least 20 s, later a hundredth of the whole, so that the number of shards grows slowly.
 MOST_CLIPS = 64
@@ -178,9 +179,7 @@ def check_shard(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what a killed process left half written; only one process writes at a time."""
-    for path in folder.glob(f"{PARTIAL}*"):
-        path.unlink(missing_ok=True)
+    """Delete media whose rows a killed process did not come to write."""
     for media in folder.glob(f"[0-9]*{MEDIA}"):
         if not media.with_suffix(ROWS).is_file():
             media.unlink()
@@ -192,7 +191,7 @@ def is_whole(path: Path) -> bool:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             size = path.stat().st_size
-            if length > size - 8:
+            if length > min(size - 8, MOST_HEADER):
                 return False
             header = json.loads(file.read(length))
         end = max((entry["data_offsets"][1] for entry in header.values()), default=0)

@@ -39,6 +39,8 @@ from meiju_utils.preprocessing.review import (
 )
 from meiju_utils.preprocessing.speaker import check_scorer
 from meiju_utils.preprocessing.state import (
+    STATE_NAME,
+    held,
     refuse_other_corpus,
     renew_store,
     settings_key_of,
@@ -53,7 +55,6 @@ from meiju_utils.run import CORRECTIONS_NAME, Run
 from meiju_utils.run_folder import writing
 
 NOTEBOOK = "01_preprocessing"
-_STATE = "current.json"
 WHERE = f"expected {CORRECTIONS_NAME} in the run folder or beside the setting's lists"
 
 
@@ -62,13 +63,14 @@ def preprocess_corpus(run: Run, corpus: Corpus) -> Preprocessed:
 
     Tables: `manifest` (one row a clip with a video: what was made of it, from what, and which face
     stands for it; see `manifest.ROW`), `clips` (duration and choice of face filled in),
-    `transcripts`, `problems` (the corpus's and the clips'); beside them `transcript_changes.csv`
-    (every change of a text) and `transcript_suggestions.csv` (end marks for review). A clip that
+    `transcripts`, `problems` (the corpus's and the clips'), `transcript_changes` (every change of a
+    text) and `transcript_suggestions` (end marks for review), both also as `.csv`. A clip that
     cannot be used, even one that kills its process, is a problem and not an error; SystemicError is
     raised where unexpected faults strike too many, MeijuError where no clip can be used. Before any
     work: ConfigError and CorpusError for a detector, a scorer or corrections that are not sound and
     for a run folder of another corpus, BusyError where another process writes it.
     """
+    run = held(run)
     settings = run.config.preprocessing
     if settings.transcripts.asr and settings.sample_rate != SAMPLE_RATE:
         raise ConfigError(
@@ -108,9 +110,9 @@ def _preprocess(run: Run, corpus: Corpus) -> Preprocessed:
         {clip_id: one.text for clip_id, one in heard.items()},
     )
     # Without it nothing counts as done: tables of two runs must not pass for those of one.
-    run.path("preprocessed", _STATE).unlink(missing_ok=True)
+    run.path("preprocessed", STATE_NAME).unlink(missing_ok=True)
     _save_tables(run, corpus, manifest, reviewed, failed)
-    write_record(run.path("preprocessed", _STATE), state)
+    write_record(run.path("preprocessed", STATE_NAME), state)
     return serve(identity, folder, _texts(reviewed.transcripts), manifest)
 
 
@@ -122,9 +124,10 @@ def open_preprocessed(run: Run) -> Preprocessed:
     not there any more: then on what it was.
     """
     missing = run.missing("preprocessed clips for these settings and data", NOTEBOOK)
+    run = held(run)
     store = store_of(run)
     try:
-        known = read_record(run.path("preprocessed", _STATE))
+        known = read_record(run.path("preprocessed", STATE_NAME))
         manifest, transcripts = run.table("manifest"), run.table("transcripts")
     except (OSError, DamagedError) as error:
         raise missing from error
@@ -163,10 +166,10 @@ def written_files(run: Run) -> list[Path]:
 
     The first is what says that all is done.
     """
-    key = settings_key_of(run)
+    key = settings_key_of(held(run))
     stores = [folder for folder, stamp in stores_of(run).items() if stamp.settings == key]
     texts = [run.path(CHANGES_FILE), run.path(SUGGESTIONS_FILE)]
-    return [run.path("preprocessed", _STATE), *stores, *texts]
+    return [run.path("preprocessed", STATE_NAME), *stores, *texts]
 
 
 def inspect_clip(run: Run, clip_id: str) -> tuple[Media, ClipFaces]:
@@ -180,7 +183,7 @@ def inspect_clip(run: Run, clip_id: str) -> tuple[Media, ClipFaces]:
         raise MeijuError(
             f"Clip {clip_id!r} has no video in this run; choose one of its media table."
         )
-    settings = run.config.preprocessing
+    settings = held(run).config.preprocessing
     clip = clips.loc[clip_id]
     media = read_media(
         run.data_dir / str(clip["video"]),
@@ -201,7 +204,7 @@ def _fetch_whisper(run: Run, corpus: Corpus) -> None:
     model = parse_target(settings.transcripts.asr)
     needed = (corpus.clips["text"] == "") & (corpus.clips["video"] != "")
     if model.target and model.path is None and not model.commit and needed.any():
-        fetch_whisper(model.target)
+        fetch_whisper(settings.transcripts.asr)
 
 
 def _recognise(run: Run, clips: Preprocessed) -> tuple[dict[str, Heard], list[Failure]]:

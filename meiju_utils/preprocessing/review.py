@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from meiju_utils.challenge import Language
-from meiju_utils.files import atomic_path
+from meiju_utils.files import as_cell, atomic_path
 from meiju_utils.preprocessing.end_marks import end_mark, suggest_end_mark
 from meiju_utils.preprocessing.transcripts import Change, normalise
 from meiju_utils.run import Run
@@ -95,17 +95,18 @@ def review_texts(
 
 
 def save_review(run: Run, reviewed: ReviewedTexts) -> None:
-    """Keep a review in the run folder: its transcripts as a table, the rest as CSV.
+    """Keep a review in the run folder as tables, what people are to look at also as CSV.
 
-    Those are for people to open in a spreadsheet, which takes UTF-8 for granted only with a BOM.
+    That is for a spreadsheet, which takes UTF-8 for granted only with a BOM, and cells that begin
+    like a formula for one (`as_cell`).
     """
     run.save_table("transcripts", reviewed.transcripts)
-    for name, table in (
-        (CHANGES_FILE, reviewed.changes),
-        (SUGGESTIONS_FILE, reviewed.suggestions),
-    ):
-        with atomic_path(run.path(name)) as temporary:
-            table.to_csv(temporary, index=False, encoding="utf-8-sig", lineterminator="\n")
+    for name, table in (("changes", reviewed.changes), ("suggestions", reviewed.suggestions)):
+        run.save_table(f"transcript_{name}", table)
+        texts: list[str] = table.select_dtypes("str").columns.tolist()
+        shown = table.assign(**{column: table[column].map(as_cell) for column in texts})
+        with atomic_path(run.path(f"transcript_{name}.csv")) as temporary:
+            shown.to_csv(temporary, index=False, encoding="utf-8-sig", lineterminator="\n")
 
 
 def open_review(run: Run) -> ReviewedTexts:
@@ -113,17 +114,8 @@ def open_review(run: Run) -> ReviewedTexts:
 
     MissingStageError where the run's clips are not preprocessed.
     """
-    tables = []
-    for name in (CHANGES_FILE, SUGGESTIONS_FILE):
-        path = run.path(name)
-        if not path.is_file():
-            raise run.missing(f"table {name}", "01_preprocessing")
-        # As text, since ids and sentences may be all digits.
-        tables.append(pd.read_csv(path, encoding="utf-8-sig", dtype="str", keep_default_na=False))
-    changes, suggestions = tables
-    suggestions = suggestions.astype({"confidence": "float64"})
-    suggestions["applied"] = suggestions["applied"] == "True"
-    return ReviewedTexts(run.table("transcripts"), changes, suggestions)
+    names = ("transcripts", "transcript_changes", "transcript_suggestions")
+    return ReviewedTexts(*(run.table(name) for name in names))
 
 
 def evaluate_suggestions(

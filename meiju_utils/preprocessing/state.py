@@ -6,7 +6,7 @@ Imports `corrections`, `corpus`, `config`, `files`, `run`.
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from meiju_utils.corpus.layout import Layout
 from meiju_utils.errors import ConfigError, DamagedError
 from meiju_utils.files import fingerprint, read_record, write_record
 from meiju_utils.preprocessing.corrections import corrections_folders, find_corrections
-from meiju_utils.references import Reference, parse_reference, parse_target
+from meiju_utils.references import Reference, parse_reference, parse_target, pinned
 from meiju_utils.run import Run
 from meiju_utils.sources import code_key
 from meiju_utils.stamping import Stamp, renewed, stamp_in
 
 STORE_NAME = "store.json"
+STATE_NAME = "current.json"  # what the tables of the run folder were made from
 # What shapes audio and faces: modules of this package, and those of TalkNet where it is used.
 _MODULES = (
     *(f"media.{name}" for name in ("decoding", "frames", "packets", "parts", "reading", "sound")),
@@ -68,6 +69,27 @@ def code_of(settings: Preprocessing) -> str:
     """What changes with the code that makes audio and faces, and with its libraries' versions."""
     modules = [*_MODULES, *(_TALKNET if settings.speaker.startswith("talknet:") else ())]
     return code_key(*(import_module(f"meiju_utils.{name}") for name in modules))
+
+
+def held(run: Run) -> Run:
+    """The run with hub models at the commits that it was first made with, though they moved on."""
+    known = dict(_known_models(run))
+    with suppress(OSError, DamagedError):
+        known |= read_record(run.path("preprocessed", STATE_NAME)).get("asr", {})
+    settings = run.config.preprocessing
+
+    def at_commit(name: str, reference: Reference) -> str:
+        return pinned(name, known.get(reference.name, ""))
+
+    detector, asr = settings.faces.detector, settings.transcripts.asr
+    faces = {"detector": at_commit(detector, parse_reference(detector))}
+    transcripts = {"asr": at_commit(asr, parse_target(asr))}
+    update = {
+        "faces": settings.faces.model_copy(update=faces),
+        "transcripts": settings.transcripts.model_copy(update=transcripts),
+    }
+    preprocessing = settings.model_copy(update=update)
+    return replace(run, config=run.config.model_copy(update={"preprocessing": preprocessing}))
 
 
 def settings_key_of(run: Run) -> str:

@@ -21,7 +21,7 @@ from meiju_utils.completeness import folder_problems
 from meiju_utils.devices import Halving, quiet, single_thread, torch_device, torch_dtype
 from meiju_utils.errors import ConfigError
 from meiju_utils.preprocessing.speaker import SILENCE_DB
-from meiju_utils.references import parse_target, resolve
+from meiju_utils.references import parse_target
 
 if TYPE_CHECKING:
     import torch
@@ -74,13 +74,13 @@ class Whisper(Halving):
         from transformers.utils import logging
 
         self.device = torch_device(device, "preprocessing.device")
-        local = resolve(model)
-        name = str(local) if local.is_dir() else model
+        named = parse_target(model)
+        name, at = str(named.path or named.target), named.revision
         load: Any = WhisperForConditionalGeneration.from_pretrained
         try:
             with quiet(logging):
-                self.processor = WhisperProcessor.from_pretrained(name)
-                self.model = load(name, dtype=torch_dtype(self.device, "float16"))
+                self.processor = WhisperProcessor.from_pretrained(name, revision=at)
+                self.model = load(name, revision=at, dtype=torch_dtype(self.device, "float16"))
         except Exception as error:  # the library raises anything here, from OSError to TypeError
             raise _unloadable(model, error) from error
         self.model.eval().to(self.device)
@@ -228,10 +228,17 @@ def fetch_whisper(model: str) -> None:
     """
     from huggingface_hub import snapshot_download
 
+    named = parse_target(model)
+
+    def fetch(patterns: Sequence[str]) -> Path:
+        return Path(
+            snapshot_download(named.target, revision=named.revision, allow_patterns=[*patterns])
+        )
+
     try:
-        folder = Path(snapshot_download(model, allow_patterns=_FILES))
+        folder = fetch(_FILES)
         if not [*folder.glob("*.safetensors")]:
-            snapshot_download(model, allow_patterns=_OLDER_WEIGHTS)
+            fetch(_OLDER_WEIGHTS)
     except Exception as error:  # the library raises anything here
         raise _unloadable(model, error) from error
     _refuse_unfit(model, folder)

@@ -13,6 +13,7 @@ from meiju_utils.corpus import glimpses, listing
 from meiju_utils.corpus.doctor import Diagnosis, examine
 from meiju_utils.corpus.fingerprints import Glimpse, look_at
 from meiju_utils.corpus.official import read_corpus
+from meiju_utils.corpus.verdict import look_alikes
 from meiju_utils.diagnosing import render
 from meiju_utils.errors import CorpusError
 from meiju_utils.media.reading import Part
@@ -369,3 +370,8 @@ def test_a_corpus_without_words_says_which_setting_that_needs(
     for path in release.folder.rglob("*_transcription.csv"):
         path.unlink()
     assert any("embeddings.text=null" in text for text in diagnose(release).warnings)
+
+
+def test_ids_that_look_like_anothers_are_told() -> None:
+    assert look_alikes(["a1", "b", "Ａ１", "a1", "c"]) == ["a1 and Ａ１"]
+    assert look_alikes(["a1", "a2", "é"]) == []

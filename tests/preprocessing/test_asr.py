@@ -318,8 +318,8 @@ def test_a_model_of_the_hub_is_fetched_and_looked_at_before_hours_of_work(
 ) -> None:
     folder, asked = Path(tiny_whisper), []
 
-    def download(model: str, allow_patterns: list[str]) -> str:
-        asked.append((model, *allow_patterns))
+    def download(model: str, revision: str, allow_patterns: list[str]) -> str:
+        asked.append((model, revision, *allow_patterns))
         return str(folder)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
@@ -331,7 +331,9 @@ def test_a_model_of_the_hub_is_fetched_and_looked_at_before_hours_of_work(
     folder = shutil.copytree(tiny_whisper, tmp_path / "older")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     whisper.fetch_whisper("some/older")
-    assert asked[-1] == ("some/older", "pytorch_model*.bin")
+    assert asked[-1] == ("some/older", "main", "pytorch_model*.bin")
+    whisper.fetch_whisper(f"some/older@{'a' * 40}")
+    assert asked[-1] == ("some/older", "a" * 40, "pytorch_model*.bin")
 
 
 @pytest.mark.parametrize("language", ["english", "other"])

@@ -1,5 +1,6 @@
 """Texts are cleaned in a fixed order, with a history; suggestions are measured against truth."""
 
+import csv
 from pathlib import Path
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pytest
 
 from meiju_utils.config import Profile
 from meiju_utils.corpus.demo.plan import plan_corpus
+from meiju_utils.preprocessing.corrections import read_corrections
 from meiju_utils.preprocessing.review import (
     evaluate_suggestions,
     open_review,
@@ -172,3 +174,16 @@ def test_a_review_reads_back_as_it_was_saved(texts: dict[str, str], tmp_path: Pa
     read = open_review(run)
     for name in ("transcripts", "changes", "suggestions"):
         pd.testing.assert_frame_equal(getattr(read, name), getattr(saved, name))
+
+
+def test_what_begins_like_a_formula_is_data_in_a_spreadsheet(tmp_path: Path) -> None:
+    run = Run(Profile(name="demo"), tmp_path, tmp_path / "run")
+    texts = {"a": "=1+1 ", "b": "-好的 ", "c": "'tis "}
+    save_review(run, review_texts(texts, "english", 1.0))
+    with run.path("transcript_changes.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = {row["clip_id"]: row["after"] for row in csv.DictReader(file)}
+    assert rows == {"a": "'=1+1", "b": "'-好的", "c": "'tis"}
+    assert open_review(run).changes["after"].tolist() == ["=1+1", "-好的", "'tis"]
+    corrections = tmp_path / "corrections.csv"
+    corrections.write_text("clip_id,text,note\na,'=2+2,\nc,'tis so,\n", encoding="utf-8")
+    assert read_corrections(corrections, texts) == {"a": "=2+2", "c": "'tis so"}

@@ -2,8 +2,19 @@
 
 from pathlib import Path
 
+import pytest
+
 from meiju_utils.config import Preprocessing, load_profile
-from meiju_utils.preprocessing.state import renew_store, settings_key, state_of, store_of
+from meiju_utils.files import write_record
+from meiju_utils.preprocessing.state import (
+    STATE_NAME,
+    held,
+    renew_store,
+    settings_key,
+    state_of,
+    store_of,
+)
+from meiju_utils.references import parse_target
 from meiju_utils.run import Run
 
 
@@ -40,3 +51,35 @@ def test_a_run_folder_serves_its_clips_where_its_models_are_not(tmp_path: Path) 
         (models / name).write_text("another")
     assert store_of(run) is None
     assert state_of(run, made[0], None, state) != state
+
+
+def test_a_run_holds_the_commits_of_hub_models_that_it_was_first_made_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    branches = {}
+    for model in ("opencv--yunet", "openai--whisper"):
+        branches[model] = tmp_path / "hub" / f"models--{model}" / "refs" / "main"
+        branches[model].parent.mkdir(parents=True)
+        branches[model].write_text("a" * 40)
+    named = {
+        "preprocessing.faces.detector": "yunet:opencv/yunet",
+        "preprocessing.transcripts.asr": "openai/whisper",
+    }
+    run = Run(load_profile("demo", named), tmp_path / "data", tmp_path / "run")
+    assert held(run) == run  # nothing was made yet
+    made = renew_store(held(run), lambda _: False)
+    state = state_of(held(run), made[0], None)
+    write_record(run.path("preprocessed", STATE_NAME), state)
+    for branch in branches.values():
+        branch.write_text("b" * 40)
+    settings = held(run).config.preprocessing
+    assert settings.faces.detector == f"yunet:opencv/yunet@{'a' * 40}"
+    assert settings.transcripts.asr == f"openai/whisper@{'a' * 40}"
+    assert parse_target(settings.transcripts.asr).commit == "a" * 40
+    assert store_of(held(run)) == made
+    assert state_of(held(run), made[0], None) == state
+    own = {name: f"{value}@{'c' * 40}" for name, value in named.items()}  # who names one has it
+    chosen = Run(load_profile("demo", own), tmp_path / "data", tmp_path / "run")
+    assert held(chosen) == chosen
+    assert store_of(chosen) is None
