@@ -17,6 +17,7 @@ from meiju_utils.commands import clean, clips, features, init, verify
 from meiju_utils.console import Interrupted, heed_signals, tolerate_encoding, wrapped
 from meiju_utils.errors import MeijuError
 from meiju_utils.handing_in import check_submission, compare, ledger, score
+from meiju_utils.machine import raise_limits, told_faults
 
 app = typer.Typer(
     name="meiju",
@@ -208,8 +209,10 @@ def main() -> None:
     """
     tolerate_encoding()
     heed_signals()
+    raise_limits()
     try:
-        app(prog_name="meiju")  # also as `python -m meiju_utils`
+        with told_faults():
+            app(prog_name="meiju")  # also as `python -m meiju_utils`
     except MeijuError as error:
         typer.secho(wrapped(f"{type(error).__name__}: {error}"), fg="red", err=True)
         sys.exit(1)

@@ -38,6 +38,10 @@ class DamagedError(MeijuError):
     """A file of the run folder is not what was written: its checksum or its form is wrong."""
 
 
+class MachineError(MeijuError):
+    """The machine lacks something: room on a disk, permission to write, shared memory."""
+
+
 class BusyError(MeijuError):
     """Another process is writing the run folder."""
 

@@ -20,6 +20,7 @@ from meiju_utils.corpus.listing import handed_over
 from meiju_utils.errors import ConfigError, MeijuError, nearest
 from meiju_utils.files import PARTIAL, fingerprint, read_json, write_record
 from meiju_utils.forcing import discard, results_of
+from meiju_utils.machine import check_loopback, check_open_files, check_writable
 from meiju_utils.opening import open_run
 from meiju_utils.references import project_root
 from meiju_utils.reporting.pages import write_page
@@ -93,6 +94,9 @@ def run_notebooks(
     them.
     """
     selected = select_notebooks(only)
+    check_open_files()
+    check_loopback()
+    check_writable(project_root() / "submissions")
     run = open_run(profile, data_dir, run_dir, overrides)
     parameters = {
         "profile": profile,

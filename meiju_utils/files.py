@@ -1,5 +1,5 @@
 """How files are written (all at once or not at all), how damage is noticed when they are read, and
-how what they were made from is hashed. Imports `errors`.
+how what they were made from is hashed. Imports `errors`, `machine`.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meiju_utils.errors import DamagedError
+from meiju_utils.machine import told_faults
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,20 +32,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`; on success it is synced and takes its place.
 
     A reader, or a run after a crash, sees the old file or the whole new one, never a part.
-    The temporary name keeps the suffix, since many writers choose the format by it.
+    The temporary name keeps the suffix, since many writers choose the format by it. MachineError
+    where the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)  # mkstemp makes it private; artefacts are shared
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with told_faults(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o644)  # mkstemp makes it private; artefacts are shared
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

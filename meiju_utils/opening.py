@@ -15,7 +15,7 @@ from meiju_utils.checks import check_profile
 from meiju_utils.config import Profile, load_profile
 from meiju_utils.corpus.listing import is_headless
 from meiju_utils.corpus.settling import settled
-from meiju_utils.errors import ConfigError, DamagedError, MeijuError, nearest
+from meiju_utils.errors import ConfigError, DamagedError, MachineError, MeijuError, nearest
 from meiju_utils.files import fingerprint, write_text
 from meiju_utils.parallel.lifeline import end_with_parent
 from meiju_utils.parallel.progress import in_notebook
@@ -50,9 +50,10 @@ def open_run(
     try:
         claim(run.folder, run.setting.name)
         keep_profile(run.folder, run.config)
-    except OSError as error:
+    except (OSError, MachineError) as error:
         raise ConfigError(
-            f"{run.folder} cannot be the run folder: {error.strerror}. Give another as run_dir."
+            f"{run.folder} cannot be the run folder: {getattr(error, 'strerror', error)} Give "
+            "another as run_dir."
         ) from None
     return run
 

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from meiju_utils.errors import BusyError, ConfigError, DamagedError
 from meiju_utils.files import PARTIAL, read_record, write_record
+from meiju_utils.machine import check_writable, told_faults
 
 OWNER_NAME = "run.json"  # whose the folder is
 LOCK_NAME = ".lock"
@@ -76,7 +77,7 @@ def writing(folder: Path, what: str) -> Iterator[None]:
     The lock is the operating system's, so it is gone with the process, however that ends. A stage
     may hold it within another of the same process. What a killed one left half written is removed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     lock = FileLock(folder / LOCK_NAME, is_singleton=True)
     holder = folder / HOLDER_NAME
     try:
@@ -91,7 +92,8 @@ def writing(folder: Path, what: str) -> Iterator[None]:
             who = {"what": what, "process": os.getpid(), "machine": socket.gethostname()}
             holder.write_text(json.dumps({**who, "since": since}), encoding="utf-8")
             _remove_leftovers(folder)
-        yield
+        with told_faults(folder):
+            yield
     finally:
         if lock.lock_counter == 1:
             holder.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ NOTEBOOKS = PACKAGE.parent / "notebooks"
 # A new module or setting is read by all notebooks. Does it come in with a later one? Then add it to
 # `skipping.COMES_WITH`, else here.
 CODE_OF_ALL = {
-    "integrity",
+    *("integrity", "machine"),
     *(
         "__init__",
         "challenge",

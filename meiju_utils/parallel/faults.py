@@ -4,10 +4,10 @@ A fault that is known to be the item's own (a broken video, a training that dive
 run. Any other (an exception nobody foresaw, a killed process, a device out of memory) is taken for
 the item's as long as it is rare: it stops the run, with the first reason, where it strikes more
 than a few items *and* more than a tenth of all there are. A fault of the run itself (a setting, a
-model that does not load, a full disk) stops it at once. Imports `devices`, `errors`.
+model that does not load, a full disk) stops it at once. Imports `devices`, `errors`,
+`machine`.
 """
 
-import errno
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,11 +19,13 @@ from meiju_utils.errors import (
     ConfigError,
     CorpusError,
     FeatureError,
+    MachineError,
     MediaError,
     MeijuError,
     MissingStageError,
     TrainingError,
 )
+from meiju_utils.machine import fault_of
 
 FEW = 3  # items that fail in the same way may all be bad; of more, something else is
 SHARE = 0.1  # of all items
@@ -57,8 +59,14 @@ class SystemicError(MeijuError):
 
 
 OWN = (MediaError, TrainingError)
-OF_THE_RUN = (ConfigError, CorpusError, FeatureError, MissingStageError, SystemicError)
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+OF_THE_RUN = (
+    ConfigError,
+    CorpusError,
+    FeatureError,
+    MachineError,
+    MissingStageError,
+    SystemicError,
+)
 
 
 @dataclass(frozen=True)
@@ -79,12 +87,11 @@ def is_of_the_run(error: BaseException) -> bool:
 
     ConfigError and CorpusError (what was asked for, or what there is to work on, is wrong),
     FeatureError (a model does not load, an encoder's settings or features do not fit),
-    MissingStageError, a SystemicError from within, and a disk that is full or may not be written.
+    MissingStageError, a SystemicError from within, and what the machine lacks (MachineError).
     Of MeijuErrors, MediaError and TrainingError are the item's own; what remains (DamagedError of
     one clip's file, WorkerDied) counts as any other exception does.
     """
-    full = isinstance(error, OSError) and error.errno in _NO_ROOM
-    return full or isinstance(error, OF_THE_RUN)
+    return isinstance(error, OF_THE_RUN) or fault_of(error) is not None
 
 
 def failure_of(name: str, error: Exception) -> Failure:

@@ -20,6 +20,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from meiju_utils.config import Parallel
 from meiju_utils.errors import MeijuError
+from meiju_utils.machine import check_processes
 from meiju_utils.parallel.clusters import RETRIES
 from meiju_utils.parallel.faults import WorkerDied
 from meiju_utils.parallel.lifeline import end_with_parent
@@ -40,6 +41,7 @@ def run_loky(
     # loky replaces a worker that has grown by 300 MB, as one does that first loads a model
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     warnings.filterwarnings("ignore", ".* tasks have been successfully executed", UserWarning)
+    check_processes()
     _remove_leftovers()
     with TemporaryDirectory(prefix=f"{POSTED}{os.getpid()}-") as folder:
         path = Path(folder, "function")
