@@ -11,16 +11,17 @@ LOOK_S = 1.0
 _watching = False
 
 
-def end_with_parent() -> None:
+def end_with_parent(parent: int = 0) -> None:
     """From now on this process ends within seconds of the process that started it.
 
     A parent that is killed cannot say so; its children are then another's, which they look for.
+    `parent` is its number; by default that of the present one, which may already be another's.
     """
     global _watching
     if _watching or not hasattr(os, "getppid"):
         return
     _watching = True
-    parent = os.getppid()
+    parent = parent or os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:

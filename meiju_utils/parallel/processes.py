@@ -83,7 +83,6 @@ class _Posted:
 
 @lru_cache(maxsize=1)
 def _read(path: str) -> Function:
-    end_with_parent()
     function: Function = cloudpickle.loads(Path(path).read_bytes())
     return function
 
@@ -160,7 +159,13 @@ def _loky(function: Function, items: Mapping[int, Any], workers: int, turns: _Tu
 
 
 def _pool(function: Function, items: Mapping[int, Any], workers: int, turns: _Turns) -> Outcomes:
-    with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=1):
+    with joblib.parallel_config(
+        "loky",
+        n_jobs=workers,
+        inner_max_num_threads=1,
+        initializer=end_with_parent,
+        initargs=(os.getpid(),),
+    ):
         pool = joblib.Parallel(
             return_as="generator_unordered",
             pre_dispatch=DISPATCHED * workers,
