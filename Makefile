@@ -17,7 +17,7 @@ env $${index:+UV_DEFAULT_INDEX="$$index"} $${links:+UV_FIND_LINKS="$$links"} $(B
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lab lock clean
+.PHONY: help setup demo test faults audit check format lab lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -44,6 +44,14 @@ demo: $(READY) ## synthetic corpus, all six notebooks, a checked submission
 
 test: $(READY) ## the tests, offline
 	@$(BIN)/python -m pytest
+
+faults: $(READY) ## kills, damage, hostile input, a poor machine: the whole campaign (an hour)
+	@rm -f $(VENV)/faults.jsonl
+	@MEIJU_FAULTS=full MEIJU_FAULTS_RECORD=$(CURDIR)/$(VENV)/faults.jsonl $(BIN)/python -m pytest tests/faults
+	@$(BIN)/python -m tests.faults.report $(VENV)/faults.jsonl docs/faults.md
+
+audit: $(READY) ## known weaknesses of the locked packages, where a source of them is reachable
+	@$(BIN)/python benchmarks/audit.py
 
 check: $(READY) ## lint, format, types, layers, clean notebooks
 	@$(BIN)/ruff check .
