@@ -30,14 +30,15 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], about: Any = No
 
 def read_arrays(path: Path) -> tuple[Arrays, Any]:
     """What `write_arrays` wrote; DamagedError where it is another, OSError where there is none."""
+    path.open("rb").close()  # what cannot be opened is not damaged
     try:
         with safe_open(path, framework="numpy") as opened:
             arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             record = json.loads((opened.metadata() or {})["record"])
         about, checksum = record["about"], record[CHECKSUM]
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-        if isinstance(error, FileNotFoundError) or getattr(error, "errno", None):
-            raise  # not the file's fault
+        if isinstance(error, OSError) and error.errno:  # the disk's fault, not the file's
+            raise
         raise DamagedError(f"{path} is damaged: no file of arrays with a checksum.") from error
     if checksum != _checksum(arrays, about):
         raise DamagedError(f"{path} is damaged: it is not what was written ({CHECKSUM}).")

@@ -177,7 +177,7 @@ def verify(
     from meiju_utils.verifying import verify as read_all
 
     began = time.monotonic()
-    found = read_all(run_dir)
+    found, gone = remove(run_dir) if mend else (read_all(run_dir), [])
     seconds = time.monotonic() - began
     typer.echo(f"{found.files} files, {found.size / 1e6:.1f} MB read in {seconds:.1f} s")
     for path, reason in found.damaged.items():
@@ -187,7 +187,6 @@ def verify(
     if found.left:
         typer.echo(f"{len(found.left)} set aside before, or half written")
     if mend:
-        gone = remove(run_dir, found)
         typer.echo(f"{len(gone)} set aside or removed")
     elif found.made_again or found.left:
         typer.echo("--mend sets aside what can be made again, removes what was set aside before")

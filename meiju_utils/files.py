@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CHECKSUM = "checksum"  # the entry of a record that is made of all others
 PARTIAL = ".partial-"  # begins the name of a file that is being written
 MOST_TEXT = 256 * 2**20  # bytes; the lists and tables of 45 000 clips have some 10 MB
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 DAMAGED = ".damaged"  # ends the name of a file that was set aside
 
 
@@ -77,9 +77,10 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         record = read_json(path)
         checksum = record.pop(CHECKSUM)
+        found = fingerprint(record)
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise DamagedError(f"{path} is damaged: it is no record with a checksum.") from error
-    if checksum != fingerprint(record):
+    if checksum != found:
         raise DamagedError(f"{path} is damaged: it is not what was written ({CHECKSUM}).")
     return dict(record)
 
@@ -93,7 +94,7 @@ def write_sealed(path: Path, data: bytes) -> None:
 def read_sealed(path: Path) -> bytes:
     """What `write_sealed` wrote; DamagedError where it is another, OSError where there is none."""
     data = path.read_bytes()
-    if _crc(data[:-4]) != data[-4:]:
+    if len(data) <= 4 or _crc(data[:-4]) != data[-4:]:
         raise DamagedError(f"{path} is damaged: it is not what was written ({CHECKSUM}).")
     return data[:-4]
 
@@ -149,12 +150,12 @@ def read_limited(path: Path, most: int = MOST_TEXT) -> bytes:
 def as_cell(text: str) -> str:
     """Text as a cell of a CSV that people open in a spreadsheet: there a `=`, `+`, `-` or `@` in
     front would begin a formula, so an apostrophe comes before it."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def from_cell(text: str) -> str:
     """The text behind `as_cell`."""
-    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def fingerprint(*parts: Any) -> str:
@@ -176,10 +177,12 @@ def listing(path: Path) -> list[tuple[str, int, int]]:
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
 
 
-def set_aside(path: Path) -> None:
-    """Rename a damaged file, so that it counts as not there; nothing where it is gone already."""
-    with suppress(OSError):  # of a folder that cannot be written either
+def set_aside(path: Path) -> bool:
+    """Rename a damaged file, so that it counts as not there; whether that could be done."""
+    with suppress(OSError):  # it is gone already, or its folder cannot be written
         path.rename(path.with_name(path.name + DAMAGED))
+        return True
+    return False
 
 
 def safe_name(name: str) -> str:

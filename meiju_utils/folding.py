@@ -78,7 +78,7 @@ def recording_of(run: Run) -> dict[str, str]:
     if len(grouped):
         first = grouped.groupby("group")["clip_id"].transform("first")
         links.append(pd.DataFrame({"clip_a": grouped["clip_id"], "clip_b": first}))
-    if run.path("copies.parquet").is_file():
+    if run.has("copies"):
         copies = run.table("copies")
         if not run.setting.is_official:  # one camera makes clips alike; their table has groups
             copies = copies[copies["kind"] != "same picture"]

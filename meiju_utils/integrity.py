@@ -6,7 +6,6 @@ Imports `arrays`, `errors`, `files`.
 
 import warnings
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +20,26 @@ READERS: dict[str, Callable[[Path], Any]] = {
     ".safetensors": read_arrays,
     ".progress": read_sealed,
 }
+_intact: set[tuple[Any, ...]] = set()  # files by what tells that they are as they were
 
 
 def intact(path: Path) -> bool:
     """Whether a file is there and is what was written, by its checksum.
 
     One that is not is set aside (its name gets the suffix `.damaged`), with a warning. A file that
-    was found intact is not read again as long as its size and time stay as they are.
+    was found intact is not read again as long as its size and time stay as they are. OSError where
+    it cannot be read.
     """
     try:
         status = path.stat()
+        seen = (path, status.st_ino, status.st_size, status.st_mtime_ns)
+        if seen not in _intact:
+            READERS[path.suffix](path)
+            _intact.add(seen)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    return _as_written(path, status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-@cache
-def _as_written(path: Path, number: int, size: int, modified_ns: int) -> bool:
-    try:
-        READERS[path.suffix](path)
-    except FileNotFoundError:
-        return False
     except DamagedError as error:
-        set_aside(path)
-        warnings.warn(f"{error} It is kept as {path.name}{DAMAGED} and made again.", stacklevel=4)
+        kept = f" It is kept as {path.name}{DAMAGED}." if set_aside(path) else ""
+        warnings.warn(f"{error}{kept} It counts as not there.", stacklevel=2)
         return False
     return True

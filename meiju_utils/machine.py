@@ -30,8 +30,10 @@ def fault_of(error: BaseException, folder: Path | None = None) -> MachineError |
     if isinstance(error, MachineError):
         return error
     number = error.errno if isinstance(error, OSError) else _number_in(str(error))
-    where = folder or getattr(error, "filename", None) or "a file"
+    named = getattr(error, "filename", None)
+    where = folder or named or "a file"
     if number in _FULL:
+        where = named or where
         return MachineError(
             f"The disk is full: {where} could not be written. Free some room (`meiju clean RUN` "
             f"lists what no setting uses), {_KEPT}"

@@ -6,6 +6,7 @@ Imports `checks`, `config`, `recipes`, `references`, `run`.
 import ast
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,10 @@ def plan_run(
     config = load_profile(profile, overrides)
     folder = resolve(run_dir or f"runs/{config.name}")
     data = data_folder(config, data_dir, folder)
-    there = (folder / CONFIG_NAME).is_file() and not data.is_dir()
-    before = kept_profile(folder) if there else None
+    before = None
+    if (folder / CONFIG_NAME).is_file() and not data.is_dir():
+        with suppress(DamagedError):
+            before = kept_profile(folder)
     config = settled(config, data, before)
     options = ["--profile", profile]
     own = resolve(config.data_dir) if config.data_dir else None

@@ -115,7 +115,7 @@ def parse_target(
     path = resolve(target) if target else None
     if path and not (kind in _PATHS or _is_path(target) or path.exists()):
         path = None
-    if path is None and "@" in target:  # a hub id at a revision, where no setting of its own has it
+    if path is None and "@" in target and kind in ("", "yunet"):  # encoders have `revision`
         target, _, revision = target.partition("@")
     return Reference(kind, target, path, revision)
 

@@ -13,7 +13,7 @@ import pandas as pd
 from meiju_utils.challenge import SUBMISSION_NAME, Setting
 from meiju_utils.config import Profile
 from meiju_utils.errors import ConfigError, CorpusError, DamagedError, MissingStageError
-from meiju_utils.files import fingerprint, read_table, set_aside, write_table, write_text
+from meiju_utils.files import DAMAGED, fingerprint, read_table, set_aside, write_table, write_text
 from meiju_utils.html import definition_table
 from meiju_utils.references import project_root, resolve
 from meiju_utils.run_folder import OWNER_NAME
@@ -127,6 +127,12 @@ class Run:
         except DamagedError as error:
             set_aside(path)
             raise self.missing(f"intact table {path.name}", TABLES[name]) from error
+
+    def has(self, name: str) -> bool:
+        """Whether a table was written; also where it was set aside as damaged, so that `table`
+        says so rather than that it is gone without."""
+        path = self.path(f"{name}.parquet")
+        return path.is_file() or path.with_name(path.name + DAMAGED).is_file()
 
     def save_table(self, name: str, table: pd.DataFrame) -> Path:
         """Write a table of the run folder, atomically."""

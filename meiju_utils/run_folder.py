@@ -7,10 +7,12 @@ import json
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -22,6 +24,7 @@ OWNER_NAME = "run.json"  # whose the folder is
 LOCK_NAME = ".lock"
 HOLDER_NAME = ".lock.json"  # who holds the lock
 KINDS = ("preprocessed", "features", "experiments", "pseudo_labels", "partitions")  # of stages
+RECENT_S = 3.0
 FORM = 3  # of the run folder; earlier ones have not a checksum in every file
 
 # What folders of the first form hold: since then clips lie in shards, experiments in predictions.
@@ -48,7 +51,9 @@ def refuse_foreign(folder: Path, setting: str) -> None:
     try:
         owner = read_record(path)
     except DamagedError as error:
-        raise DamagedError(f"{error} If {folder} is a run of {setting}, delete it.") from error
+        raise DamagedError(
+            f"{error} If {folder} is a run of {setting}, delete {OWNER_NAME}."
+        ) from error
     if owner["form"] != FORM or owner["setting"] != setting:
         raise ConfigError(
             f"{folder} is a run of {owner['setting']} (form {owner['form']}), not of {setting} "
@@ -88,11 +93,13 @@ def writing(folder: Path, what: str) -> Iterator[None]:
         ) from None
     try:
         if lock.lock_counter == 1:
+            before = _who(holder)  # left by one that did not come to its end
             since = datetime.now().astimezone().isoformat(timespec="seconds")
             who = {"what": what, "process": os.getpid(), "machine": socket.gethostname()}
             holder.write_text(json.dumps({**who, "since": since}), encoding="utf-8")
-            _remove_leftovers(folder)
-        with told_faults(folder):
+            if before.get("machine") == socket.gethostname():
+                _remove_leftovers(folder)
+        with told_faults():
             yield
     finally:
         if lock.lock_counter == 1:
@@ -101,22 +108,33 @@ def writing(folder: Path, what: str) -> Iterator[None]:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Delete what is half written where only who has the lock writes: in the stages' folders, and
-    whole folders beside them."""
-    below = [path for kind in KINDS for path in (folder / kind).rglob(f"{PARTIAL}*")]
+    """Delete what a killed writer left half written in the stages' folders, and whole folders
+    beside them. What is only seconds old may be another's, who writes without the lock."""
+    below = [
+        path for kind in (*KINDS, "checkpoints") for path in (folder / kind).rglob(f"{PARTIAL}*")
+    ]
     beside = [path for path in folder.glob(f"{PARTIAL}*") if path.is_dir()]
     for path in [*below, *beside]:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            if path.stat().st_mtime > time.time() - RECENT_S:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _by(holder: Path) -> str:
     """Who holds the lock, as far as it is known."""
-    with suppress(OSError, ValueError, KeyError):
-        who = json.loads(holder.read_text(encoding="utf-8"))
+    with suppress(KeyError):
+        who = _who(holder)
         return (
             f" by process {who['process']} on {who['machine']} ({who['what']}) since {who['since']}"
         )
     return ""
+
+
+def _who(holder: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        return dict(json.loads(holder.read_text(encoding="utf-8")))
+    return {}

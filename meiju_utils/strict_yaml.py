@@ -22,6 +22,8 @@ class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice in a mapping; the plain loader takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise ValueError(f"`<<` merges mappings, which is not read here,{node.start_mark}")
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         for key, times in keys.items():
             if times > 1:
@@ -66,8 +68,9 @@ def _refuse_immense(value: Any) -> None:
 def read_yaml(path: Path) -> Any:
     """The value of a YAML file in UTF-8."""
     try:
-        with path.open("rb") as file:
-            text = file.read(4 * MOST_CHARACTERS + 4).decode("utf-8")
+        if path.stat().st_size > 4 * MOST_CHARACTERS:
+            raise ConfigError(f"{path} is larger than any settings; expected a YAML file.")
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not UTF-8 text. Save it in that encoding.") from None
     return parse_yaml(text, str(path))

@@ -131,6 +131,8 @@ IMMENSE = {
     "aliases": "".join(
         f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10) if i else '1'}]\n" for i in range(12)
     ),
+    "merged": "l0: &l0 {a: 1}\n"
+    + "".join(f"l{i}: &l{i} {{<<: [{', '.join([f'*l{i - 1}'] * 10)}]}}\n" for i in range(1, 9)),
     "long": "# " + "x" * strict_yaml.MOST_CHARACTERS,
 }
 

@@ -1,6 +1,8 @@
 """A run folder has one owner and one writer."""
 
 import json
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -73,18 +75,30 @@ def test_who_takes_the_lock_removes_what_a_killed_writer_left(tmp_path: Path) ->
         tmp_path / "experiments" / "baseline-1" / ".partial-a.parquet",
         tmp_path / "features" / ".partial-b" / "shard",
         tmp_path / ".partial-c" / "features.npy",
+        tmp_path / "checkpoints" / ".partial-d" / "tiny-bert" / "config.json",
     ]
     others = [
         tmp_path / "notebooks" / ".partial-01_preprocessing.ipynb",  # it is being executed
         tmp_path / ".partial-config.yaml",  # somebody opens the run
         tmp_path / "experiments" / "baseline-1" / "config.json",
     ]
-    for path in (*left, *others):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+
+    def leave(*paths: Path) -> None:
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        for path in tmp_path.rglob(".partial-*"):
+            os.utime(path, (0, 0))
+
+    leave(*left, *others)
+    with writing(tmp_path, "trainings"):  # nobody was killed: these are somebody's who goes on
+        assert all(path.exists() for path in left)
+    holder = tmp_path / HOLDER_NAME
+    holder.write_text(json.dumps({"machine": "elsewhere"}))  # whose lock this machine cannot see
     with writing(tmp_path, "trainings"):
-        assert not any(path.exists() for path in left)
-        left[0].touch()
-        with writing(tmp_path, "features"):  # the same writer's
-            assert left[0].exists()
+        assert all(path.exists() for path in left)
+    holder.write_text(json.dumps({"machine": socket.gethostname(), "process": 1}))
+    left[0].touch()  # only seconds old
+    with writing(tmp_path, "trainings"):
+        assert [path for path in left if path.exists()] == left[:1]
     assert all(path.exists() for path in others)

@@ -9,7 +9,7 @@ from meiju_utils.corpus.official import survey_corpus
 from meiju_utils.corpus.own import own_layout, survey_own
 from meiju_utils.corpus.survey import Corpus, Survey, sound_corpus
 from meiju_utils.errors import CorpusError, DamagedError
-from meiju_utils.files import read_record, write_record
+from meiju_utils.files import read_record, set_aside, write_record
 from meiju_utils.run import Run
 from meiju_utils.run_folder import writing
 
@@ -52,8 +52,18 @@ def layout_of(run: Run) -> Layout:
 def _dealt(run: Run) -> Mapping[str, Split]:
     try:
         record = read_record(run.path(DEAL))
-    except (OSError, DamagedError):
+    except FileNotFoundError:
         return {}
+    except DamagedError as error:
+        if run.path("clips.parquet").is_file():  # it says the same
+            set_aside(run.path(DEAL))
+            clips = run.table("clips")
+            scored = clips[clips["split"].isin(["train", "valid", "test"])]
+            return dict(zip(scored["clip_id"], scored["split"], strict=True))
+        raise DamagedError(
+            f"{error} It says which clips were dealt to which split. Delete it, and they are dealt "
+            "anew."
+        ) from error
     splits: Mapping[str, Split] = record["splits"]
     return splits if record["shares"] == _shares(run) else {}
 

@@ -126,7 +126,7 @@ def open_features(
     if folder is None:
         changed = ", as the present code makes them" if plan.folders() else ""
         raise run.missing(what + changed, NOTEBOOK)
-    store = FeatureStore(folder)
+    store = FeatureStore(folder, made_here=True)
     if left := store.stale(_stamps(modality, source)):
         raise run.missing(f"{what} for {len(left)} of {len(source.clip_ids)} clips", NOTEBOOK)
     return store

@@ -109,6 +109,7 @@ class OpenShard:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        path.open("rb").close()  # what cannot be opened is not damaged
         try:
             file: Any = safe_open(str(path), framework="numpy")
             about: dict[str, str] = file.metadata() or {}

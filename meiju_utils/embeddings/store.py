@@ -38,11 +38,12 @@ class FeatureStore:
     """Embeddings of one encoder, opened from its folder; arrays are memory-mapped when read.
 
     `meta` holds encoder, modality, key, width, dtype and settings; `missing` maps each absent clip
-    to its reason. Raises FeatureError where the folder is no store or its shards do not agree.
+    to its reason. `made_here`: 02 of this run makes again what is damaged. Raises FeatureError
+    where the folder is no store or its shards do not agree.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, made_here: bool = False) -> None:
+        self.folder, self.made_here = folder, made_here
         self.meta = read_meta(folder)
         self.key: str = self.meta["key"]
         self._shards, self._indexed = _read_shards(folder)
@@ -141,8 +142,8 @@ class FeatureStore:
     def get(self, clip_id: str) -> Array:
         """The clip's embedding as float32 `[T, D]`.
 
-        FeatureError says why there is none; DamagedError where it is not what was written. A shard
-        that a run made is then set aside, as 02 makes it again; an imported one stays as it is.
+        FeatureError says why there is none; DamagedError where it is not what was written. The
+        shard is then set aside, if it was `made_here`.
         """
         name = self._shard_of.get(clip_id)
         if name is None:
@@ -151,7 +152,7 @@ class FeatureStore:
         try:
             return np.asarray(self._opened(name).get(clip_id), dtype=np.float32)
         except DamagedError:
-            if "stamp" in self.meta:
+            if self.made_here:
                 set_aside(self.folder / name)
             raise
 

@@ -263,7 +263,7 @@ def load_dataset(run: Run, encoders: Mapping[Modality, EncoderConfig] | None = N
 
 def _texts(run: Run, stores: Mapping[Modality, Any]) -> dict[str, str]:
     """Every clip's words, where text is in use."""
-    if "text" not in stores or not run.path("transcripts.parquet").is_file():
+    if "text" not in stores or not run.has("transcripts"):
         return {}
     transcripts = run.table("transcripts")
     return dict(zip(transcripts["clip_id"], transcripts["text"], strict=True))

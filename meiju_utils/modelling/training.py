@@ -5,6 +5,7 @@ weights every time, also when the training was interrupted. Imports torch and th
 """
 
 import io
+import pickle
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -259,9 +260,9 @@ class _Trainer:
         """Go on from a saved epoch; one that cannot be read is as good as none."""
         try:
             written = io.BytesIO(read_sealed(path))
-        except (OSError, DamagedError):
-            return
-        state = torch.load(written, map_location="cpu", weights_only=True)
+            state = torch.load(written, map_location="cpu", weights_only=True)
+        except (OSError, DamagedError, RuntimeError, EOFError, pickle.UnpicklingError):
+            return  # of another version of torch, say
         self.network.load_state_dict(state["network"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])

@@ -4,6 +4,7 @@ Imports `corpus`, `run`, `errors`.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from meiju_utils.challenge import Language
@@ -70,6 +71,9 @@ def read_corrections(
     """
     text = decode_file(path, path.name, language)
     listing = parse_table(text, path.name, required=("text",))
+    told = listing.entries  # ids as they stand in a spreadsheet, too
+    entries = {c if c in clip_ids else from_cell(c): entry for c, entry in told.items()}
+    listing = replace(listing, entries=entries)
     findings = Findings()
     findings.fault_each(listing.faults, path.name)
     unknown = [clip_id for clip_id in listing.entries if clip_id not in clip_ids]

@@ -55,6 +55,7 @@ ROW = {
 
 MANIFEST_NAME = "manifest.parquet"  # the table of the run folder that is put together from the rows
 ROWS, MEDIA = ".parquet", ".safetensors"
+SUSPECT = ".suspect"  # ends the name of rows some of whose media were found damaged
 
 MOST_HEADER = 100_000_000  # bytes, as the format has it
 # A shard is written when it holds so much, or work of so long, which a killed run would lose: at
@@ -165,8 +166,9 @@ def read_rows(folder: Path) -> pd.DataFrame:
 def check_shard(path: Path) -> None:
     """Read a shard's rows and all their media; DamagedError where they are not what was written."""
     rows = read_table(path)
-    media = path.with_suffix(MEDIA)
+    media = path.with_name(path.name.partition(".")[0] + MEDIA)
     try:
+        media.open("rb").close()  # what cannot be opened is not damaged
         with safe_open(media, framework="numpy") as opened:
             for clip_id, parts in zip(rows["clip_id"], rows["parts"], strict=True):
                 for part, known in json.loads(parts).items():
@@ -179,7 +181,15 @@ def check_shard(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete media whose rows a killed process did not come to write."""
+    """Delete media whose rows a killed process did not come to write, and set aside the shards that
+    were found damaged; of these the clips are made again."""
+    for path in folder.glob(f"[0-9]*{ROWS}{SUSPECT}"):
+        rows = path.rename(path.with_name(path.name.removesuffix(SUSPECT)))
+        try:
+            check_shard(rows)
+        except DamagedError:
+            for damaged in (rows, rows.with_suffix(MEDIA)):
+                set_aside(damaged)
     for media in folder.glob(f"[0-9]*{MEDIA}"):
         if not media.with_suffix(ROWS).is_file():
             media.unlink()

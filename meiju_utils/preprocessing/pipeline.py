@@ -50,7 +50,7 @@ from meiju_utils.preprocessing.state import (
 )
 from meiju_utils.preprocessing.store import Preprocessed, serve
 from meiju_utils.preprocessing.whisper import SAMPLE_RATE, Heard, fetch_whisper
-from meiju_utils.references import parse_target
+from meiju_utils.references import cached_snapshot, parse_target
 from meiju_utils.run import CORRECTIONS_NAME, Run
 from meiju_utils.run_folder import writing
 
@@ -109,8 +109,8 @@ def _preprocess(run: Run, corpus: Corpus) -> Preprocessed:
         corrections,
         {clip_id: one.text for clip_id, one in heard.items()},
     )
-    # Without it nothing counts as done: tables of two runs must not pass for those of one.
-    run.path("preprocessed", STATE_NAME).unlink(missing_ok=True)
+    # Meanwhile nothing counts as done: tables of two runs must not pass for those of one.
+    write_record(run.path("preprocessed", STATE_NAME), {"asr": state["asr"]})
     _save_tables(run, corpus, manifest, reviewed, failed)
     write_record(run.path("preprocessed", STATE_NAME), state)
     return serve(identity, folder, _texts(reviewed.transcripts), manifest)
@@ -203,7 +203,9 @@ def _fetch_whisper(run: Run, corpus: Corpus) -> None:
     settings = run.config.preprocessing
     model = parse_target(settings.transcripts.asr)
     needed = (corpus.clips["text"] == "") & (corpus.clips["video"] != "")
-    if model.target and model.path is None and not model.commit and needed.any():
+    if not model.target or model.path is not None or not needed.any():
+        return
+    if cached_snapshot(model.target, model.revision) is None:
         fetch_whisper(settings.transcripts.asr)
 
 

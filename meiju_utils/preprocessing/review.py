@@ -103,8 +103,7 @@ def save_review(run: Run, reviewed: ReviewedTexts) -> None:
     run.save_table("transcripts", reviewed.transcripts)
     for name, table in (("changes", reviewed.changes), ("suggestions", reviewed.suggestions)):
         run.save_table(f"transcript_{name}", table)
-        texts: list[str] = table.select_dtypes("str").columns.tolist()
-        shown = table.assign(**{column: table[column].map(as_cell) for column in texts})
+        shown = table.map(lambda value: as_cell(value) if isinstance(value, str) else value)
         with atomic_path(run.path(f"transcript_{name}.csv")) as temporary:
             shown.to_csv(temporary, index=False, encoding="utf-8-sig", lineterminator="\n")
 

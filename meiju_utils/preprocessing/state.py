@@ -13,7 +13,7 @@ from typing import Any
 
 from meiju_utils.config import Preprocessing
 from meiju_utils.corpus.layout import Layout
-from meiju_utils.errors import ConfigError, DamagedError
+from meiju_utils.errors import ConfigError, DamagedError, MissingStageError
 from meiju_utils.files import fingerprint, read_record, write_record
 from meiju_utils.preprocessing.corrections import corrections_folders, find_corrections
 from meiju_utils.references import Reference, parse_reference, parse_target, pinned
@@ -103,8 +103,9 @@ def stores_of(run: Run) -> dict[Path, Stamp]:
 
 
 def _known_models(run: Run) -> dict[str, str]:
+    """Names of models and what they held when the run's first clips were made with them."""
     known: dict[str, str] = {}
-    for record in _records(run).values():
+    for record in reversed(_records(run).values()):
         known |= record.get("models", {})
     return known
 
@@ -177,9 +178,10 @@ def refuse_other_corpus(run: Run, clips: Any) -> None:
     The same corpus may have grown or have some labels and texts mended: of its clips at least half
     must be there, and of those that have words or labels at least half must have the same.
     """
-    if not run.path("clips.parquet").is_file():
+    try:
+        old = run.table("clips")
+    except MissingStageError:  # or it was damaged
         return
-    old = run.table("clips")
     told = [name for name in ("text", *run.setting.tasks) if name in old]
     both = old[["clip_id", *told]].merge(clips[["clip_id", *told]], on="clip_id")
     then, now = (both[[f"{name}_{end}" for name in told]].to_numpy() for end in ("x", "y"))

@@ -4,6 +4,7 @@ Only what the manifest names is served, and only if it is what was written. Impo
 """
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from meiju_utils.errors import MissingStageError
-from meiju_utils.files import fingerprint, set_aside
-from meiju_utils.preprocessing.manifest import MEDIA, checksum
+from meiju_utils.files import fingerprint
+from meiju_utils.preprocessing.manifest import MEDIA, ROWS, SUSPECT, checksum
 
 NOTEBOOK = "01_preprocessing"
 
@@ -38,7 +39,7 @@ class Preprocessed:
 
     key: changes with what shapes audio and faces. texts: clip id → text, all clips in the order of
     the clips table. places: of the clips that can be used. Asking for an unknown clip raises
-    KeyError; what is damaged is set aside, and reading it raises MissingStageError.
+    KeyError, reading what is damaged MissingStageError.
     """
 
     key: str
@@ -138,12 +139,16 @@ def picture_of(jpeg: NDArray[np.uint8]) -> NDArray[np.uint8]:
 @lru_cache(maxsize=2)
 def _opened(path: Path, size: int, modified_ns: int) -> Any:
     """A shard, mapped; few stay so, as what was read of them counts as memory."""
+    path.open("rb").close()  # what cannot be opened is not damaged
     return safe_open(str(path), framework="numpy")
 
 
 def _damaged(path: Path, reason: str) -> MissingStageError:
-    set_aside(path)
-    return _again(path, f"was damaged and is set aside ({reason})")
+    """The other clips of the shard may still be read: 01 looks which are to be made again."""
+    rows = path.with_suffix(ROWS)
+    with suppress(OSError):
+        rows.rename(rows.with_name(rows.name + SUSPECT))
+    return _again(path, f"is damaged ({reason})")
 
 
 def _again(path: Path, what: str) -> MissingStageError:

@@ -47,6 +47,7 @@ def small_run(data: Path, folder: Path, backend: str = "serial", **changes: Any)
         recipes.parent.mkdir(parents=True, exist_ok=True)
         recipes.write_text(RECIPES, encoding="utf-8")
     settings = {
+        "data_dir": str(data),
         "recipes": str(recipes),
         "submission": HANDED_IN,
         "parallel.backend": backend,

@@ -1,6 +1,8 @@
 """Bits flip, files are cut short or vanish: nothing damaged is used, and the next run mends it."""
 
+import errno
 import math
+import os
 import shutil
 import warnings
 from collections.abc import Callable
@@ -9,14 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from meiju_utils.cli import app
+from meiju_utils.embeddings.shards import OpenShard
 from meiju_utils.errors import DamagedError, MeijuError
-from meiju_utils.files import DAMAGED
+from meiju_utils.files import DAMAGED, write_table
+from meiju_utils.integrity import intact
+from meiju_utils.opening import keep_profile
+from meiju_utils.recipes import train_recipes
 from meiju_utils.run import Run
-from meiju_utils.verifying import checks_of, verify
+from meiju_utils.run_folder import writing
+from meiju_utils.verifying import checks_of, mend, verify
 from tests.faults.conftest import FULL, Record
 from tests.faults.stages import bits, make
 
@@ -67,6 +75,7 @@ def test_every_kind_of_file_that_a_run_holds_is_among_those_damaged_here(
     # tables that nothing reads but notebooks that show them
     assert {path.relative_to(folder).as_posix() for path in left} <= {
         *("problems.parquet", "copies.parquet", "encoders.parquet"),
+        *("transcript_changes.parquet", "transcript_suggestions.parquet"),
     }
 
 
@@ -205,6 +214,50 @@ def test_an_imported_store_is_not_removed(copied: Run) -> None:
     assert CliRunner().invoke(app, ["verify", str(copied.folder), "--mend"]).exit_code == 1
     assert shard.is_file()
     shutil.rmtree(meta.parent)
+
+
+def test_verify_passes_by_what_stages_do_not_read_and_looks_at_all_else(
+    copied: Run, tmp_path: Path
+) -> None:
+    heard = copied.path("preprocessed").glob("*/")
+    write_table(next(heard) / "asr-tiny-0" / "0123456789ab.parquet", pd.DataFrame({"a": [1]}))
+    (copied.folder / "mine.json").write_text("{")
+    (copied.folder / "bundle").mkdir()
+    (copied.folder / "bundle" / "a.safetensors").write_bytes(b"")
+    with writing(copied.folder, "a stage"):
+        assert verify(copied.folder).damaged == {}
+    archive = copied.submission_files[2]
+    archive.write_bytes(archive.read_bytes()[:-30])
+    found = verify(copied.folder).damaged
+    assert [path.name for path in found] == ["submission.csv"]
+    assert "zip is damaged" in found[copied.path("submission.csv")]
+
+
+def test_without_the_data_nothing_of_01_is_set_aside(copied: Run) -> None:
+    shard = next(copied.folder.glob("preprocessed/*/0*.safetensors"))
+    shard.write_bytes(shard.read_bytes()[:-1])
+    keep_profile(copied.folder, copied.config.model_copy(update={"data_dir": "/gone"}))
+    found, gone = mend(copied.folder)
+    assert list(found.damaged) == [shard.with_suffix(".parquet")]
+    assert gone == []
+    assert shard.is_file()
+
+
+def test_what_cannot_be_opened_is_not_damaged(copied: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, *_: Any, **__: Any) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    experiment = train_recipes(copied, ["net"])["net"]
+    shard = next(copied.folder.glob("features/*/0*.safetensors"))
+    weights = next(experiment.folder.glob("*.safetensors"))
+    os.utime(weights)  # so that it is looked at again
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refused)
+        for check in (lambda: OpenShard(shard), lambda: intact(weights)):
+            with pytest.raises(OSError, match="Too many open files"):
+                check()
+    assert shard.is_file()
+    assert intact(weights)
 
 
 def test_verify_wants_a_run_folder(tmp_path: Path) -> None:

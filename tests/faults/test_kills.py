@@ -13,6 +13,7 @@ import pytest
 
 from meiju_utils.files import PARTIAL
 from meiju_utils.run import Run
+from meiju_utils.run_folder import RECENT_S
 from tests.faults.conftest import FULL, Record
 from tests.faults.stages import bits, make, small_run
 
@@ -69,6 +70,7 @@ def test_a_run_that_is_killed_at_any_time_comes_to_the_same_bits(
             _wait_for_the_end(folder)
             if kills == KILLS:
                 break
+        time.sleep(RECENT_S)
         run = small_run(tiny_corpus, folder)
         make(run)
         assert bits(run) == finished[1]

@@ -178,12 +178,12 @@ def test_a_review_reads_back_as_it_was_saved(texts: dict[str, str], tmp_path: Pa
 
 def test_what_begins_like_a_formula_is_data_in_a_spreadsheet(tmp_path: Path) -> None:
     run = Run(Profile(name="demo"), tmp_path, tmp_path / "run")
-    texts = {"a": "=1+1 ", "b": "-好的 ", "c": "'tis "}
+    texts = {"a": "=1+1 ", "b": "-好的 ", "c": "'tis ", "-d": "'=x "}
     save_review(run, review_texts(texts, "english", 1.0))
     with run.path("transcript_changes.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = {row["clip_id"]: row["after"] for row in csv.DictReader(file)}
-    assert rows == {"a": "'=1+1", "b": "'-好的", "c": "'tis"}
-    assert open_review(run).changes["after"].tolist() == ["=1+1", "-好的", "'tis"]
+    assert rows == {"a": "'=1+1", "b": "'-好的", "c": "'tis", "'-d": "''=x"}
+    assert open_review(run).changes["after"].tolist() == ["=1+1", "-好的", "'tis", "'=x"]
     corrections = tmp_path / "corrections.csv"
-    corrections.write_text("clip_id,text,note\na,'=2+2,\nc,'tis so,\n", encoding="utf-8")
-    assert read_corrections(corrections, texts) == {"a": "=2+2", "c": "'tis so"}
+    corrections.write_text("clip_id,text,note\na,'=2+2,\nc,'tis so,\n'-d,''=x,\n", encoding="utf-8")
+    assert read_corrections(corrections, texts) == {"a": "=2+2", "c": "'tis so", "-d": "'=x"}
