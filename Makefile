@@ -47,7 +47,8 @@ test: $(READY) ## the tests, offline
 
 faults: $(READY) ## kills, damage, hostile input, a poor machine: the whole campaign (an hour)
 	@rm -f $(VENV)/faults.jsonl
-	@MEIJU_FAULTS=full MEIJU_FAULTS_RECORD=$(CURDIR)/$(VENV)/faults.jsonl $(BIN)/python -m pytest tests/faults
+	@MEIJU_FAULTS=full MEIJU_FAULTS_RECORD=$(CURDIR)/$(VENV)/faults.jsonl \
+		$(BIN)/python -m pytest tests/faults tests/test_execution.py tests/embeddings/test_models.py
 	@$(BIN)/python -m tests.faults.report $(VENV)/faults.jsonl docs/faults.md
 
 audit: $(READY) ## known weaknesses of the locked packages, where a source of them is reachable

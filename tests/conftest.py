@@ -6,8 +6,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -18,6 +19,8 @@ from filelock import FileLock
 from meiju_utils.config import Parallel
 
 pytest_plugins = ["tests.toys", "tests.clips"]  # datasets, runs and clips made up for the tests
+
+Record = Callable[..., None]
 
 # The same examples every time; a busy machine is no failure.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True)
@@ -92,3 +95,17 @@ def cluster(request: pytest.FixtureRequest) -> Parallel:
         return Parallel(backend="dask", address=request.getfixturevalue("dask_address"))
     request.getfixturevalue("local_ray")
     return Parallel(backend="ray", workers=2)
+
+
+@pytest.fixture
+def record() -> Record:
+    """Notes for docs/faults.md what a fault did, in the full campaign: area, fault, what happens,
+    what is lost, how often it was tried."""
+
+    def note(area: str, fault: str, happens: str, lost: str, times: int) -> None:
+        if target := os.environ.get("MEIJU_FAULTS_RECORD"):
+            row = {"area": area, "fault": fault, "happens": happens, "lost": lost, "times": times}
+            with Path(target).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    return note

@@ -19,6 +19,7 @@ from meiju_utils.corpus import listing
 from meiju_utils.errors import ConfigError
 from meiju_utils.execution import Executed, NotebookError, run_notebooks, select_notebooks
 from meiju_utils.run import Run
+from tests.conftest import Record
 
 PARAMETERS = 'profile = "demo"\ndata_dir = ""\nrun_dir = ""\noverrides = {}\n'
 OPEN = "from meiju_utils import open_run\nrun = open_run(profile, data_dir, run_dir, overrides)"
@@ -457,7 +458,9 @@ def _interrupted_run(project: Path, cell: str) -> "subprocess.Popen[str]":
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_signal_ends_a_run_in_one_line(project: Path, number: int, code: int) -> None:
+def test_a_signal_ends_a_run_in_one_line(
+    project: Path, number: int, code: int, record: Record
+) -> None:
     with _interrupted_run(project, "time.sleep(60)") as process:
         os.killpg(process.pid, number)  # as a terminal does
         shown, told = process.communicate(timeout=60)
@@ -468,9 +471,13 @@ def test_a_signal_ends_a_run_in_one_line(project: Path, number: int, code: int) 
     assert lines == ["Interrupted; the same command goes on from there."]
     copy = nbformat.read(project / "r" / "notebooks" / "01_first.ipynb", as_version=4)
     assert copy.cells[-1].outputs[-1].ename == "KeyboardInterrupt"
+    name = signal.Signals(number).name
+    record("processes", name, f"one line, exit code {code}", "the clips and epochs under way", 1)
 
 
-def test_kernel_and_workers_end_with_a_command_that_is_killed(project: Path) -> None:
+def test_kernel_and_workers_end_with_a_command_that_is_killed(
+    project: Path, record: Record
+) -> None:
     cell = """
 from meiju_utils.config import Parallel
 from meiju_utils.parallel import map_items
@@ -492,6 +499,8 @@ map_items(work, [HERE] * 4, list("abcd"), Parallel(workers=2), "sleeping")
     while [n for n in numbers if _runs(n)] and time.monotonic() < waited:
         time.sleep(0.1)
     assert not [n for n in numbers if _runs(n)]
+    happens = "kernel and workers end within seconds"
+    record("processes", "kill -9 of `meiju run`", happens, "the clips and epochs under way", 1)
 
 
 def _runs(process: int) -> bool:

@@ -1,9 +1,8 @@
 """A small run for the campaigns, made once; all of them with MEIJU_FAULTS=full (`make faults`)."""
 
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from tests.faults.stages import bits, make, small_run
 
 ROOT = Path(__file__).parents[2]
 FULL = os.environ.get("MEIJU_FAULTS") == "full"
-Record = Callable[..., None]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,17 +48,3 @@ def copied(finished: tuple[Run, dict[str, Any]], tiny_corpus: Path) -> Iterator[
         shutil.copy(path, path.with_stem("copied"))
     yield small_run(tiny_corpus, folder)
     shutil.rmtree(folder)
-
-
-@pytest.fixture
-def record() -> Record:
-    """Notes for docs/faults.md what a fault did, in the full campaign: area, fault, what happens,
-    what is lost, how often it was tried."""
-
-    def note(area: str, fault: str, happens: str, lost: str, times: int) -> None:
-        if target := os.environ.get("MEIJU_FAULTS_RECORD"):
-            row = {"area": area, "fault": fault, "happens": happens, "lost": lost, "times": times}
-            with Path(target).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-    return note

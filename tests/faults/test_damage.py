@@ -25,7 +25,8 @@ from meiju_utils.recipes import train_recipes
 from meiju_utils.run import Run
 from meiju_utils.run_folder import writing
 from meiju_utils.verifying import checks_of, mend, verify
-from tests.faults.conftest import FULL, Record
+from tests.conftest import Record
+from tests.faults.conftest import FULL
 from tests.faults.stages import bits, make
 
 FLIPS = 2000 if FULL else 240

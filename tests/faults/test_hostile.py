@@ -32,7 +32,7 @@ from meiju_utils.media.reading import read_media
 from meiju_utils.preprocessing.corrections import read_corrections
 from meiju_utils.submission.checker import OFFICIAL, check_submission
 from meiju_utils.submission.ledger_file import read_file
-from tests.faults.conftest import Record
+from tests.conftest import Record
 
 LONGEST_S = 60  # seconds an input may take; mostly far less than one
 

@@ -14,7 +14,8 @@ import pytest
 from meiju_utils.files import PARTIAL
 from meiju_utils.run import Run
 from meiju_utils.run_folder import RECENT_S
-from tests.faults.conftest import FULL, Record
+from tests.conftest import Record
+from tests.faults.conftest import FULL
 from tests.faults.stages import bits, make, small_run
 
 KILLS = 50 if FULL else 4

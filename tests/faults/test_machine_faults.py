@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from meiju_utils.run import Run
-from tests.faults.conftest import FULL, Record
+from tests.conftest import Record
+from tests.faults.conftest import FULL
 from tests.faults.stages import bits, make, small_run
 
 
