@@ -17,11 +17,14 @@ from .preprocessing import open_preprocessed as open_preprocessed
 from .preprocessing import preprocess_corpus as preprocess_corpus
 from .recipes import against as against
 from .recipes import compare as compare
+from .recipes import gate_openings as gate_openings
 from .recipes import heaviest_members as heaviest_members
 from .recipes import label_shift as label_shift
 from .recipes import load_experiment as load_experiment
 from .recipes import make_pseudo_labels as make_pseudo_labels
 from .recipes import members_of as members_of
+from .recipes import modality_scores as modality_scores
+from .recipes import network_parts as network_parts
 from .recipes import opinion_weights as opinion_weights
 from .recipes import paper_findings as paper_findings
 from .recipes import piece_table as piece_table

@@ -1,5 +1,8 @@
 # The names of the package and where each is from; read by lazy_loader and by type checkers.
 
+from .anatomy import gate_openings as gate_openings
+from .anatomy import modality_scores as modality_scores
+from .anatomy import network_parts as network_parts
 from .book import load_recipes as load_recipes
 from .book import make_recipes as make_recipes
 from .experiment import Experiment as Experiment

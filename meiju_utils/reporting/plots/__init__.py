@@ -20,6 +20,7 @@ from meiju_utils.reporting.plots.corpus import (
 )
 from meiju_utils.reporting.plots.embeddings import probe_scores, projection
 from meiju_utils.reporting.plots.media import face_crops, frame_strip, waveform_and_mel
+from meiju_utils.reporting.plots.network import architecture, gates
 from meiju_utils.reporting.plots.pseudo_labels import coverage_precision, pseudo_label_balance
 from meiju_utils.reporting.plots.scores import agreement_heatmap, score_bars, table_one
 from meiju_utils.reporting.plots.speaker import speaker_tracks
@@ -33,6 +34,7 @@ __all__ = [
     "ShownClip",
     "agreement_heatmap",
     "alt_text",
+    "architecture",
     "clip_answer",
     "confusion_matrices",
     "coverage_precision",
@@ -40,6 +42,7 @@ __all__ = [
     "expected_against_true",
     "face_crops",
     "frame_strip",
+    "gates",
     "label_histograms",
     "label_pair_heatmap",
     "label_shares",
