@@ -463,7 +463,7 @@ def test_a_signal_ends_a_run_in_one_line(
 ) -> None:
     with _interrupted_run(project, "time.sleep(60)") as process:
         os.killpg(process.pid, number)  # as a terminal does
-        shown, told = process.communicate(timeout=60)
+        shown, told = process.communicate(timeout=150)
     assert (process.returncode, shown) == (code, "")
     lines = [
         line for line in re.split(r"[\r\n]+", told) if line and not re.search("cell/s|s/cell", line)
@@ -493,7 +493,7 @@ map_items(work, [HERE] * 4, list("abcd"), Parallel(workers=2), "sleeping")
             assert process.poll() is None
             time.sleep(0.05)
         process.kill()
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=150)
     assert "01 sleeping:   0%|" in told  # the stage's bar, as a log has it
     waited = time.monotonic() + 15  # two looks, of kernel and workers, a second apart; and a margin
     while [n for n in numbers if _runs(n)] and time.monotonic() < waited:

@@ -4,6 +4,7 @@ A job writes `<member>.parquet` (predictions) and, last, `<member>.json` (histor
 weights; they are joined into the experiment's tables afterwards. Imports `book`, `modelling`.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,13 @@ class ModelJob(Job):
         found, absent = model.probabilities(self.dataset)
         self.write(found, targets, "", {"history": []}, absent)
         return float("nan")
+
+
+def remove_parts(folder: Path, member: Member) -> None:
+    """Remove what a training wrote to be joined into the experiment's tables."""
+    with suppress(OSError):  # a folder that may only be read
+        for suffix in (".parquet", ".json"):
+            (folder / f"{member.name}{suffix}").unlink(missing_ok=True)
 
 
 def read_records(jobs: list[Job]) -> tuple[Predictions, list[dict[str, Any]]]:

@@ -28,7 +28,7 @@ from meiju_utils.recipes.code import run_job
 from meiju_utils.recipes.combining import combined
 from meiju_utils.recipes.experiment import FAILURE, Experiment
 from meiju_utils.recipes.graph import RecipeGraph, Recipes, recipes_of
-from meiju_utils.recipes.jobs import Job, NetworkJob, read_records
+from meiju_utils.recipes.jobs import Job, NetworkJob, read_records, remove_parts
 from meiju_utils.recipes.planning import (
     check_code,
     inputs_of,
@@ -100,6 +100,9 @@ def _train(
     for name in todo:
         check(graph, name)
     plan = with_needs(resolved.values(), graph.needs)
+    for name in set(plan) - set(todo):  # a killed process did not come to remove them
+        for member in graph.members(name):
+            remove_parts(graph.experiment(name).folder, member)
     errors: list[Exception] = []
     if todo:  # only who trains holds the lock
         with writing(graph.run.folder, "trainings"):
@@ -299,8 +302,7 @@ class _Training:
             found, of_folds = own_predictions(found, recipe.partition)
         write_results(experiment, found, graph.truth, known, history, of_folds)
         for job in jobs:
-            job.predictions.unlink()
-            job.record.unlink()
+            remove_parts(job.folder, job.member)
 
 
 def _shown(job: Job) -> str:
