@@ -3,6 +3,7 @@
 Imports `reporting.palette`, `reporting.plots.base`.
 """
 
+import textwrap
 from typing import Any
 
 import pandas as pd
@@ -12,8 +13,8 @@ from matplotlib.patches import FancyBboxPatch
 from meiju_utils.reporting.palette import INK, capital, score_colors
 from meiju_utils.reporting.plots.base import Plot, message, panel_title, subplots
 
-_WIDE, _HIGH = 2.4, 0.92  # of a box, in inches as the axes have them
-_GAP = 0.75  # between boxes that follow each other
+_WIDE, _HIGH = 1.66, 1.12  # of a box, in inches as the axes have them
+_GAP = 0.36  # between boxes that follow each other
 _PALE = 0.14  # opacity of a box
 
 
@@ -111,20 +112,20 @@ def _box(ax: Axes, x: float, y: float, title: str, part: dict[str, Any], color: 
         linewidth=1,
     )
     ax.add_patch(box)
-    lines = [part.get("options", "")]
-    lines.append(part["reads"] if "gives" not in part else f"{part['reads']}  →  {part['gives']}")
+    lines = textwrap.wrap(part.get("options", ""), 30)
+    lines += [part["reads"], *([f"→ {part['gives']}"] if "gives" in part else [])]
     if "parameters" in part:
         lines.append(f"{part['parameters']:,} parameters".replace(",", " "))
     lines = [line for line in lines if line]
-    top = y + 0.1 * len(lines)
+    top = y + 0.09 * len(lines)
     ax.text(x + _WIDE / 2, top, title, ha="center", va="center", fontsize=8.5, weight="bold")
     for place, line in enumerate(lines, start=1):
         ax.text(
-            *(x + _WIDE / 2, top - 0.205 * place),
+            *(x + _WIDE / 2, top - 0.18 * place),
             line,
             ha="center",
             va="center",
-            fontsize=7.2,
+            fontsize=7.4,
             color=INK,
         )
 
