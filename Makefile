@@ -45,7 +45,7 @@ demo: $(READY) ## synthetic corpus, all six notebooks, a checked submission
 test: $(READY) ## the tests, offline
 	@$(BIN)/python -m pytest
 
-faults: $(READY) ## kills, damage, hostile input, a poor machine: the whole campaign (an hour)
+faults: $(READY) ## kills, damage, hostile input, a poor machine: the whole campaign
 	@rm -f $(VENV)/faults.jsonl
 	@MEIJU_FAULTS=full MEIJU_FAULTS_RECORD=$(CURDIR)/$(VENV)/faults.jsonl \
 		$(BIN)/python -m pytest tests/faults tests/test_execution.py tests/embeddings/test_models.py

@@ -472,7 +472,7 @@ def test_a_signal_ends_a_run_in_one_line(
     copy = nbformat.read(project / "r" / "notebooks" / "01_first.ipynb", as_version=4)
     assert copy.cells[-1].outputs[-1].ename == "KeyboardInterrupt"
     name = signal.Signals(number).name
-    record("processes", name, f"one line, exit code {code}", "the clips and epochs under way", 1)
+    record("processes", name, f"one line, exit code {code}", "–", 1)
 
 
 def test_kernel_and_workers_end_with_a_command_that_is_killed(
@@ -500,7 +500,7 @@ map_items(work, [HERE] * 4, list("abcd"), Parallel(workers=2), "sleeping")
         time.sleep(0.1)
     assert not [n for n in numbers if _runs(n)]
     happens = "kernel and workers end within seconds"
-    record("processes", "kill -9 of `meiju run`", happens, "the clips and epochs under way", 1)
+    record("processes", "kill -9 of `meiju run`", happens, "–", 1)
 
 
 def _runs(process: int) -> bool:

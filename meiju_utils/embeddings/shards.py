@@ -167,8 +167,8 @@ def set_damaged_aside(folder: Path) -> list[Path]:
         try:
             OpenShard(path).check()
         except DamagedError:
-            set_aside(path)
-            aside.append(path.with_name(path.name + DAMAGED))
+            if set_aside(path):
+                aside.append(path.with_name(path.name + DAMAGED))
     return aside
 
 

@@ -31,8 +31,8 @@ from meiju_utils.preprocessing.detectors import make_detector
 from meiju_utils.preprocessing.faces import ClipFaces, find_faces
 from meiju_utils.preprocessing.making import is_still_made, make_manifest
 from meiju_utils.preprocessing.review import (
-    CHANGES_FILE,
-    SUGGESTIONS_FILE,
+    CHANGES,
+    SUGGESTIONS,
     ReviewedTexts,
     review_texts,
     save_review,
@@ -168,7 +168,7 @@ def written_files(run: Run) -> list[Path]:
     """
     key = settings_key_of(held(run))
     stores = [folder for folder, stamp in stores_of(run).items() if stamp.settings == key]
-    texts = [run.path(CHANGES_FILE), run.path(SUGGESTIONS_FILE)]
+    texts = [run.path(f"{name}.csv") for name in (CHANGES, SUGGESTIONS)]
     return [run.path("preprocessed", STATE_NAME), *stores, *texts]
 
 

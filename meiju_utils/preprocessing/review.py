@@ -15,8 +15,7 @@ from meiju_utils.preprocessing.end_marks import end_mark, suggest_end_mark
 from meiju_utils.preprocessing.transcripts import Change, normalise
 from meiju_utils.run import Run
 
-CHANGES_FILE = "transcript_changes.csv"
-SUGGESTIONS_FILE = "transcript_suggestions.csv"
+CHANGES, SUGGESTIONS = "transcript_changes", "transcript_suggestions"  # tables, and CSV files
 TRANSCRIPT_COLUMNS = ["clip_id", "raw", "text", "rules"]
 CHANGE_COLUMNS = ["clip_id", "rule", "before", "after"]
 SUGGESTION_COLUMNS = ["clip_id", "text", "suggested", "mark", "rules", "confidence", "applied"]
@@ -101,10 +100,10 @@ def save_review(run: Run, reviewed: ReviewedTexts) -> None:
     like a formula for one (`as_cell`).
     """
     run.save_table("transcripts", reviewed.transcripts)
-    for name, table in (("changes", reviewed.changes), ("suggestions", reviewed.suggestions)):
-        run.save_table(f"transcript_{name}", table)
+    for name, table in ((CHANGES, reviewed.changes), (SUGGESTIONS, reviewed.suggestions)):
+        run.save_table(name, table)
         shown = table.map(lambda value: as_cell(value) if isinstance(value, str) else value)
-        with atomic_path(run.path(f"transcript_{name}.csv")) as temporary:
+        with atomic_path(run.path(f"{name}.csv")) as temporary:
             shown.to_csv(temporary, index=False, encoding="utf-8-sig", lineterminator="\n")
 
 
@@ -113,8 +112,7 @@ def open_review(run: Run) -> ReviewedTexts:
 
     MissingStageError where the run's clips are not preprocessed.
     """
-    names = ("transcripts", "transcript_changes", "transcript_suggestions")
-    return ReviewedTexts(*(run.table(name) for name in names))
+    return ReviewedTexts(*(run.table(name) for name in ("transcripts", CHANGES, SUGGESTIONS)))
 
 
 def evaluate_suggestions(

@@ -100,9 +100,10 @@ def _train(
     for name in todo:
         check(graph, name)
     plan = with_needs(resolved.values(), graph.needs)
-    for name in set(plan) - set(todo):  # a killed process did not come to remove them
-        for member in graph.members(name):
-            remove_parts(graph.experiment(name).folder, member)
+    for experiment in map(graph.experiment, plan):
+        if experiment.has_predictions:  # joined, whatever a killed process did not come to remove
+            for member in graph.members(experiment.name):
+                remove_parts(experiment.folder, member)
     errors: list[Exception] = []
     if todo:  # only who trains holds the lock
         with writing(graph.run.folder, "trainings"):

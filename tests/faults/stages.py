@@ -7,15 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from meiju_utils.corpus.official import read_corpus
 from meiju_utils.embeddings import extract_features, open_features
 from meiju_utils.embeddings.tiny import write_tiny_checkpoints
 from meiju_utils.opening import open_run
 from meiju_utils.preprocessing import open_preprocessed, preprocess_corpus
-from meiju_utils.preprocessing.store import Preprocessed
 from meiju_utils.recipes import make_pseudo_labels, train_recipes
 from meiju_utils.reporting.results import write_results
 from meiju_utils.run import Run
@@ -78,7 +74,7 @@ def bits(run: Run) -> dict[str, Any]:
         "submission": run.path("submission.csv").read_bytes(),
         "media": {c: clips.places[c].parts for c in sorted(clips.places)},
         "texts": clips.texts,
-        **{name: _plain(run.table(name)) for name in ("clips", "transcripts")},
+        **{name: run.table(name).to_csv() for name in ("clips", "transcripts")},
     }
     for modality, encoder in run.config.embeddings.chosen().items():
         values, present = open_features(run, modality, encoder, clips).means(clips.clip_ids)
@@ -89,15 +85,6 @@ def bits(run: Run) -> dict[str, Any]:
             if path.is_file() and not timed and not path.name.endswith(".damaged"):
                 found[path.relative_to(run.folder).as_posix()] = path.read_bytes()
     return found
-
-
-def sound_of(clips: Preprocessed) -> list[np.ndarray[Any, Any]]:
-    """The samples of all clips, read from their shards."""
-    return [clips.samples(clip_id) for clip_id in clips.clip_ids]
-
-
-def _plain(table: pd.DataFrame) -> str:
-    return table.to_csv()
 
 
 if __name__ == "__main__":

@@ -746,3 +746,18 @@ def test_an_experiment_is_one_line_to_read(make_run: MakeRun) -> None:
     assert repr(found).startswith(f"Experiment base ({found.key}): joint {found.score():.3f} [")
     assert "\n" not in repr(found)
     assert found._repr_html_().startswith("<b>base (")
+
+
+def test_what_a_killed_process_did_not_come_to_remove_goes_with_the_next_call(
+    make_run: MakeRun,
+) -> None:
+    recipes = make_recipes({"net": {"training": {"epochs": 1, "seeds": [0]}}})
+    run = make_run()
+    experiment = train_recipe(run, "net", recipes)
+    left = [experiment.folder / name for name in ("seed-0.json", "seed-0.parquet")]
+    for path in left:
+        path.touch()
+    again = train_recipe(run, "net", recipes)
+    assert again.done
+    assert not any(path.exists() for path in left)
+    assert again.network(0)
