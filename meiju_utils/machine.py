@@ -38,7 +38,9 @@ def fault_of(error: BaseException, folder: Path | None = None) -> MachineError |
             f"The disk is full: {where} could not be written. Free some room (`meiju clean RUN` "
             f"lists what no setting uses), {_KEPT}"
         )
-    if number in _REFUSED and folder:
+    if number == errno.EROFS or (
+        number in _REFUSED and folder
+    ):  # what is read only is being written
         return MachineError(
             f"{where} cannot be written ({errno.errorcode[number]}): it is read-only, or another "
             "user's. Make it writable."

@@ -52,9 +52,9 @@ def open_run(
         claim(run.folder, run.setting.name)
         keep_profile(run.folder, run.config)
     except (OSError, MachineError) as error:
+        why = str(getattr(error, "strerror", error)).removesuffix(".")
         raise ConfigError(
-            f"{run.folder} cannot be the run folder: {getattr(error, 'strerror', error)} Give "
-            "another as run_dir."
+            f"{run.folder} cannot be the run folder: {why}. Give another as run_dir."
         ) from None
     return run
 

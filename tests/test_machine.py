@@ -48,6 +48,12 @@ def test_other_faults_stay_what_they_are(error: Exception) -> None:
     assert not is_of_the_run(error)
 
 
+def test_what_is_read_only_stops_a_stage_wherever_it_is_met() -> None:
+    error = OSError(errno.EROFS, "Read-only file system", "/run/features.npy")
+    assert is_of_the_run(error)
+    assert "/run/features.npy cannot be written (EROFS)" in str(fault_of(error))
+
+
 def test_who_may_not_write_a_folder_is_told(tmp_path: Path) -> None:
     error = PermissionError(errno.EACCES, "Permission denied")
     assert fault_of(error) is None  # reading: the clip's own

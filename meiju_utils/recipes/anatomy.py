@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -72,25 +71,21 @@ def gate_openings(run: Run, experiment: Experiment, split: str = "valid") -> pd.
     trained, dataset = _opened(run, experiment)
     rows = dataset.rows(split)
     found: list[pd.DataFrame] = []
-    seen: dict[str, list[Tensor]] = {}
     with ExitStack() as hooks:
+        seen: dict[str, list[Tensor]] = {}
         for task, interaction in trained.network.interactions.items():
-            for name in ("inter_attention", "hence_attention"):
-                attention = getattr(interaction, name, None)
-                if attention is None:
-                    return pd.DataFrame(columns=GATES)
-
-                def keep(_: nn.Module, __: Any, output: Any, key: str = f"{task} {name}") -> None:
-                    seen.setdefault(key, []).append(output[0])
-
-                hooks.callback(attention.register_forward_hook(keep).remove)
+            if hasattr(interaction, "gate"):
+                kept = seen[task] = []
+                hook = interaction.gate.register_forward_hook(
+                    lambda *passed, kept=kept: kept.append(passed[-1])
+                )
+                hooks.callback(hook.remove)
         tensors = ClipTensors(dataset, trained.standardiser)
         batches = [some for some, _ in predict(trained.network, tensors, rows)]
-    for task in trained.network.interactions:
-        first, second = (seen[f"{task} {name}"] for name in ("inter_attention", "hence_attention"))
-        for some, a, b in zip(batches, first, second, strict=True):
-            gate = torch.sigmoid(a + b).mean(dim=2).numpy()  # [clips, tokens]
-            wide = pd.DataFrame(gate, columns=list(trained.network.config.widths))
+    for task, gates in seen.items():
+        for some, gate in zip(batches, gates, strict=True):
+            opening = gate.mean(dim=2).numpy()  # [clips, tokens]
+            wide = pd.DataFrame(opening, columns=list(trained.network.config.widths))
             wide = wide.assign(clip_id=dataset.clip_ids[some], task=task)
             found.append(wide.melt(["clip_id", "task"], var_name="stream", value_name="gate"))
     return pd.concat(found, ignore_index=True)[GATES] if found else pd.DataFrame(columns=GATES)

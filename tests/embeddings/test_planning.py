@@ -168,27 +168,31 @@ def replace_revision(config: EncoderConfig, revision: str) -> EncoderConfig:
     return config.model_copy(update={"revision": revision})
 
 
-SETTINGS = {"batch_tokens": 16, "batch_images": 3, "batch_seconds": 2.0, "shard_size": 40}
+SETTINGS = [
+    *(("batch_tokens", 16), ("batch_images", 3), ("batch_seconds", 2.0)),
+    *(("shard_size", 40), ("shard_size", 9)),  # of more clips than are read at once, and of fewer
+]
 
 
 @pytest.mark.parametrize("modality", ["audio", "visual", "text"])
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(("setting", "value"), SETTINGS)
 def test_a_batch_or_shard_setting_moves_no_bit_or_stands_in_the_key(
     make_run: MakeRun,
     sources: Callable[[int], Any],
     checkpoints: dict[str, Path],
     modality: Any,
     setting: str,
+    value: Any,
 ) -> None:
     source = sources(45)  # clips of several batches, groups and shards
     kind = {"audio": "hf:tiny-hubert", "visual": "timm:tiny-vit", "text": "hf:tiny-bert"}[modality]
     library, _, name = kind.partition(":")
     config = EncoderConfig(name=f"{library}:{checkpoints[name]}")
     found = []
-    for own in ({}, {f"embeddings__{setting}": SETTINGS[setting]}, {"embeddings__shard_size": 9}):
+    for own in ({}, {f"embeddings__{setting}": value}):
         run = make_run(source, **own)
         store = extract_features(run, modality, config, source)
         found.append((store.key, store.means(source.clip_ids)[0]))
         shutil.rmtree(run.path("features"))
-    for key, values in found[1:]:
-        assert key != found[0][0] or np.array_equal(values, found[0][1])
+    (key, values), (other, others) = found
+    assert key != other or np.array_equal(values, others)

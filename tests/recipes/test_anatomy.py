@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from meiju_utils.modelling.dataset import Dataset
 from meiju_utils.recipes import (
@@ -73,6 +74,12 @@ def test_gates_are_told_of_every_clip_and_stream(trained: Callable[..., Trained]
     assert set(openings["clip_id"]) == set(clips)
     assert openings["gate"].between(0, 1).all()
     assert openings["gate"].nunique() > len(clips)
+    with torch.no_grad():  # with attentions of nothing, σ(0)
+        for interaction in (network := experiment.network(0)).network.interactions.values():
+            for parameter in interaction.parameters():
+                parameter.zero_()
+    network.save(experiment.members[0].weights(experiment.folder))
+    assert gate_openings(run, experiment)["gate"].tolist() == [0.5] * len(openings)
     figure = plots.gates(openings, clips.iloc[0])
     assert plots.png(figure)
     assert "Widest on average" in plots.alt_text(figure)

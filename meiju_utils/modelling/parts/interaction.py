@@ -1,6 +1,5 @@
 """Interaction: what a task's tokens [B, M, H] take from the other's [B, M, H']. Imports torch."""
 
-import torch
 from torch import Tensor, nn
 
 
@@ -13,9 +12,10 @@ class GatedInteraction(nn.Module):
             hidden, 1, kdim=other_hidden, vdim=other_hidden, batch_first=True
         )
         self.hence_attention = nn.MultiheadAttention(hidden, 1, batch_first=True)
+        self.gate = nn.Sigmoid()
 
     def forward(self, own: Tensor, other: Tensor) -> Tensor:
         first, _ = self.inter_attention(own, other, other, need_weights=False)
         second, _ = self.hence_attention(own, first, first, need_weights=False)
-        gated: Tensor = second * torch.sigmoid(first + second)
+        gated: Tensor = second * self.gate(first + second)
         return own + gated

@@ -78,9 +78,10 @@ def architecture(parts: pd.DataFrame) -> Plot:
 
 def gates(openings: pd.DataFrame, clip_id: str = "") -> Plot:
     """How far the gates of each task open for each stream (`recipes.gate_openings`): the spread
-    over clips, and a diamond for one clip."""
+    over clips, and a diamond for one clip, by default the first."""
     if openings.empty:
         return message("This network has no gated interaction.")
+    clip_id = clip_id or openings["clip_id"].iloc[0]
     tasks = list(dict.fromkeys(openings["task"]))
     figure, axes = subplots(1, len(tasks), width=4.4 * len(tasks), height=3.2, sharey=True)
     for ax, task in zip(axes[0], tasks, strict=True):
